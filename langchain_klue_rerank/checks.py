@@ -1,0 +1,126 @@
+"""Checks of what callers hand in, and the way between LangChain's documents and the engine's passages."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from langchain_core.documents import Document
+
+from langchain_klue_rerank.engine.documents import Passage
+
+#: What may be given as a filter: a function of a document, or metadata values that a document must have.
+Filter = Callable[[Document], bool] | dict[str, Any]
+
+
+def check_texts(texts: Iterable[Any]) -> None:
+    """Make sure that all are strings.
+
+    Raises:
+        TypeError: If one is not; the message names it and where it stands.
+    """
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"Text number {number} is {text!r}, a {type(text).__name__}; expected a string.")
+
+
+def check_query(query: Any) -> str:
+    """Make sure that a query is a string and return it.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    if not isinstance(query, str):
+        raise TypeError(f"The query is {query!r}, a {type(query).__name__}; expected a string.")
+    return query
+
+
+def check_count(name: str, value: Any) -> int:
+    """Make sure that a number of results is a whole number from 0 up and return it.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name}={value!r} is not a whole number from 0 up.")
+    return value
+
+
+def to_documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None = None) -> list[Document]:
+    """Turn texts and their metadata into documents.
+
+    Raises:
+        TypeError: If a text is not a string.
+        ValueError: If there are more or fewer metadatas than texts.
+    """
+    texts = list(texts)
+    check_texts(texts)
+    if metadatas is not None and len(metadatas) != len(texts):
+        raise ValueError(f"{len(metadatas)} metadatas for {len(texts)} texts; give one for each.")
+    return [
+        Document(page_content=text, metadata=metadatas[number] if metadatas else {})
+        for number, text in enumerate(texts)
+    ]
+
+
+def to_passages(documents: Sequence[Document], ids: Sequence[str | None] | None = None) -> list[Passage]:
+    """Turn documents into passages.
+
+    Args:
+        documents: The documents.
+        ids: Their identifiers; where missing, the document's own, and where that is missing too, a new UUID.
+
+    Raises:
+        TypeError: If one is not a Document.
+        ValueError: If there are more or fewer identifiers than documents.
+    """
+    if ids is not None and len(ids) != len(documents):
+        raise ValueError(f"{len(ids)} ids for {len(documents)} documents; give one for each.")
+    passages = []
+    for number, document in enumerate(documents):
+        if not isinstance(document, Document):
+            raise TypeError(
+                f"Document number {number} is {document!r}, a {type(document).__name__}; expected a Document."
+            )
+        identifier = (ids[number] if ids is not None else None) or document.id or str(uuid.uuid4())
+        passages.append(Passage(identifier, document.page_content, document.metadata))
+    return passages
+
+
+def to_document(passage: Passage, **metadata: Any) -> Document:
+    """Turn a passage into a document of its own, with more metadata."""
+    return Document(id=passage.id, page_content=passage.text, metadata={**passage.metadata, **metadata})
+
+
+def with_metadata(document: Document, **metadata: Any) -> Document:
+    """Return a copy of a document with more metadata; its id and everything else stay."""
+    return document.model_copy(update={"metadata": {**document.metadata, **metadata}})
+
+
+def searchable_text(text: str, metadata: dict[str, Any], title_key: str | None) -> str:
+    """Return the text that is searched: the title, if there is one, a line break, and the text."""
+    title = metadata.get(title_key) if title_key is not None else None
+    return f"{title}\n{text}" if isinstance(title, str) and title else text
+
+
+def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:
+    """Turn a filter into a function of a passage.
+
+    Args:
+        condition: A function of a Document; or a dictionary of metadata: a document is kept if it has each key with the
+            value given or, where a list is given, with one of its values.
+
+    Raises:
+        TypeError: If it is neither.
+    """
+    if condition is None:
+        return None
+    if isinstance(condition, dict):
+        wanted = {key: value if isinstance(value, list) else [value] for key, value in condition.items()}
+        return lambda passage: all(
+            key in passage.metadata and passage.metadata[key] in values for key, values in wanted.items()
+        )
+    if callable(condition):
+        return lambda passage: bool(condition(to_document(passage)))
+    raise TypeError(f"filter={condition!r} is neither a dictionary of metadata nor a function of a Document.")

@@ -1,0 +1,344 @@
+"""``klue-rerank`` on the command line: index, search, evaluate, demo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_klue_rerank import __version__
+
+if TYPE_CHECKING:
+    from langchain_core.documents import Document
+
+    from langchain_klue_rerank.evaluation import Report
+    from langchain_klue_rerank.retriever import KlueRetriever
+
+#: Passages indexed between two steps of the progress bar.
+_BATCH = 512
+
+_DEMO_QUESTIONS = (
+    "주차 단속 알림 문자 서비스는 차량 한 대에 번호를 몇 개까지 등록할 수 있나요?",
+    "장인어른이 돌아가셨는데 며칠 쉴 수 있죠?",
+    "혼자 사는데 세탁기가 탈수하다가 덜컹거리며 멈춰요",
+    "전입신고는 언제까지 해야 하나요",
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: The arguments; None for those of the process.
+
+    Returns:
+        The exit status: 0, or 2 after an error that was explained on standard error.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except (OSError, ValueError, ImportError) as error:
+        print(f"klue-rerank: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("klue-rerank: interrupted; nothing half-written is left behind.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="klue-rerank", description="Two-stage Korean retrieval on an ordinary CPU.")
+    parser.add_argument("--version", action="version", version=f"klue-rerank {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    index = commands.add_parser("index", help="index files into a folder")
+    index.add_argument("files", nargs="+", type=Path, metavar="FILE", help="txt, md, jsonl, csv, or folders of them")
+    index.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the index")
+    index.add_argument("--append", action="store_true", help="add to the index at DIR instead of replacing it")
+    index.add_argument("--chunk-size", type=_positive, default=600, help="longest passage in characters (600)")
+    index.add_argument("--chunk-overlap", type=int, default=80, help="characters that neighbours share (80)")
+    index.add_argument("--embeddings", metavar="MODEL", help="folder or hub id instead of the packaged bi-encoder")
+    index.set_defaults(run=_index)
+
+    search = commands.add_parser("search", help="search an index")
+    search.add_argument("dir", type=Path, metavar="DIR", help="folder of the index")
+    search.add_argument("query", nargs="+", help="one or more questions")
+    search.add_argument("-k", type=_positive, default=5, help="how many results (5)")
+    search.add_argument("--fetch-k", type=_positive, default=30, help="candidates handed to the reranker (30)")
+    search.add_argument("--score-threshold", type=float, help="lowest relevance score to show, 0..1")
+    search.add_argument("--search-type", choices=("hybrid", "dense", "lexical"), help="as indexed by default")
+    search.add_argument("--embeddings", metavar="MODEL", help="the model the index was built with, if not the packaged")
+    search.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
+    search.add_argument("--no-rerank", action="store_true", help="show the first stage's order")
+    search.set_defaults(run=_search)
+
+    evaluate = commands.add_parser("evaluate", help="measure every way to search on a set of questions")
+    evaluate.add_argument(
+        "--data", required=True, nargs="+", help="'samples', 'hub', a folder (KLUE-MRC, SQuAD JSON) or your csv/jsonl"
+    )
+    evaluate.add_argument("--limit", type=_positive, help="ask the first questions only")
+    evaluate.add_argument("--fetch-k", type=_positive, default=30, help="candidates handed to the reranker (30)")
+    evaluate.add_argument("--embeddings", metavar="MODEL", help="folder or hub id instead of the packaged bi-encoder")
+    evaluate.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
+    evaluate.add_argument("--no-rerank", action="store_true", help="leave the reranked lines out")
+    evaluate.set_defaults(run=_evaluate)
+
+    demo = commands.add_parser("demo", help="index the sample documents and ask them a few questions")
+    demo.add_argument("query", nargs="*", help="questions of your own")
+    demo.set_defaults(run=_demo)
+
+    for command in (index, search, evaluate, demo):
+        command.add_argument("--json", action="store_true", help="print JSON, for machines")
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return value
+
+
+def _models(options: argparse.Namespace) -> dict[str, Any]:
+    """Turn --embeddings, --reranker and --no-rerank into fields of the retriever."""
+    from langchain_klue_rerank import KlueEmbeddings, KlueReranker
+
+    fields: dict[str, Any] = {}
+    if options.embeddings:
+        fields["embeddings"] = KlueEmbeddings(model=options.embeddings)
+    if getattr(options, "no_rerank", False):
+        fields["reranker"] = None
+    elif getattr(options, "reranker", None):
+        fields["reranker"] = KlueReranker(model=options.reranker)
+    return fields
+
+
+def _index(options: argparse.Namespace) -> None:
+    from langchain_klue_rerank.loaders import load_documents
+    from langchain_klue_rerank.retriever import KlueRetriever
+
+    if not 0 <= options.chunk_overlap < options.chunk_size:
+        raise ValueError(f"--chunk-overlap {options.chunk_overlap} must be from 0 to below --chunk-size.")
+    start = time.perf_counter()
+    documents = [
+        document
+        for path in _files(options.files)
+        for document in load_documents(path, chunk_size=options.chunk_size, chunk_overlap=options.chunk_overlap)
+    ]
+    if not documents:
+        raise ValueError("The files hold no text; there is nothing to index.")
+    fields = _models(options)
+    retriever = KlueRetriever.load(options.out, **fields) if options.append else KlueRetriever(**fields)
+    add_documents(retriever, documents, quiet=options.json)
+    retriever.save(options.out)
+    seconds = time.perf_counter() - start
+    result = {
+        "passages": len(retriever),
+        "added": len(documents),
+        "seconds": round(seconds, 3),
+        "dir": str(options.out),
+    }
+    if options.json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        _console().print(
+            f"{result['added']} passages in {seconds:.1f} s ({len(documents) / seconds:.0f}/s) -> {options.out} "
+            f"({result['passages']} in all)",
+            highlight=False,
+        )
+
+
+def add_documents(retriever: KlueRetriever, documents: list[Document], *, quiet: bool = False) -> None:
+    """Add documents to a retriever with a progress bar."""
+    from tqdm import tqdm
+
+    with tqdm(total=len(documents), desc="indexing", unit="passage", disable=quiet) as bar:
+        for start in range(0, len(documents), _BATCH):
+            batch = documents[start : start + _BATCH]
+            retriever.add_documents(batch)
+            bar.update(len(batch))
+
+
+def _files(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield files, and what can be read in folders."""
+    from langchain_klue_rerank.loaders import ENDINGS
+
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in ENDINGS)
+            if not found:
+                raise ValueError(f"The folder {str(path)!r} holds no {', '.join(ENDINGS)} file.")
+            yield from found
+        else:
+            yield path
+
+
+def _search(options: argparse.Namespace) -> None:
+    from langchain_klue_rerank.retriever import KlueRetriever
+
+    fields = _models(options)
+    if options.search_type:
+        fields["search_type"] = options.search_type
+    retriever = KlueRetriever.load(
+        options.dir, k=options.k, fetch_k=options.fetch_k, score_threshold=options.score_threshold, **fields
+    )
+    for query in options.query:
+        start = time.perf_counter()
+        documents = retriever.invoke(query)
+        _show(query, documents, 1000 * (time.perf_counter() - start), options.json)
+
+
+def _show(query: str, documents: list[Document], milliseconds: float, as_json: bool) -> None:
+    sentences = [_best_sentence(query, document.page_content) for document in documents]
+    if as_json:
+        results = [
+            {
+                "rank": rank,
+                "id": document.id,
+                "score": document.metadata["relevance_score"],
+                "first_stage_score": document.metadata.get("first_stage_score"),
+                "title": document.metadata.get("title"),
+                "sentence": sentence,
+                "text": document.page_content,
+                "source": document.metadata.get("source"),
+            }
+            for rank, (document, sentence) in enumerate(zip(documents, sentences, strict=True), 1)
+        ]
+        print(
+            json.dumps({"query": query, "milliseconds": round(milliseconds, 1), "results": results}, ensure_ascii=False)
+        )
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(query), title_justify="left", caption=f"{milliseconds:.0f} ms", caption_justify="right")
+    for name, settings in (
+        ("#", {"justify": "right"}),
+        ("score", {"justify": "right"}),
+        ("before", {"justify": "right"}),
+    ):
+        table.add_column(name, no_wrap=True, **settings)  # type: ignore[arg-type]
+    table.add_column("title", ratio=1, overflow="fold")
+    table.add_column("sentence that matched", ratio=3, overflow="fold")
+    for rank, (document, sentence) in enumerate(zip(documents, sentences, strict=True), 1):
+        before = document.metadata.get("first_stage_score")
+        table.add_row(
+            str(rank),
+            f"{document.metadata['relevance_score']:.2f}",
+            "" if before is None else f"{before:.2f}",
+            Text(str(document.metadata.get("title") or document.id)),
+            Text(sentence),
+        )
+    console = _console()
+    console.print(table if documents else Text(f"{query}\n  nothing found"))
+
+
+def _best_sentence(query: str, text: str) -> str:
+    """Return the sentence of a passage that answers a query best."""
+    from langchain_klue_rerank.engine.text import shared_analyzer
+    from langchain_klue_rerank.reranker import KlueReranker
+
+    sentences = shared_analyzer().sentences(text)
+    if not sentences:
+        return text.strip()
+    return sentences[KlueReranker().rerank(sentences, query, top_n=1)[0]["index"]]
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from langchain_klue_rerank.evaluation import evaluate, read_sets
+
+    sets = [data.first(options.limit) for name in options.data for data in read_sets(name)]
+    for data in sets:
+        report = evaluate(data, show_progress=not options.json, fetch_k=options.fetch_k, **_models(options))
+        if options.json:
+            print(json.dumps(asdict(report), ensure_ascii=False))
+        else:
+            _print_report(report)
+
+
+def _print_report(report: Report) -> None:
+    from rich.table import Table
+
+    from langchain_klue_rerank.engine.metrics import METRICS
+
+    table = Table(
+        title=f"{report.name}: {report.questions} questions over {report.passages} passages "
+        f"(indexed at {report.passages_per_second:.0f} passages/s)",
+        title_justify="left",
+        caption="95% bootstrap intervals below; p: paired test of HitRate@1 against the line without reranking",
+        caption_justify="left",
+    )
+    table.add_column("search", no_wrap=True)
+    for name in METRICS:
+        table.add_column(name.replace("HitRate", "Hit"), justify="right", no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("ms/query", justify="right", no_wrap=True)
+    for row in report.rows:
+        cells = [
+            f"{row.values[name]:.3f}\n{row.intervals[name][0]:.3f}-{row.intervals[name][1]:.3f}" for name in METRICS
+        ]
+        table.add_row(
+            row.search_type + ("\n+ reranked" if row.reranked else ""),
+            *cells,
+            "" if row.p_value is None else f"{row.p_value:.4f}",
+            f"{row.milliseconds:.1f}\np95 {row.p95_milliseconds:.1f}",
+        )
+    _console().print(table)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from langchain_klue_rerank.evaluation import SAMPLES, read_passages
+    from langchain_klue_rerank.retriever import KlueRetriever
+
+    documents = read_passages(SAMPLES / "passages.jsonl")
+    start = time.perf_counter()
+    retriever = KlueRetriever(k=3)
+    add_documents(retriever, documents, quiet=options.json)
+    if not options.json:
+        seconds = time.perf_counter() - start
+        _console().print(f"{len(documents)} sample passages indexed in {seconds:.1f} s, Kiwi's start included\n")
+    for query in options.query or _DEMO_QUESTIONS:
+        first = retriever.model_copy(update={"reranker": None})
+        began = time.perf_counter()
+        before = first.invoke(query)
+        middle = time.perf_counter()
+        after = retriever.invoke(query)
+        end = time.perf_counter()
+        if options.json:
+            _show(query, after, 1000 * (end - middle), True)
+        else:
+            _compare(query, before, after, 1000 * (middle - began), 1000 * (end - middle))
+
+
+def _compare(
+    query: str, before: list[Document], after: list[Document], milliseconds: float, reranked_milliseconds: float
+) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(query), title_justify="left", expand=True)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column(f"before reranking ({milliseconds:.0f} ms)", ratio=1, overflow="fold")
+    table.add_column(f"after reranking ({reranked_milliseconds:.0f} ms)", ratio=1, overflow="fold")
+    for rank in range(max(len(before), len(after))):
+        table.add_row(str(rank + 1), *(_cell(query, own[rank]) if rank < len(own) else "" for own in (before, after)))
+    _console().print(table)
+
+
+def _cell(query: str, document: Document) -> Any:
+    from rich.text import Text
+
+    title = f"{document.metadata['relevance_score']:.2f}  {document.metadata.get('title', '')}"
+    return Text.assemble((title, "bold"), "\n", _best_sentence(query, document.page_content))
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    # a pipe tells no width: wide enough for the table of results
+    return Console(width=None if sys.stdout.isatty() else 150)

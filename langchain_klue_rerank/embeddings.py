@@ -1,0 +1,160 @@
+"""`KlueEmbeddings`: a bi-encoder as a LangChain `Embeddings`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+
+from langchain_klue_rerank.checks import check_texts
+from langchain_klue_rerank.engine.index import PassageIndex
+from langchain_klue_rerank.engine.models import PACKAGED, Lazy, ModelOptions, identity, load_bi_encoder, resolve
+from langchain_klue_rerank.errors import ModelMismatchError
+
+if TYPE_CHECKING:
+    from langchain_klue_rerank.engine.bi_encoder import BiEncoder
+    from langchain_klue_rerank.engine.text import TokenizedTexts
+
+
+class KlueEmbeddings(BaseModel, Embeddings):
+    """Embed Korean text with a bi-encoder.
+
+    Without arguments it uses the weights that come with the package: no torch, no download, no GPU. With a name it
+    loads any sentence-transformers model (needs the ``torch`` extra), among them those fine-tuned from klue/roberta.
+    The model is loaded once, on first use.
+
+    Example:
+        >>> embeddings = KlueEmbeddings()
+        >>> vector = embeddings.embed_query("전입신고는 며칠 안에 해야 하나요?")
+        >>> hub = KlueEmbeddings(model="BAAI/bge-m3", device="cuda")  # doctest: +SKIP
+
+    Args:
+        model: ``None`` (the packaged weights), the path of a folder, or a hub id.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand. Not for the packaged weights, nor
+            are the following.
+        batch_size: Texts computed at a time. Default 32.
+        max_length: Longest text in tokens, the rest is cut; None for the model's own limit.
+        query_prompt: Put before every query; None for the model's own prompt, if it has one.
+        passage_prompt: The same for passages.
+        revision: Branch, tag or commit of a hub model.
+        trust_remote_code: Whether code from the model's repository may run. Default False.
+        show_progress: Whether to draw a progress bar while embedding documents. Default False.
+
+    Raises:
+        ModelLoadError: At once if the name is neither a folder nor a hub id; on first use if the model cannot be
+            loaded.
+        MissingExtraError: On first use, if the model needs the ``torch`` extra and that is not installed.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=())
+
+    model_name: str | None = Field(default=None, alias="model", frozen=True)
+    device: str | None = Field(default=None, frozen=True)
+    batch_size: int = Field(default=32, ge=1, frozen=True)
+    max_length: int | None = Field(default=None, ge=8, frozen=True)
+    query_prompt: str | None = Field(default=None, frozen=True)
+    passage_prompt: str | None = Field(default=None, frozen=True)
+    revision: str | None = Field(default=None, frozen=True)
+    trust_remote_code: bool = Field(default=False, frozen=True)
+    show_progress: bool = False
+
+    _encoder: Lazy[BiEncoder] = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Check the model's name; loading waits for the first use."""
+        resolve(self.model_name)
+        options = ModelOptions(self.device, self.batch_size, self.max_length, self.revision, self.trust_remote_code)
+        self._encoder = Lazy(partial(load_bi_encoder, self.model_name, options, self.query_prompt, self.passage_prompt))
+
+    @property
+    def encoder(self) -> BiEncoder:
+        """The loaded bi-encoder, for arrays instead of lists; loads it if need be."""
+        return self._encoder()
+
+    @property
+    def identity(self) -> str:
+        """What tells this model's vectors from another's; saved with an index."""
+        return identity(self.model_name, self.revision)
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed passages.
+
+        Args:
+            texts: n passages.
+
+        Returns:
+            n unit vectors; a text without any letter or digit has the zero vector with the packaged weights.
+
+        Raises:
+            TypeError: If one is not a string.
+            ModelOutputError: If the model returns NaN or infinity.
+        """
+        check_texts(texts)
+        return self.encoder.encode(texts, "passage", show_progress=self.show_progress).tolist()  # type: ignore[no-any-return]
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed a query; see `embed_documents`."""
+        check_texts([text])
+        return self.encoder.encode([text], "query")[0].tolist()  # type: ignore[no-any-return]
+
+    @property
+    def packaged(self) -> bool:
+        """Whether this is the packaged model, which reads tokens and needs no torch."""
+        return resolve(self.model_name) == PACKAGED
+
+
+def embed_passages(
+    embedding: Embeddings, texts: Sequence[str], tokens: TokenizedTexts | None = None
+) -> NDArray[np.float32]:
+    """Embed passages into an (n, dim) array, without the detour through lists where the model is ours.
+
+    Args:
+        embedding: Any embeddings.
+        texts: n passages.
+        tokens: The same tokenized, if the caller has them.
+    """
+    if isinstance(embedding, KlueEmbeddings):
+        return embedding.encoder.encode(texts, "passage", tokens, show_progress=embedding.show_progress)
+    return np.asarray(embedding.embed_documents(list(texts)), np.float32)
+
+
+def embed_queries(
+    embedding: Embeddings, texts: Sequence[str], tokens: TokenizedTexts | None = None
+) -> NDArray[np.float32]:
+    """Embed queries into an (n, dim) array; see `embed_passages`."""
+    if isinstance(embedding, KlueEmbeddings):
+        return embedding.encoder.encode(texts, "query", tokens)
+    return np.asarray([embedding.embed_query(text) for text in texts], np.float32)
+
+
+def model_identity(embedding: Embeddings) -> str:
+    """Return what tells this model's vectors from another's; of foreign classes the class and the model's name."""
+    if isinstance(embedding, KlueEmbeddings):
+        return embedding.identity
+    kind = type(embedding)
+    name = getattr(embedding, "model", None) or getattr(embedding, "model_name", None)
+    return (
+        f"{kind.__module__}.{kind.__qualname__}:{name}"
+        if isinstance(name, str)
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def check_model(index: PassageIndex, embedding: Embeddings, folder: Path) -> None:
+    """Make sure that an index was written with this model.
+
+    Raises:
+        ModelMismatchError: If it was not.
+    """
+    own = model_identity(embedding)
+    if index.settings.model not in (None, own):
+        raise ModelMismatchError(
+            f"The index at {str(folder)!r} was written with the model {index.settings.model!r}, not with {own!r}. "
+            "Load it with that model, or build it again."
+        )

@@ -1,0 +1,1 @@
+"""The engines: plain Python and NumPy. Nothing in here knows LangChain."""

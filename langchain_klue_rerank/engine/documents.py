@@ -1,0 +1,153 @@
+"""The passages of an index themselves: identifiers, texts and metadata, read from disk only when asked for."""
+
+from __future__ import annotations
+
+import copy
+import json
+import mmap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.errors import IndexFormatError
+
+
+class Passage(NamedTuple):
+    """A passage as the caller gave it.
+
+    Attributes:
+        id: Its identifier, unique in an index.
+        text: Its text.
+        metadata: Whatever the caller keeps with it.
+    """
+
+    id: str
+    text: str
+    metadata: dict[str, Any]
+
+
+class PassageStore:
+    """Passages by number. A number is never given twice, removed passages leave a gap."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._rows: dict[str, int] = {}
+        self._passages: list[Passage | None] = []
+        self._lines: Sequence[bytes] = ()
+
+    def __len__(self) -> int:
+        """Return the number of passages, without the removed ones."""
+        return len(self._rows)
+
+    @property
+    def size(self) -> int:
+        """The number of passages, with the removed ones."""
+        return len(self._ids)
+
+    def add(self, passages: Iterable[Passage]) -> None:
+        """Append passages with new identifiers; their metadata is copied."""
+        for passage in passages:
+            self._rows[passage.id] = len(self._ids)
+            self._ids.append(passage.id)
+            self._passages.append(passage._replace(metadata=copy.deepcopy(passage.metadata)))
+
+    def remove(self, identifier: str) -> int | None:
+        """Remove a passage; returns its number, or None if there is no such identifier."""
+        row = self._rows.pop(identifier, None)
+        if row is not None:
+            self._passages[row] = None
+        return row
+
+    def row(self, identifier: str) -> int | None:
+        """Return the number of an identifier, or None."""
+        return self._rows.get(identifier)
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the numbers of all passages that are not removed, rising."""
+        return np.fromiter(self._rows.values(), np.int64, len(self._rows))
+
+    def get(self, row: int) -> Passage:
+        """Return a copy of the passage with that number."""
+        passage = self._passages[row]
+        if passage is None:
+            record = json.loads(self._lines[row])
+            passage = self._passages[row] = Passage(self._ids[row], record["text"], record["metadata"])
+        return passage._replace(metadata=copy.deepcopy(passage.metadata))
+
+    def save(self, folder: Path) -> None:
+        """Write the passages that are not removed, in order.
+
+        Raises:
+            ValueError: If a passage's metadata cannot be kept as JSON.
+        """
+        rows = self.rows().tolist()
+        identifiers = json.dumps([self._ids[row] for row in rows])
+        (folder / "ids.json").write_text(identifiers, encoding="utf-8")
+        with (folder / "passages.jsonl").open("wb") as file:
+            for row in rows:
+                passage = self._passages[row]
+                file.write(self._lines[row].rstrip(b"\n") if passage is None else _to_line(passage))
+                file.write(b"\n")
+
+    @classmethod
+    def load(cls, folder: Path) -> PassageStore:
+        """Read what `save` wrote; texts and metadata stay on disk until they are asked for.
+
+        Raises:
+            IndexFormatError: If identifiers and passages do not fit together.
+        """
+        store = cls()
+        store._ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
+        store._rows = {identifier: row for row, identifier in enumerate(store._ids)}
+        store._lines = _Lines(folder / "passages.jsonl")
+        store._passages = [None] * len(store._ids)
+        if not len(store._lines) == len(store._ids) == len(store._rows):
+            raise IndexFormatError(
+                f"{str(folder)!r} holds {len(store._lines)} passages for {len(store._rows)} identifiers."
+            )
+        return store
+
+
+class _Lines(Sequence[bytes]):
+    """The lines of a file, memory-mapped."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            # an empty file cannot be mapped
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+        ends = np.flatnonzero(np.frombuffer(self._bytes, np.uint8) == ord("\n")) + 1
+        self._offsets = np.concatenate([[0], ends])
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def __getitem__(self, number: Any) -> Any:
+        return self._bytes[self._offsets[number] : self._offsets[number + 1]]
+
+
+def _to_line(passage: Passage) -> bytes:
+    record = {"text": passage.text, "metadata": passage.metadata}
+    for key in passage.metadata:
+        if not isinstance(key, str):
+            raise ValueError(f"Passage {passage.id!r} has the metadata key {key!r}; to be saved, keys must be strings.")
+    try:
+        return json.dumps(record, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # lone surrogates: escaped they survive unchanged
+        return json.dumps(record).encode()
+    except (TypeError, ValueError) as error:
+        bad = next(key for key, value in passage.metadata.items() if not _is_json(value))
+        raise ValueError(
+            f"The metadata value {passage.metadata[bad]!r} under {bad!r} of passage {passage.id!r} cannot be saved as "
+            f"JSON ({error}). Use strings, numbers, lists and dictionaries."
+        ) from error
+
+
+def _is_json(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True

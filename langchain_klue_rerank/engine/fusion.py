@@ -1,0 +1,56 @@
+"""Several rankings into one."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def fuse_scores(lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_weight: float) -> NDArray[np.float32]:
+    """Add lexical and dense scores that are comparable from query to query.
+
+    Args:
+        lexical: Lexical scores in 0..1, any shape.
+        dense: Cosine similarities of the same shape.
+        dense_weight: Weight of the dense scores, the lexical ones having 1.
+
+    Returns:
+        The weighted mean, in 0..1: a negative similarity counts as none.
+    """
+    weight = np.float32(dense_weight)
+    return ((lexical + weight * np.maximum(dense, 0)) / (1 + weight)).astype(np.float32, copy=False)
+
+
+def reciprocal_rank_fusion(rankings: Sequence[Sequence[Key]], constant: float = 60) -> dict[Key, float]:
+    """Fuse rankings that have no comparable scores (Cormack, Clarke and Buettcher 2009).
+
+    Args:
+        rankings: Several rankings, each from best to worst.
+        constant: Added to every rank. Default 60, the paper's.
+
+    Returns:
+        Item -> score in 0..1, in falling order; ties keep the order in which the items came. An item that is first
+        in every ranking has 1.
+    """
+    scores: dict[Key, float] = {}
+    for ranking in rankings:
+        for rank, item in enumerate(dict.fromkeys(ranking)):
+            scores[item] = scores.get(item, 0.0) + (constant + 1) / (constant + 1 + rank) / len(rankings)
+    return dict(sorted(scores.items(), key=lambda pair: -pair[1]))
+
+
+def top(scores: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
+    """Return the numbers of the k highest scores above 0, falling; of equal scores the earlier comes first."""
+    if k <= 0:
+        return np.zeros(0, np.int64)
+    candidates = np.flatnonzero(scores > 0 if allowed is None else (scores > 0) & allowed)
+    if len(candidates) > k:
+        # a full sort of 100,000 passages costs more than the rest of a query
+        threshold = np.partition(scores[candidates], len(candidates) - k)[len(candidates) - k]
+        candidates = candidates[scores[candidates] >= threshold]
+    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]

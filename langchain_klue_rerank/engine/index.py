@@ -1,0 +1,283 @@
+"""The index: passages, their tokens, postings and vectors, kept together through adding, removing and saving."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine import fusion, storage
+from langchain_klue_rerank.engine.documents import Passage, PassageStore
+from langchain_klue_rerank.engine.lexical import LexicalIndex
+from langchain_klue_rerank.engine.text import TokenizedTexts
+from langchain_klue_rerank.engine.token_store import TokenStore
+from langchain_klue_rerank.engine.vectors import VectorIndex, as_unit_vectors
+from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """What an index holds; saved with it.
+
+    Attributes:
+        lexical: Whether it keeps tokens and lexical postings.
+        dense: Whether it keeps vectors.
+        kiwi: Whether its tokens have Kiwi morphemes.
+        title_key: The metadata key of the title that is searched with the text; None for the text alone.
+        model: Identity of the model that made the vectors; None if unknown.
+    """
+
+    lexical: bool = True
+    dense: bool = True
+    kiwi: bool = True
+    title_key: str | None = "title"
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The best passages for one query.
+
+    Attributes:
+        passages: k passages, best first.
+        scores: Their scores in 0..1, (k,) float32.
+        tokens: Their tokens, if they were asked for and the index keeps them.
+    """
+
+    passages: list[Passage]
+    scores: NDArray[np.float32]
+    tokens: TokenizedTexts | None = None
+
+
+class PassageIndex:
+    """Passages that can be searched lexically, by vectors, or by both.
+
+    All methods may be called from several threads.
+
+    Args:
+        settings: What the index holds.
+    """
+
+    def __init__(self, settings: IndexSettings) -> None:
+        self.settings = settings
+        self._lock = threading.RLock()
+        self._clear()
+
+    def _clear(self) -> None:
+        self._passages = PassageStore()
+        self._tokens = TokenStore()
+        self._lexical = LexicalIndex(self._tokens, morphemes=self.settings.kiwi) if self.settings.lexical else None
+        self._vectors: VectorIndex | None = None
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+        return len(self._passages)
+
+    @property
+    def dimension(self) -> int | None:
+        """Dimension of the vectors; None while there are none."""
+        return self._vectors.dimension if self._vectors is not None else None
+
+    def require_lexical(self) -> None:
+        """Make sure that the index can be searched by words.
+
+        Raises:
+            IndexFormatError: If it cannot.
+        """
+        if self._lexical is None:
+            raise IndexFormatError("This index was built without lexical search and can be searched by vectors only.")
+
+    def add(
+        self,
+        passages: Sequence[Passage],
+        tokens: TokenizedTexts | None = None,
+        vectors: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Add passages; one with the identifier of an earlier one replaces it.
+
+        Args:
+            passages: The passages; of several with the same identifier the last counts.
+            tokens: Their tokens; needed by a lexical index.
+            vectors: Their vectors, (n, dim); needed by a dense index.
+
+        Raises:
+            ModelOutputError: If there is not one vector for each passage, or vectors are not finite or of another
+                dimension; the index is then as before.
+            ValueError: If tokens or vectors that the index needs are missing; the index is then as before.
+        """
+        last = {passage.id: number for number, passage in enumerate(passages)}
+        numbers = np.fromiter(last.values(), np.int64, len(last))
+        if self.settings.lexical and len(tokens or ()) != len(passages):
+            raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
+        if self.settings.dense and vectors is None and passages:
+            raise ValueError("This index holds vectors; give one for each passage.")
+        with self._lock:
+            if vectors is not None:
+                vectors = as_unit_vectors(vectors, self.dimension)
+                if len(vectors) != len(passages):
+                    raise ModelOutputError(
+                        f"The embedding model returned {len(vectors)} vectors for {len(passages)} texts."
+                    )
+            self.delete([passage.id for passage in passages])
+            self._passages.add(passages[number] for number in numbers.tolist())
+            if self._lexical is not None and tokens is not None:
+                self._tokens.add(tokens if len(numbers) == len(passages) else tokens.take(numbers))
+                self._lexical.update()
+            if vectors is not None and len(vectors):
+                if self._vectors is None:
+                    self._vectors = VectorIndex(vectors.shape[1])
+                self._vectors.add(vectors[numbers])
+
+    def delete(self, identifiers: Sequence[str]) -> int:
+        """Remove passages; unknown identifiers are passed over.
+
+        Returns:
+            How many were removed.
+        """
+        removed = 0
+        with self._lock:
+            for identifier in identifiers:
+                row = self._passages.remove(identifier)
+                if row is None:
+                    continue
+                removed += 1
+                if self._lexical is not None:
+                    self._lexical.remove(row)
+                if self._vectors is not None:
+                    self._vectors.remove(row)
+            if self._passages.size > 1000 and len(self._passages) < self._passages.size / 2:
+                self._compact()
+        return removed
+
+    def _compact(self) -> None:
+        """Drop removed passages for good; numbers change."""
+        rows = self._passages.rows()
+        if len(rows) == self._passages.size:
+            return
+        passages = [self._passages.get(row) for row in rows.tolist()]
+        tokens = self._tokens.take(rows) if self._lexical is not None else None
+        vectors = self._vectors.vectors[rows] if self._vectors is not None else None
+        self._clear()
+        self.add(passages, tokens, vectors)
+
+    def get(self, identifiers: Sequence[str]) -> list[Passage]:
+        """Return the passages with these identifiers; unknown ones are passed over."""
+        with self._lock:
+            rows = [self._passages.row(identifier) for identifier in identifiers]
+            return [self._passages.get(row) for row in rows if row is not None]
+
+    def search(
+        self,
+        k: int,
+        *,
+        tokens: TokenizedTexts | None = None,
+        vectors: NDArray[np.float32] | None = None,
+        dense_weight: float = 1.0,
+        keep: Callable[[Passage], bool] | None = None,
+        with_tokens: bool = False,
+    ) -> list[Candidates]:
+        """Find the best passages for m queries.
+
+        Args:
+            k: How many at most.
+            tokens: The queries' tokens, for lexical search; None to search by vectors alone.
+            vectors: The queries' vectors, (m, dim), for dense search; None to search lexically alone.
+            dense_weight: Weight of the dense score beside the lexical one (1) where both are given.
+            keep: Says of a passage whether it may be found; None for all.
+            with_tokens: Whether to give the passages' stored tokens with them.
+
+        Returns:
+            For each query its candidates. Lexical search finds only passages that share a term with the query.
+            Scores are the lexical score, (1 + cosine) / 2, or their fusion, all in 0..1.
+
+        Raises:
+            IndexFormatError: If tokens are given and the index keeps no lexical postings.
+            ModelOutputError: If vectors are not finite or of another dimension.
+        """
+        with self._lock:
+            if tokens is not None:
+                self.require_lexical()
+            if vectors is not None:
+                vectors = as_unit_vectors(vectors, self.dimension)
+            allowed = np.zeros(self._passages.size, bool)
+            allowed[self._passages.rows()] = True
+            if keep is not None:
+                for row in np.flatnonzero(allowed).tolist():
+                    allowed[row] = keep(self._passages.get(row))
+            rankings: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
+            if tokens is not None and self._lexical is not None:
+                table = self._lexical.scores(tokens)
+                if vectors is not None and self._vectors is not None:
+                    table = fusion.fuse_scores(table, self._vectors.scores(vectors), dense_weight)
+                rankings = ((rows := fusion.top(scores, k, allowed), scores[rows]) for scores in table)
+            elif vectors is not None and self._vectors is not None:
+                similarities, found = self._vectors.search(vectors, k, allowed)
+                rankings = zip(found, np.clip((1 + similarities) / 2, 0, 1), strict=True)
+            else:  # nothing was ever added
+                count = len(vectors) if vectors is not None else 0
+                rankings = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * count
+            return [
+                Candidates(
+                    [self._passages.get(row) for row in rows.tolist()],
+                    scores,
+                    self._tokens.take(rows) if with_tokens and self._lexical is not None else None,
+                )
+                for rows, scores in rankings
+            ]
+
+    def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
+        """Return the unit vectors of passages, (n, dim) float32; unknown identifiers are passed over."""
+        with self._lock:
+            rows = [row for identifier in identifiers if (row := self._passages.row(identifier)) is not None]
+            if self._vectors is None:
+                return np.zeros((0, 0), np.float32)
+            return self._vectors.vectors[np.asarray(rows, np.int64)]
+
+    def save(self, folder: Path) -> None:
+        """Write the index completely or not at all; removed passages are dropped.
+
+        Raises:
+            ValueError: If a passage's metadata cannot be kept as JSON.
+            IndexFormatError: If `folder` holds something else.
+            OSError: If writing fails; an index that was there before is untouched.
+        """
+        with self._lock:
+            self._compact()
+            storage.save_folder(Path(folder), asdict(self.settings), self._write)
+
+    def _write(self, data: Path) -> None:
+        self._passages.save(data)
+        if self._lexical is not None:
+            self._tokens.save(data / "tokens")
+            self._lexical.save(data / "lexical")
+        if self._vectors is not None:
+            self._vectors.save(data / "vectors")
+
+    @classmethod
+    def load(cls, folder: Path) -> PassageIndex:
+        """Read what `save` wrote.
+
+        Raises:
+            IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
+        """
+        data, config = storage.open_folder(Path(folder))
+        try:
+            settings = IndexSettings(**config)
+        except TypeError as error:
+            raise IndexFormatError(f"The index at {str(folder)!r} has unknown settings ({error}).") from error
+        index = cls(settings)
+        index._passages = PassageStore.load(data)
+        if settings.lexical:
+            index._tokens = TokenStore.load(data / "tokens")
+            if len(index._tokens) != index._passages.size:
+                raise IndexFormatError(
+                    f"The index at {str(folder)!r} has tokens of {len(index._tokens)} passages only."
+                )
+            index._lexical = LexicalIndex.load(data / "lexical", index._tokens, morphemes=settings.kiwi)
+        if (data / "vectors.npy").exists():
+            index._vectors = VectorIndex.load(data / "vectors", index._passages.size)
+        return index

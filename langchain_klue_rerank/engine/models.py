@@ -1,0 +1,180 @@
+"""From a model's name to a loaded model: packaged weights, a folder, or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from langchain_klue_rerank.engine.pair_scorer import PairScorer
+from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from langchain_klue_rerank.engine.bi_encoder import BiEncoder
+    from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
+
+Loaded = TypeVar("Loaded")
+
+#: Where the weights lie that come with the package.
+WEIGHTS = Path(__file__).parent.parent / "weights"
+#: The name of the packaged weights.
+PACKAGED = "packaged"
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """How to load and run a sentence-transformers model; the packaged models need none of it.
+
+    Attributes:
+        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand.
+        batch_size: Texts or pairs computed at a time.
+        max_length: Longest input in tokens; None for the model's own limit.
+        revision: Branch, tag or commit of a hub model.
+        trust_remote_code: Whether code from the model's repository may run.
+    """
+
+    device: str | None = None
+    batch_size: int = 32
+    max_length: int | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+class Lazy(Generic[Loaded]):
+    """A value made on first use, once, whatever the number of threads that ask at the same time.
+
+    A copy or a pickle of it is a lazy value that has not been made yet: a loaded model is not copied about.
+
+    Args:
+        make: Makes the value.
+    """
+
+    def __init__(self, make: Callable[[], Loaded]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._value: Loaded | None = None
+
+    def __call__(self) -> Loaded:
+        """Return the value, making it if need be; a failure is raised to every caller and tried again by the next."""
+        with self._lock:
+            if self._value is None:
+                self._value = self._make()
+            return self._value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Lazy, (self._make,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Lazy[Loaded]:
+        return Lazy(self._make)
+
+
+def resolve(model: str | None) -> str | Path:
+    """Find out what a model's name means.
+
+    Args:
+        model: None or ``"packaged"``, the path of a folder, or a hub id such as ``"BAAI/bge-m3"``.
+
+    Returns:
+        `PACKAGED`, the folder, or the hub id.
+
+    Raises:
+        ModelLoadError: If it is neither.
+    """
+    if model is None or model == PACKAGED:
+        return PACKAGED
+    if not model.strip():  # as a path this would be the current folder
+        raise ModelLoadError(
+            f"The model's name {model!r} is blank. Name a folder or a hub id, or None for the packaged."
+        )
+    try:
+        folder = Path(model).expanduser()
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except (OSError, RuntimeError) as error:  # too long a name, a home folder of nobody
+        raise ModelLoadError(f"The model {model!r} cannot be looked up ({error}).") from error
+    if is_folder:
+        return folder
+    if is_file:
+        raise ModelLoadError(f"The model {model!r} is a file. Name the folder that holds it.")
+    if not _HUB_ID.fullmatch(model) or model.startswith((".", "/", "~")):
+        raise ModelLoadError(f"There is no folder {model!r}, and it is not a hub id such as 'BAAI/bge-m3'.")
+    return model
+
+
+def identity(model: str | None, revision: str | None = None) -> str:
+    """Return what tells a model's vectors from another model's, without loading it.
+
+    A folder and the packaged weights are known by their content, so that a folder may be moved; a hub model by its id.
+    """
+    found = resolve(model)
+    if found == PACKAGED:
+        return f"{PACKAGED}:{_fingerprint(WEIGHTS / 'bi_encoder')}"
+    if isinstance(found, Path):
+        return f"folder:{_fingerprint(found)}"
+    return f"hub:{found}@{revision or 'main'}"
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash names, sizes and beginnings of a folder's files: enough to tell models apart without reading gigabytes."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix != ".md":
+            with path.open("rb") as file:
+                digest.update(f"{path.relative_to(folder).as_posix()}:{path.stat().st_size}".encode())
+                digest.update(file.read(1 << 16))
+                file.seek(max(0, os.fstat(file.fileno()).st_size - (1 << 16)))
+                digest.update(file.read())
+    return digest.hexdigest()[:16]
+
+
+@lru_cache(maxsize=1)
+def packaged_bi_encoder() -> StaticBiEncoder:
+    """Return the packaged bi-encoder; the packaged reranker reads the same vectors, so the process loads it once."""
+    return StaticBiEncoder.load(WEIGHTS / "bi_encoder")
+
+
+@lru_cache(maxsize=1)
+def packaged_pair_scorer() -> PairScorer:
+    """Return the packaged reranker."""
+    return PairScorer.load(WEIGHTS / "reranker", packaged_bi_encoder())
+
+
+def load_bi_encoder(
+    model: str | None, options: ModelOptions, query_prompt: str | None = None, passage_prompt: str | None = None
+) -> BiEncoder:
+    """Load a bi-encoder.
+
+    Args:
+        model: See `resolve`.
+        options: For models that are not packaged.
+        query_prompt: Put before every query; None for the model's own prompt, if it has one.
+        passage_prompt: The same for passages.
+
+    Raises:
+        ModelLoadError: If there is no such model, or it cannot be loaded.
+        MissingExtraError: If it needs the ``torch`` extra and that is not installed.
+    """
+    from langchain_klue_rerank.engine import bi_encoder
+
+    found = resolve(model)
+    if found == PACKAGED:
+        return bi_encoder.PackagedBiEncoder(packaged_bi_encoder())
+    return bi_encoder.TorchBiEncoder(str(found), options, query_prompt, passage_prompt)
+
+
+def load_cross_encoder(model: str | None, options: ModelOptions) -> CrossEncoder:
+    """Load a cross-encoder; arguments and errors as in `load_bi_encoder`."""
+    from langchain_klue_rerank.engine import cross_encoder
+
+    found = resolve(model)
+    if found == PACKAGED:
+        return cross_encoder.PackagedCrossEncoder(packaged_pair_scorer())
+    return cross_encoder.TorchCrossEncoder(str(found), options)

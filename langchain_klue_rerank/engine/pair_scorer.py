@@ -1,0 +1,223 @@
+"""The packaged reranker: how likely a passage answers a query, from what the two have in common.
+
+A small network reads the numbers of `pair_features`: each query term's matches are judged one by one and pooled by
+learned importance (after Guo et al. 2016, "A Deep Relevance Matching Model"), then joined with the features of the whole
+pair. There is no torch and no attention over the passage: thirty candidates take a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.pair_features import (
+    MATCH_FEATURES,
+    PAIR_FEATURES,
+    TERM_FEATURES,
+    PairFeatures,
+    WordVectors,
+    pair_features,
+    prepare_query,
+)
+from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.text import TokenizedTexts
+
+FORMAT: Final = "klue-pair-scorer"
+#: Raised when a reader of the old version would misread the new files.
+FORMAT_VERSION: Final = 1
+CONFIG_FILE: Final = "config.json"
+FREQUENCIES_FILE: Final = "document_frequencies.npy"
+#: Layers of a network, in the order in which they are used.
+LAYERS: Final = ("term", "gate", "value", "hidden", "hidden2", "output")
+
+#: A longer passage is read in windows of so many words, each beginning `_STRIDE` words after the last.
+_WINDOW: Final = 400
+_STRIDE: Final = 300
+#: About so many words are worked on at a time; bounds the memory to some 100 MB.
+_WORDS_AT_ONCE: Final = 20_000
+
+
+class TermStatistics:
+    """In how many texts a term stands, from a hashed table: weights of terms without a corpus at hand.
+
+    Args:
+        table: uint8, size a power of two: 0 for a term of at most one text, else about
+            ``1 + steps * log2(document frequency)``.
+        documents: How many texts were counted.
+        steps: Steps per doubling.
+    """
+
+    def __init__(self, table: NDArray[np.uint8], documents: int, steps: float) -> None:
+        self.table = table
+        self.documents = documents
+        self.steps = steps
+        frequency = np.where(np.arange(256) > 0, 2 ** ((np.arange(256) - 1) / steps), 0.5)
+        idf = np.log(1 + np.maximum(documents - frequency + 0.5, 0) / (frequency + 0.5))
+        self._idf = np.clip(idf / math.log(1 + documents), 0.01, 1).astype(np.float32)
+
+    def idf(self, terms: list[str]) -> NDArray[np.float32]:
+        """Return the inverse document frequency of each term, scaled to 0..1."""
+        slots = [term_slot(term, len(self.table)) for term in terms]
+        return self._idf[self.table[slots]] if slots else np.zeros(0, np.float32)
+
+
+def term_slot(term: str, size: int) -> int:
+    """Return where the table of a `TermStatistics` of that size keeps a term."""
+    return zlib.crc32(term.encode()) & (size - 1)
+
+
+class PairScorer:
+    """Scores passages for a query.
+
+    Use `load`. An instance is immutable and may be used by several threads at once.
+
+    Args:
+        statistics: Weights of terms.
+        networks: Arrays of an ensemble of e networks: ``<layer>_weight`` (e, in, out) and ``<layer>_bias`` (e, 1, out)
+            for each of `LAYERS`, and ``mean`` and ``scale`` (features,) of the pair features. float64, so that the last
+            bits, which depend on the shape of a product, stay invisible in the float32 scores.
+        slope: Of the calibration from the ensemble's mean output to a probability.
+        intercept: Of the calibration.
+        word_vectors: The bi-encoder's, or None.
+    """
+
+    def __init__(
+        self,
+        statistics: TermStatistics,
+        networks: dict[str, NDArray[np.float64]],
+        slope: float,
+        intercept: float,
+        word_vectors: WordVectors | None,
+    ) -> None:
+        self.statistics = statistics
+        self._networks = networks
+        self._slope = slope
+        self._intercept = intercept
+        self._word_vectors = word_vectors
+
+    @classmethod
+    def load(cls, folder: Path, bi_encoder: StaticBiEncoder | None) -> PairScorer:
+        """Open the weights in a folder.
+
+        Args:
+            folder: ``config.json`` and the arrays.
+            bi_encoder: The encoder whose word vectors were used in training; None only for weights trained without.
+
+        Returns:
+            The scorer.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If the folder holds something else, another format version, or arrays of other shapes.
+        """
+        folder = Path(folder)
+        config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise ValueError(f"{folder / CONFIG_FILE} does not describe a {FORMAT}.")
+        if config.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"The weights in {folder} have format version {config.get('format_version')}; this release reads version "
+                f"{FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
+            )
+        statistics = TermStatistics(
+            np.load(folder / FREQUENCIES_FILE, allow_pickle=False), config["documents"], config["steps"]
+        )
+        names = ["mean", "scale", *(f"{layer}_{part}" for layer in LAYERS for part in ("weight", "bias"))]
+        networks = {name: np.load(folder / f"{name}.npy", allow_pickle=False).astype(np.float64) for name in names}
+        if networks["mean"].shape != (PAIR_FEATURES,) or networks["term_weight"].shape[1] != MATCH_FEATURES + TERM_FEATURES:
+            raise ValueError(f"The arrays in {folder} do not fit the features of this release.")
+        return cls(
+            statistics,
+            networks,
+            config["calibration"]["slope"],
+            config["calibration"]["intercept"],
+            bi_encoder.word_vectors if bi_encoder is not None and config["bi_encoder"] else None,
+        )
+
+    def score(self, query: TokenizedTexts, passages: TokenizedTexts) -> NDArray[np.float32]:
+        """Score passages for a query.
+
+        Args:
+            query: One text, tokenized with morphemes.
+            passages: n texts, tokenized with morphemes.
+
+        Returns:
+            float32, shape (n,), each in 0..1: the probability that the passage answers the query. It depends on the query
+            and that passage alone; 0 for a passage or query without words.
+
+        Raises:
+            ValueError: If `query` is not one text.
+        """
+        if len(query) != 1:
+            raise ValueError(f"Expected one query, got {len(query)}.")
+        scores = np.zeros(len(passages), np.float32)
+        if not len(query.word_ids) or not len(passages.word_ids):
+            return scores
+        terms = prepare_query(query, self.statistics.idf, self._word_vectors)
+        owners, starts, ends = _windows(passages.offsets)
+        logits = np.empty(len(owners))
+        first = 0
+        while first < len(owners):
+            total = np.cumsum(ends[first:] - starts[first:])
+            last = first + max(int(np.searchsorted(total, _WORDS_AT_ONCE, side="right")), 1)
+            part = _cut(passages, starts[first:last], ends[first:last])
+            logits[first:last] = ensemble(self._networks, pair_features(terms, part, self._word_vectors))
+            first = last
+        best = np.full(len(passages), -np.inf)
+        np.maximum.at(best, owners, logits)
+        filled = passages.lengths() > 0
+        scores[filled] = 1 / (1 + np.exp(-np.clip(self._slope * best[filled] + self._intercept, -30, 30)))
+        return scores
+
+
+def ensemble(networks: dict[str, NDArray[np.float64]], features: PairFeatures) -> NDArray[np.float64]:
+    """Return the mean output of the networks.
+
+    Args:
+        networks: See `PairScorer`.
+        features: Of one query and n passages.
+
+    Returns:
+        float64, shape (n,).
+    """
+    n, count = features.matches.shape[:2]
+
+    def layer(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+        result: NDArray[np.float64] = values @ networks[f"{name}_weight"] + networks[f"{name}_bias"]
+        return result
+
+    tiled = np.broadcast_to(features.terms, (n, *features.terms.shape))
+    matched = np.concatenate([features.matches, tiled], axis=2).reshape(n * count, -1)
+    judged = np.tanh(layer("value", np.maximum(layer("term", matched), 0)))  # (networks, n * count, values)
+    gate = np.exp(np.clip(layer("gate", features.terms), -10, 10))[:, :, 0]
+    gate /= np.maximum(gate.sum(axis=1, keepdims=True), 1e-9)
+    pooled = np.einsum("entk,et->enk", judged.reshape(len(gate), n, count, -1), gate)
+    pairs = np.clip((features.pairs - networks["mean"]) * networks["scale"], -5, 5)
+    tiled_pairs = np.broadcast_to(pairs, (len(gate), *pairs.shape))
+    hidden = np.maximum(layer("hidden", np.concatenate([tiled_pairs, pooled], axis=2)), 0)
+    result: NDArray[np.float64] = layer("output", np.maximum(layer("hidden2", hidden), 0))[:, :, 0].mean(axis=0)
+    return result
+
+
+def _windows(offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Cut passages into windows: for each its passage, first word and last word + 1. An empty passage has none."""
+    lengths = np.diff(offsets)
+    counts = np.where(lengths > 0, 1 + np.maximum(-(-(lengths - _WINDOW) // _STRIDE), 0), 0)
+    owners = np.repeat(np.arange(len(lengths)), counts)
+    place = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = offsets[owners] + place * _STRIDE
+    return owners, starts, np.minimum(starts + _WINDOW, offsets[owners + 1])
+
+
+def _cut(passages: TokenizedTexts, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> TokenizedTexts:
+    """Return the stretches of words from `starts` to `ends` as texts of their own."""
+    lengths = ends - starts
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+    return TokenizedTexts(passages.words, passages.morphemes, passages.word_ids[index], offsets)

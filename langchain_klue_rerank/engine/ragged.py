@@ -1,0 +1,101 @@
+"""Rows of different lengths in two flat arrays, and the numbering of strings: the data layout of the index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Rows of numbers of different lengths.
+
+    Attributes:
+        values: int32, all rows one after the other.
+        offsets: int64, one more than there are rows: row ``i`` is ``values[offsets[i]:offsets[i + 1]]``.
+    """
+
+    values: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls) -> Ragged:
+        """Return a table without rows."""
+        return cls(np.zeros(0, np.int32), np.zeros(1, np.int64))
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Sequence[int]]) -> Ragged:
+        """Build from a sequence of rows."""
+        values: list[int] = []
+        offsets = [0]
+        for row in rows:
+            values += row
+            offsets.append(len(values))
+        return cls(np.asarray(values, np.int32), np.asarray(offsets, np.int64))
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.offsets) - 1
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the length of every row."""
+        return np.diff(self.offsets)
+
+    def extend(self, other: Ragged) -> Ragged:
+        """Return this table followed by another one."""
+        return Ragged(
+            np.concatenate([self.values, other.values]),
+            np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
+        )
+
+    def take(self, rows: NDArray[np.integer]) -> Ragged:
+        """Return the rows asked for, in that order; a row may be asked for twice."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[np.asarray(rows) + 1] - starts
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        return Ragged(self.values[index], offsets)
+
+    def through(self, table: Ragged) -> Ragged:
+        """Replace every value by the row of `table` with that number: passages of words into passages of morphemes."""
+        inner = table.take(self.values)
+        return Ragged(inner.values, inner.offsets[self.offsets])
+
+
+class Vocabulary:
+    """Distinct strings and their numbers.
+
+    Args:
+        strings: The strings to begin with, distinct, in the order of their numbers.
+    """
+
+    def __init__(self, strings: Iterable[str] = ()) -> None:
+        self.strings = list(strings)
+        self._numbers: dict[str, int] | None = None  # made on first use: opening an index must not pay for it
+
+    def __len__(self) -> int:
+        """Return the number of strings."""
+        return len(self.strings)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """String -> number."""
+        if self._numbers is None:
+            self._numbers = {string: number for number, string in enumerate(self.strings)}
+        return self._numbers
+
+    def add(self, strings: Iterable[str]) -> list[int]:
+        """Return the numbers of the strings; unknown ones get the next free number."""
+        numbers = self.numbers
+        found = []
+        for string in strings:
+            number = numbers.get(string)
+            if number is None:
+                number = numbers[string] = len(numbers)
+                self.strings.append(string)
+            found.append(number)
+        return found

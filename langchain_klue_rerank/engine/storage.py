@@ -1,0 +1,234 @@
+"""Safe files: no pickle, written completely or not at all, versioned and checksummed.
+
+A saved folder holds one data folder and ``manifest.json``, which names that folder, the format's version and every
+file's size and SHA-256. A save writes a new data folder beside the old one and then replaces the manifest in
+a single step, so that an interrupted save, or a full disk, leaves the old state as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.ragged import Ragged
+from langchain_klue_rerank.errors import IndexFormatError
+
+MANIFEST = "manifest.json"
+FORMAT = "langchain-klue-rerank index"
+#: Raised when a reader of the old version could misread the new files.
+VERSION = 1
+_DATA_PREFIX = "data-"
+#: What `save_folder` makes beside the manifest: data folders and, for a moment, the new manifest.
+_OWN = re.compile(_DATA_PREFIX + r"[0-9a-f]{12}(\.json)?")
+
+
+def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], None]) -> None:
+    """Write a folder completely or not at all.
+
+    Args:
+        folder: Where to save. It may be missing, empty, or hold an earlier save, which is replaced.
+        config: JSON-serialisable settings, kept in the manifest.
+        write: Writes all files into the empty folder that it is given.
+
+    Raises:
+        IndexFormatError: If `folder` is a file, or a folder with other things in it.
+        OSError: If writing fails, for example on a full disk; an earlier save is then untouched.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise IndexFormatError(f"Cannot save to {str(folder)!r}: it is a file. Name a folder.")
+    if folder.is_dir() and not _holds_save(folder):
+        names = {path.name for path in folder.iterdir()}
+        own = {name for name in names if _OWN.fullmatch(name)}
+        others = names - own - ({MANIFEST} if own else set())  # a damaged save may be replaced
+        if others:
+            raise IndexFormatError(
+                f"Cannot save to {str(folder)!r}: the folder holds other files (such as {min(others)!r}) and no "
+                "index. Name a new or an empty folder."
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / f"{_DATA_PREFIX}{uuid.uuid4().hex[:12]}"
+    try:
+        data.mkdir()
+        write(data)
+        files = {
+            path.relative_to(data).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            for path in sorted(data.rglob("*"))
+            if path.is_file()
+        }
+        for path in data.rglob("*"):
+            _fsync(path)
+        _write_manifest(
+            folder, {"format": FORMAT, "version": VERSION, "data": data.name, "config": config, "files": files}
+        )
+    except BaseException:
+        shutil.rmtree(data, ignore_errors=True)
+        raise
+    for other in folder.iterdir():
+        if other != data and _OWN.fullmatch(other.name):
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def open_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """Check a saved folder.
+
+    Args:
+        folder: A folder that `save_folder` wrote.
+
+    Returns:
+        The folder that holds the data files, and the settings.
+
+    Raises:
+        IndexFormatError: If the folder is missing, is not an index, was written by a newer version, or a file of it is
+            missing, truncated or edited.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise IndexFormatError(f"No index at {str(folder)!r}: there is no such folder.")
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise IndexFormatError(
+            f"{str(folder)!r} is not an index: it has no {MANIFEST}. Name the folder that was given to save()."
+        ) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise IndexFormatError(f"{str(folder / MANIFEST)!r} is damaged ({error}). {_RESTORE}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise IndexFormatError(f"{str(folder)!r} is not an index: its {MANIFEST} is of another kind.")
+    version = manifest.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise IndexFormatError(
+            f"The index at {str(folder)!r} has format version {version}, this package reads up to {VERSION}. Upgrade "
+            "langchain-klue-rerank, or build the index again."
+        )
+    if manifest.get("checksum") != _manifest_checksum(manifest):
+        raise IndexFormatError(f"{str(folder / MANIFEST)!r} was edited or damaged. {_RESTORE}")
+    data = folder / manifest["data"]
+    for name, expected in manifest["files"].items():
+        path = data / name
+        if not path.is_file():
+            raise IndexFormatError(f"The index at {str(folder)!r} lacks its file {name!r}. {_RESTORE}")
+        if path.stat().st_size != expected["bytes"]:
+            raise IndexFormatError(
+                f"The file {name!r} of the index at {str(folder)!r} has {path.stat().st_size} bytes instead of "
+                f"{expected['bytes']}: it is truncated or edited. {_RESTORE}"
+            )
+        if _sha256(path) != expected["sha256"]:
+            raise IndexFormatError(
+                f"The file {name!r} of the index at {str(folder)!r} was edited or damaged. {_RESTORE}"
+            )
+    return data, manifest["config"]
+
+
+def _holds_save(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
+
+
+_RESTORE = "Restore it from a copy, or build the index again."
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    manifest["checksum"] = _manifest_checksum(manifest)
+    temporary = folder / f"{_DATA_PREFIX}{uuid.uuid4().hex[:12]}.json"
+    try:
+        temporary.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
+        _fsync(temporary)
+        os.replace(temporary, folder / MANIFEST)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _fsync(folder)
+
+
+def _manifest_checksum(manifest: dict[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows cannot open a folder
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_array(path: Path, array: NDArray[Any]) -> None:
+    """Write an array as ``.npy`` without pickle."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path.with_suffix(".npy"), array, allow_pickle=False)
+
+
+def read_array(path: Path, dtype: Any, ndim: int = 1) -> NDArray[Any]:
+    """Read an array that `write_array` wrote, memory-mapped.
+
+    Raises:
+        IndexFormatError: If it is no array of this type and number of dimensions.
+    """
+    path = path.with_suffix(".npy")
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise IndexFormatError(f"{path.name!r} is not a readable array ({error}). {_RESTORE}") from error
+    if array.dtype != np.dtype(dtype) or array.ndim != ndim:
+        raise IndexFormatError(f"{path.name!r} holds {array.ndim}-dimensional {array.dtype}. {_RESTORE}")
+    return array
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write strings, none of which holds a line feed, one a line."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read what `write_lines` wrote."""
+    return path.read_bytes().decode().split("\n")[:-1]
+
+
+def write_ragged(path: Path, table: Ragged) -> None:
+    """Write a `Ragged` as two arrays."""
+    write_array(path.with_name(path.name + "_values"), table.values)
+    write_array(path.with_name(path.name + "_offsets"), table.offsets)
+
+
+def read_ragged(path: Path, rows: int | None, limit: int) -> Ragged:
+    """Read what `write_ragged` wrote.
+
+    Args:
+        path: Its path.
+        rows: How many rows it must have; None for any number.
+        limit: All values must be from 0 to below this.
+
+    Raises:
+        IndexFormatError: If the numbers do not fit.
+    """
+    values = read_array(path.with_name(path.name + "_values"), np.int32)
+    offsets = read_array(path.with_name(path.name + "_offsets"), np.int64)
+    fits = len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == len(values) and bool((np.diff(offsets) >= 0).all())
+    if not fits or (rows is not None and len(offsets) != rows + 1):
+        raise IndexFormatError(f"The rows of {path.name!r} do not fit together. {_RESTORE}")
+    if len(values) and not 0 <= values.min() <= values.max() < limit:
+        raise IndexFormatError(f"{path.name!r} holds numbers out of range. {_RESTORE}")
+    return Ragged(values, offsets)

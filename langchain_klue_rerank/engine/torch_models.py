@@ -1,0 +1,87 @@
+"""Loading sentence-transformers models, with the traps of KLUE's models taken out. Torch is imported only here."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from langchain_klue_rerank.engine.models import ModelOptions
+from langchain_klue_rerank.errors import MissingExtraError, ModelLoadError
+
+logger = logging.getLogger(__name__)
+
+#: RoBERTa counts positions from after the padding token's number.
+_POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer"}
+
+
+def load(kind: str, name: str, options: ModelOptions, **settings: Any) -> Any:
+    """Load a model.
+
+    Args:
+        kind: ``"SentenceTransformer"`` or ``"CrossEncoder"``.
+        name: Folder or hub id.
+        options: Device, revision, remote code.
+        **settings: More for the class.
+
+    Raises:
+        MissingExtraError: If sentence-transformers is not installed.
+        ModelLoadError: If the model cannot be found, reached or read.
+    """
+    try:
+        import sentence_transformers
+    except ImportError as error:
+        raise MissingExtraError("sentence-transformers", "torch", f"The model {name!r}") from error
+    try:
+        model = getattr(sentence_transformers, kind)(
+            name,
+            device=options.device,
+            revision=options.revision,
+            trust_remote_code=options.trust_remote_code,
+            **settings,
+        )
+    except Exception as error:  # a damaged file raises what its reader likes, such as SafetensorError
+        raise ModelLoadError(
+            f"The model {name!r} cannot be loaded as a {kind}: {type(error).__name__}: {error}. Check the name, the "
+            "revision and the connection to the hub; or name a local folder, or no model at all for the packaged "
+            "weights."
+        ) from error
+    model.eval()
+    logger.info("Loaded %s on %s", name, model.device)
+    return model
+
+
+def repair_tokenizer(model: Any) -> None:
+    """Keep the tokenizer from making token types that the model has no embeddings for.
+
+    KLUE's models pair a BertTokenizer, which numbers the second text of a pair 1, with a RoBERTa body that knows type 0
+    only: without this, every pair ends in "index out of range".
+    """
+    names = model.tokenizer.model_input_names
+    if getattr(_config(model), "type_vocab_size", 2) == 1 and "token_type_ids" in names:
+        model.tokenizer.model_input_names = [name for name in names if name != "token_type_ids"]
+
+
+def input_length(model: Any, name: str, wanted: int | None) -> int:
+    """Return how many tokens the model is to read.
+
+    Args:
+        model: A loaded model.
+        name: Its name, for the error.
+        wanted: The longest input asked for; None for the model's own limit.
+
+    Raises:
+        ValueError: If more is asked for than the model has positions.
+    """
+    config = _config(model)
+    positions = getattr(config, "max_position_embeddings", None)
+    limit = int(positions) if positions else 512
+    if config.model_type in _POSITIONS_AFTER_PADDING:
+        limit -= (config.pad_token_id or 0) + 1
+    if wanted is not None and wanted > limit:
+        raise ValueError(f"max_length={wanted} is more than the {limit} tokens that the model {name!r} can read.")
+    own = model.max_seq_length
+    return min(limit, wanted or own or limit)
+
+
+def _config(model: Any) -> Any:
+    return model[0].auto_model.config

@@ -1,0 +1,33 @@
+"""The errors this package raises on purpose. Each message names the value and the remedy."""
+
+from __future__ import annotations
+
+
+class KlueRerankError(Exception):
+    """Base of all errors of this package."""
+
+
+class IndexFormatError(KlueRerankError, ValueError):
+    """A folder is not an index, or is damaged, edited, or written by a newer version."""
+
+
+class ModelMismatchError(KlueRerankError, ValueError):
+    """An index was written with another model than the one at hand."""
+
+
+class ModelLoadError(KlueRerankError, OSError):
+    """A model cannot be found or loaded."""
+
+
+class ModelOutputError(KlueRerankError, RuntimeError):
+    """A model returned something unusable, such as NaN or a vector of another size."""
+
+
+class MissingExtraError(KlueRerankError, ImportError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed. "
+            f'Install it with: pip install "langchain-klue-rerank[{extra}]"'
+        )

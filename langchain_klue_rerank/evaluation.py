@@ -1,0 +1,295 @@
+"""Evaluation sets, and the table of every way to search, with and without reranking."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from langchain_core.documents import Document
+from tqdm import tqdm
+
+from langchain_klue_rerank.engine.metrics import METRICS, Judged, interval, paired_p_value
+from langchain_klue_rerank.errors import MissingExtraError
+from langchain_klue_rerank.retriever import KlueRetriever, SearchType
+
+#: Where the sample passages and questions lie that come with the package.
+SAMPLES = Path(__file__).parent / "samples"
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Questions over a corpus.
+
+    Attributes:
+        name: What it is called in tables.
+        documents: The corpus; every document has an id.
+        questions: The questions.
+        relevant: For each question the ids of the documents that answer it.
+    """
+
+    name: str
+    documents: list[Document]
+    questions: list[str]
+    relevant: list[frozenset[str]]
+
+    def first(self, count: int | None) -> EvaluationSet:
+        """Return the same corpus with the first questions only; None for all."""
+        return EvaluationSet(self.name, self.documents, self.questions[:count], self.relevant[:count])
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        search_type: How candidates were found.
+        reranked: Whether they were reranked.
+        values: Metric -> mean over the questions.
+        intervals: Metric -> 95% bootstrap interval.
+        p_value: Of HitRate@1 against the line without reranking, paired; None for that line itself.
+        milliseconds: Median time of one query.
+        p95_milliseconds: 95th percentile of the time of one query.
+    """
+
+    search_type: SearchType
+    reranked: bool
+    values: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    p_value: float | None
+    milliseconds: float
+    p95_milliseconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """The table for one set.
+
+    Attributes:
+        name: The set's name.
+        passages: Size of the corpus.
+        questions: Number of questions.
+        passages_per_second: Speed of indexing, everything included.
+        rows: The lines.
+    """
+
+    name: str
+    passages: int
+    questions: int
+    passages_per_second: float
+    rows: list[Row] = field(default_factory=list)
+
+
+def evaluate(data: EvaluationSet, *, show_progress: bool = True, **fields: Any) -> Report:
+    """Index a set's corpus and ask its questions in every way.
+
+    Args:
+        data: The set.
+        show_progress: Whether to draw progress bars. Default True.
+        **fields: Fields of the `KlueRetriever`, such as ``fetch_k``, ``embeddings``, ``reranker``. Without a reranker
+            only the lines without one are made.
+
+    Returns:
+        One line each for lexical, dense and hybrid search, and for each of them reranked.
+
+    Raises:
+        ValueError: If the set has no questions.
+    """
+    if not data.questions:
+        raise ValueError(f"The set {data.name!r} has no questions.")
+    start = time.perf_counter()
+    retriever = KlueRetriever.from_documents(data.documents, **fields)
+    report = Report(
+        data.name,
+        len(data.documents),
+        len(data.questions),
+        len(data.documents) / (time.perf_counter() - start),
+    )
+    kinds: list[SearchType] = ["lexical", "dense", "hybrid"]
+    for search_type in kinds:
+        baseline: Judged | None = None
+        for reranked in (False, True) if retriever.reranker is not None else (False,):
+            asked = retriever if reranked else retriever.model_copy(update={"reranker": None})
+            rankings, times = [], []
+            label = f"{data.name}: {search_type}{' + reranking' if reranked else ''}"
+            for question in tqdm(data.questions, desc=label, disable=not show_progress, leave=False):
+                began = time.perf_counter()
+                documents = asked.invoke(question, k=10, search_type=search_type)
+                times.append(1000 * (time.perf_counter() - began))
+                rankings.append([document.id or "" for document in documents])
+            judged = Judged.from_rankings(rankings, data.relevant)
+            report.rows.append(_row(search_type, judged, baseline, times))
+            baseline = judged
+    return report
+
+
+def _row(search_type: SearchType, judged: Judged, baseline: Judged | None, times: list[float]) -> Row:
+    values = {name: metric(judged) for name, metric in METRICS.items()}
+    first = METRICS["HitRate@1"]
+    return Row(
+        search_type=search_type,
+        reranked=baseline is not None,
+        values={name: float(one.mean()) for name, one in values.items()},
+        intervals={name: interval(one) for name, one in values.items()},
+        p_value=None if baseline is None else paired_p_value(first(judged), first(baseline)),
+        milliseconds=statistics.median(times),
+        p95_milliseconds=sorted(times)[int(0.95 * (len(times) - 1))],
+    )
+
+
+def read_sets(data: str) -> list[EvaluationSet]:
+    """Read evaluation sets.
+
+    Args:
+        data: One of
+
+            - ``"samples"``: the passages and questions that come with the package;
+            - ``"hub"``: KLUE-MRC from the hub (needs the ``train`` extra), with its validation questions;
+            - a folder with ``passages.jsonl`` (id, text[, title]) and ``questions.jsonl`` (question, passage_id);
+            - a folder with ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl`` of question, context and title:
+              the questions of validation and test, over their own contexts (the seed's protocol) and over all contexts;
+            - a file or folder of SQuAD JSON, such as KorQuAD;
+            - a csv or jsonl file of your own with the columns question and passage, and title if there is one.
+
+    Returns:
+        The sets; two for KLUE-MRC.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If it has none of these forms, or a column is missing.
+    """
+    if data == "samples":
+        return [_read_folder(SAMPLES, "samples")]
+    if data == "hub":
+        return _from_hub()
+    path = Path(data)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"--data {data!r}: there is no such file or folder; 'samples' and 'hub' are known names."
+        )
+    if path.is_dir():
+        if (path / "questions.jsonl").exists():
+            return [_read_folder(path, path.name)]
+        if (path / "validation.jsonl").exists():
+            splits = {name: list(_jsonl(path / f"{name}.jsonl")) for name in ("train", "validation", "test")}
+            return _two_protocols(path.name, splits["train"], splits["validation"] + splits["test"])
+        files = sorted(path.glob("*.json"))
+        if not files:
+            raise ValueError(
+                f"--data {data!r}: the folder holds neither questions.jsonl, validation.jsonl nor SQuAD JSON."
+            )
+        return [_from_pairs(file.stem, list(_squad(file))) for file in files]
+    if path.suffix == ".json":
+        return [_from_pairs(path.stem, list(_squad(path)))]
+    return [_from_pairs(path.stem, read_pairs(path))]
+
+
+def read_pairs(path: Path) -> list[dict[str, str]]:
+    """Read a csv or jsonl file with the columns question and passage (or context, or text), and title if there is one.
+
+    Raises:
+        ValueError: If the ending is another one, the file is empty, or a column is missing.
+    """
+    if path.suffix == ".jsonl":
+        rows: Iterable[dict[str, Any]] = _jsonl(path)
+    elif path.suffix == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file))
+    else:
+        raise ValueError(f"{str(path)!r} ends in {path.suffix!r}; expected .csv, .jsonl or .json.")
+    pairs = []
+    for number, row in enumerate(rows, 1):
+        passage = next((row[name] for name in ("passage", "context", "text") if row.get(name)), None)
+        if not passage or not row.get("question"):
+            missing = "passage" if row.get("question") else "question"
+            raise ValueError(
+                f"{str(path)!r}, row {number}: no {missing!r} among the columns {', '.join(map(str, row))}."
+            )
+        pairs.append({"question": row["question"], "context": passage, "title": row.get("title") or ""})
+    if not pairs:
+        raise ValueError(f"{str(path)!r} is empty.")
+    return pairs
+
+
+def _two_protocols(name: str, train: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[EvaluationSet]:
+    return [
+        _from_pairs(f"{name}, own contexts", test),
+        _from_pairs(f"{name}, all contexts", test, more=train),
+    ]
+
+
+def _from_pairs(name: str, pairs: Sequence[dict[str, Any]], more: Sequence[dict[str, Any]] = ()) -> EvaluationSet:
+    """Make a set of rows with question, context and title; equal contexts are one passage."""
+    documents: dict[str, Document] = {}
+    for row in [*pairs, *more]:
+        context = row["context"]
+        if context not in documents:
+            metadata = {"title": row["title"]} if row.get("title") else {}
+            documents[context] = Document(context, id=str(len(documents)), metadata=metadata)
+    return EvaluationSet(
+        name,
+        list(documents.values()),
+        [row["question"] for row in pairs],
+        [frozenset({documents[row["context"]].id or ""}) for row in pairs],
+    )
+
+
+def _read_folder(folder: Path, name: str) -> EvaluationSet:
+    documents = read_passages(folder / "passages.jsonl")
+    known = {document.id for document in documents}
+    questions = list(_jsonl(folder / "questions.jsonl"))
+    for row in questions:
+        if row["passage_id"] not in known:
+            raise ValueError(
+                f"The question {row['question']!r} names the passage {row['passage_id']!r}, which is missing."
+            )
+    return EvaluationSet(
+        name, documents, [row["question"] for row in questions], [frozenset({row["passage_id"]}) for row in questions]
+    )
+
+
+def read_passages(path: Path) -> list[Document]:
+    """Read documents from a jsonl file of id, text and title."""
+    return [
+        Document(row["text"], id=row["id"], metadata={key: row[key] for key in row if key not in ("id", "text")})
+        for row in _jsonl(path)
+    ]
+
+
+def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    yield json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise ValueError(f"{str(path)!r}, line {number} is not JSON: {error}.") from error
+
+
+def _squad(path: Path) -> Iterator[dict[str, str]]:
+    try:
+        articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{str(path)!r} is not SQuAD JSON.") from error
+    for article in articles:
+        for paragraph in article["paragraphs"]:
+            for question in paragraph["qas"]:
+                yield {
+                    "question": question["question"],
+                    "context": paragraph["context"],
+                    "title": article.get("title", ""),
+                }
+
+
+def _from_hub() -> list[EvaluationSet]:
+    try:
+        from datasets import load_dataset
+    except ImportError as error:
+        raise MissingExtraError("datasets", "train", "--data hub") from error
+    splits = load_dataset("klue", "mrc")
+    return _two_protocols("KLUE-MRC", list(splits["train"]), list(splits["validation"]))

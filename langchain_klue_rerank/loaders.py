@@ -1,0 +1,109 @@
+"""Files into documents, for the command line: txt, md, jsonl and csv, long texts split into passages."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_text_splitters import MarkdownHeaderTextSplitter, RecursiveCharacterTextSplitter
+
+from langchain_klue_rerank.engine.text import clean
+
+#: Columns of csv and jsonl files that may hold the text, in the order in which they are tried.
+TEXT_COLUMNS = ("text", "passage", "context", "content", "page_content", "answer", "본문", "내용")
+ENDINGS = (".txt", ".md", ".jsonl", ".csv")
+
+_SEPARATORS = ["\n\n", "\n", "다. ", "요. ", ". ", "? ", "! ", " ", ""]
+
+
+def load_documents(path: Path, *, chunk_size: int = 600, chunk_overlap: int = 80) -> list[Document]:
+    """Read a file.
+
+    Args:
+        path: A txt, md, jsonl or csv file, in UTF-8 or, as many older Korean files are, in CP949.
+        chunk_size: Longest passage in characters; longer texts are split at paragraphs, lines or sentences. Default
+            600.
+        chunk_overlap: Characters that neighbouring passages share at most. Default 80.
+
+    Returns:
+        Passages with ``source`` and, where the file tells one, ``title`` in their metadata. Ids are made of the file's
+        name and the passage's number (or the row's own id), so that indexing a file again replaces its passages.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the ending or the encoding is unknown, or a row has no text.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if path.suffix.lower() not in ENDINGS:
+        raise ValueError(f"{str(path)!r} ends in {path.suffix!r}; {', '.join(ENDINGS)} can be read.")
+    text = _read(path)
+    readers = {".jsonl": _jsonl, ".csv": _csv, ".md": _markdown, ".txt": _text}
+    splitter = RecursiveCharacterTextSplitter(
+        chunk_size=chunk_size, chunk_overlap=chunk_overlap, separators=_SEPARATORS, keep_separator="end"
+    )
+    documents = []
+    for number, document in enumerate(readers[path.suffix.lower()](text, path)):
+        chunks = splitter.split_text(document.page_content)
+        for part, chunk in enumerate(chunks):
+            identifier = document.id or f"{path.name}#{number}"
+            metadata = {**document.metadata, "source": str(path)}
+            documents.append(
+                Document(chunk, id=identifier if len(chunks) == 1 else f"{identifier}.{part}", metadata=metadata)
+            )
+    return documents
+
+
+def _read(path: Path) -> str:
+    content = path.read_bytes()
+    for encoding in ("utf-8-sig", "cp949"):
+        try:
+            return clean(content.decode(encoding))
+        except UnicodeDecodeError:
+            continue
+    raise ValueError(f"{str(path)!r} is neither UTF-8 nor CP949 text.")
+
+
+def _text(text: str, path: Path) -> Iterator[Document]:
+    yield Document(text, metadata={"title": path.stem})
+
+
+def _markdown(text: str, path: Path) -> Iterator[Document]:
+    headings = [("#" * level, str(level)) for level in range(1, 5)]
+    for section in MarkdownHeaderTextSplitter(headings).split_text(text):
+        names = [section.metadata[level] for _, level in headings if level in section.metadata]
+        yield Document(section.page_content, metadata={"title": " > ".join(names) or path.stem})
+
+
+def _jsonl(text: str, path: Path) -> Iterator[Document]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{str(path)!r}, line {number} is not JSON: {error}.") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{str(path)!r}, line {number} is not a JSON object.")
+        yield _row(row, path, number)
+
+
+def _csv(text: str, path: Path) -> Iterator[Document]:
+    for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), 2):
+        yield _row(dict(row), path, number)
+
+
+def _row(row: dict[str, Any], path: Path, number: int) -> Document:
+    column = next((name for name in TEXT_COLUMNS if isinstance(row.get(name), str) and row[name].strip()), None)
+    if column is None:
+        raise ValueError(
+            f"{str(path)!r}, line {number} has no text: none of the columns {', '.join(TEXT_COLUMNS)} is filled."
+        )
+    identifier = row.get("id")
+    metadata = {key: value for key, value in row.items() if key not in (column, "id") and isinstance(key, str)}
+    return Document(row[column], id=str(identifier) if identifier not in (None, "") else None, metadata=metadata)

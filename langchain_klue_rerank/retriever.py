@@ -1,0 +1,466 @@
+"""`KlueRetriever`: candidates, fusion and reranking in one LangChain retriever."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun, Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list, run_in_executor
+from langchain_core.vectorstores import VectorStore
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from langchain_klue_rerank.checks import (
+    Filter,
+    check_count,
+    check_query,
+    searchable_text,
+    to_document,
+    to_documents,
+    to_passages,
+    to_predicate,
+    with_metadata,
+)
+from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, embed_queries, model_identity
+from langchain_klue_rerank.engine.fusion import reciprocal_rank_fusion
+from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
+from langchain_klue_rerank.reranker import KlueReranker
+
+SearchType = Literal["hybrid", "dense", "lexical"]
+Source = VectorStore | BaseRetriever
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """What one call asks for: the fields, overridden by the call's arguments."""
+
+    k: int
+    fetch_k: int
+    score_threshold: float | None
+    search_type: SearchType
+    filter: Filter | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The first stage's documents for one query, best first, and, where an index keeps them, their tokens."""
+
+    documents: list[Document]
+    tokens: TokenizedTexts | None = None
+
+
+class KlueRetriever(BaseRetriever):
+    """Two-stage retrieval for Korean: lexical and dense candidates, fused, then reranked.
+
+    With its own index (`from_documents`, `load`) a document is tokenized once in its life, and all stages read those
+    tokens. With ``sources`` the candidates come from any other LangChain vector stores or retrievers instead.
+
+    Results carry ``metadata["relevance_score"]``, a float in 0..1, from the reranker or, without one, from the first
+    stage; reranked results also carry ``metadata["first_stage_score"]``. Documents given in are never changed.
+
+    Example:
+        >>> from langchain_core.documents import Document
+        >>> documents = [Document("전입신고는 이사한 날부터 14일 안에 합니다."), Document("여권은 구청에서 만듭니다.")]
+        >>> retriever = KlueRetriever.from_documents(documents, k=1)
+        >>> retriever.invoke("이사하면 언제까지 신고해야 하나요?")[0].page_content
+        '전입신고는 이사한 날부터 14일 안에 합니다.'
+
+    Args:
+        k: How many documents to return. Default 4. Also an argument of ``invoke``, as are the next three.
+        fetch_k: How many candidates the first stage hands to the reranker; at least k are. Default 30.
+        score_threshold: Lowest ``relevance_score`` to return, 0..1; None returns all.
+        search_type: ``"hybrid"`` (default), ``"dense"`` or ``"lexical"``; decides what an index is built with. A
+            hybrid index can be searched in all three ways.
+        dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.3.
+        embeddings: What makes the vectors. Default: the packaged bi-encoder.
+        reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
+            packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept.
+        sources: Vector stores or retrievers that find the candidates instead of an index of our own; the rankings of
+            several are fused by reciprocal rank.
+        title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
+            alone.
+        kiwi: Whether lexical search reads Kiwi morphemes beside character bigrams. Default True.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    k: int = Field(default=4, ge=0)
+    fetch_k: int = Field(default=30, ge=1)
+    score_threshold: float | None = Field(default=None, ge=0, le=1)
+    search_type: SearchType = "hybrid"
+    dense_weight: float = Field(default=0.3, ge=0)
+    embeddings: Embeddings = Field(default_factory=KlueEmbeddings, frozen=True)
+    reranker: BaseDocumentCompressor | None = Field(default_factory=KlueReranker)
+    sources: Sequence[Source] | None = Field(default=None, frozen=True)
+    title_key: str | None = Field(default="title", frozen=True)
+    kiwi: bool = Field(default=True, frozen=True)
+
+    _index: PassageIndex = PrivateAttr()
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Start with an empty index."""
+        super().model_post_init(context)
+        if self.sources is not None and not self.sources:
+            raise ValueError("sources=[] names no source of candidates; give at least one, or None for an own index.")
+        dense = self.search_type != "lexical"
+        self._index = PassageIndex(
+            IndexSettings(
+                lexical=self.search_type != "dense",
+                dense=dense,
+                kiwi=self.kiwi,
+                title_key=self.title_key,
+                model=model_identity(self.embeddings) if dense else None,
+            )
+        )
+
+    @classmethod
+    def from_documents(
+        cls, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None, **fields: Any
+    ) -> KlueRetriever:
+        """Build a retriever with its own index; no documents make an empty one.
+
+        Args:
+            documents: The documents.
+            ids: An identifier for each; without, the documents' own ids, or new UUIDs.
+            **fields: The retriever's fields.
+        """
+        retriever = cls(**fields)
+        retriever.add_documents(documents, ids=ids)
+        return retriever
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        metadatas: Sequence[dict[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **fields: Any,
+    ) -> KlueRetriever:
+        """Build a retriever from texts; see `from_documents`."""
+        return cls.from_documents(to_documents(texts, metadatas), ids=ids, **fields)
+
+    def __len__(self) -> int:
+        """Return the number of documents in the own index."""
+        return len(self._index)
+
+    def __bool__(self) -> bool:
+        """Return True: an empty retriever is a retriever."""
+        return True
+
+    def add_documents(self, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None) -> list[str]:
+        """Add documents; one with a known identifier replaces it.
+
+        Args:
+            documents: The documents.
+            ids: An identifier for each; without, the documents' own ids, or new UUIDs.
+
+        Returns:
+            Their identifiers.
+
+        Raises:
+            TypeError: If one is not a Document.
+            ValueError: If there are more or fewer ids than documents, or the retriever has ``sources``.
+            ModelOutputError: If the model returns NaN, infinity or vectors of another dimension.
+        """
+        self._require_own_index()
+        passages = to_passages(documents, ids)
+        if passages:
+            settings = self._index.settings
+            texts = [searchable_text(passage.text, passage.metadata, settings.title_key) for passage in passages]
+            tokens = self._tokenize(texts)
+            vectors = embed_passages(self.embeddings, texts, tokens) if settings.dense else None
+            self._index.add(passages, tokens, vectors)
+        return [passage.id for passage in passages]
+
+    def delete(self, ids: Sequence[str]) -> int:
+        """Remove documents; unknown identifiers are passed over. Returns how many were removed."""
+        self._require_own_index()
+        return self._index.delete(ids)
+
+    def save(self, folder: str | Path) -> None:
+        """Save the own index, completely or not at all.
+
+        Args:
+            folder: A new or empty folder, or an earlier save, which is replaced.
+
+        Raises:
+            ValueError: If a document's metadata cannot be kept as JSON, or the retriever has ``sources``.
+            IndexFormatError: If the folder holds something else.
+            OSError: If writing fails; an earlier save is then untouched.
+        """
+        self._require_own_index()
+        self._index.save(Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, **fields: Any) -> KlueRetriever:
+        """Open what `save` wrote.
+
+        Args:
+            folder: The folder.
+            **fields: The retriever's other fields: ``embeddings`` if the packaged ones did not make the index,
+                ``reranker``, ``k`` and so on.
+
+        Raises:
+            IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
+            ModelMismatchError: If its vectors were made by another model.
+        """
+        index = PassageIndex.load(Path(folder))
+        settings = index.settings
+        built = "hybrid" if settings.lexical and settings.dense else "dense" if settings.dense else "lexical"
+        fields = {"search_type": built, **fields, "kiwi": settings.kiwi, "title_key": settings.title_key}
+        retriever = cls(**fields)
+        if settings.dense:
+            check_model(index, retriever.embeddings, Path(folder))
+        retriever._index = index
+        return retriever
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        k: int | None = None,
+        fetch_k: int | None = None,
+        score_threshold: float | None = None,
+        search_type: SearchType | None = None,
+        filter: Filter | None = None,
+        _ready: list[Document] | None = None,
+    ) -> list[Document]:
+        if _ready is not None:
+            return _ready
+        options = self._options(k, fetch_k, score_threshold, search_type, filter)
+        if not check_query(query).strip():
+            return []
+        callbacks = run_manager.get_child()
+        if self.sources is None:
+            [found] = self._search([query], options)
+        else:
+            rankings = [_ask(source, query, options, callbacks) for source in self.sources]
+            found = self._fuse(rankings, options)
+        if isinstance(self.reranker, KlueReranker):
+            return self._tuned(self.reranker, options).compress_documents(
+                found.documents, query, callbacks, tokens=found.tokens
+            )
+        if self.reranker is None:
+            return _cut(found.documents, options)
+        return _cut(self.reranker.compress_documents(found.documents, query, callbacks), options)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        k: int | None = None,
+        fetch_k: int | None = None,
+        score_threshold: float | None = None,
+        search_type: SearchType | None = None,
+        filter: Filter | None = None,
+        _ready: list[Document] | None = None,
+    ) -> list[Document]:
+        if _ready is not None:
+            return _ready
+        options = self._options(k, fetch_k, score_threshold, search_type, filter)
+        if not check_query(query).strip():
+            return []
+        callbacks = run_manager.get_child()
+        if self.sources is None:
+            [found] = await run_in_executor(None, self._search, [query], options)
+        else:
+            asked = [_aask(source, query, options, callbacks) for source in self.sources]
+            found = self._fuse(await asyncio.gather(*asked), options)
+        if isinstance(self.reranker, KlueReranker):
+            return await self._tuned(self.reranker, options).acompress_documents(
+                found.documents, query, callbacks, tokens=found.tokens
+            )
+        if self.reranker is None:
+            return _cut(found.documents, options)
+        return _cut(await self.reranker.acompress_documents(found.documents, query, callbacks), options)
+
+    def batch(
+        self,
+        inputs: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[list[Document]]:
+        """Answer several queries, tokenizing, embedding, searching and reranking them together.
+
+        Args:
+            inputs: The queries.
+            config: One configuration for all, or one for each.
+            return_exceptions: Whether a failing query gives its exception in place of its documents.
+            **kwargs: As for ``invoke``: k, fetch_k, score_threshold, search_type, filter.
+
+        Returns:
+            For each query its documents.
+        """
+        ready = self._answer_together(inputs, kwargs)
+        if ready is None:
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        configs = get_config_list(config, len(inputs))
+        return [
+            self.invoke(query, own, _ready=documents)
+            for query, own, documents in zip(inputs, configs, ready, strict=True)
+        ]
+
+    async def abatch(
+        self,
+        inputs: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[list[Document]]:
+        """Answer several queries together without blocking the event loop; see `batch`."""
+        ready = await run_in_executor(None, self._answer_together, inputs, kwargs)
+        if ready is None:
+            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        configs = get_config_list(config, len(inputs))
+        return [
+            await self.ainvoke(query, own, _ready=documents)
+            for query, own, documents in zip(inputs, configs, ready, strict=True)
+        ]
+
+    def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[list[Document]] | None:
+        """Answer queries in one go; None where that is not possible and each has to be asked by itself."""
+        reranker = self.reranker
+        if self.sources is not None or not (reranker is None or isinstance(reranker, KlueReranker)):
+            return None
+        try:
+            options = self._options(**{**dict.fromkeys(_CALL_ARGUMENTS), **arguments})
+            asked = [query for query in queries if check_query(query).strip()]
+        except (TypeError, ValueError):
+            return None  # asked by itself, each query raises or returns its own error
+        found = self._search(asked, options)
+        if reranker is None:
+            answers = [_cut(one.documents, options) for one in found]
+        else:
+            reranker = self._tuned(reranker, options)
+            scores = reranker.score(asked, [one.documents for one in found], [one.tokens for one in found])
+            answers = [reranker.select(one.documents, own) for one, own in zip(found, scores, strict=True)]
+        waiting = iter(answers)
+        return [next(waiting) if query.strip() else [] for query in queries]
+
+    def _options(
+        self,
+        k: int | None,
+        fetch_k: int | None,
+        score_threshold: float | None,
+        search_type: SearchType | None,
+        filter: Filter | None,
+    ) -> _Options:
+        """Take the fields where a call says nothing else.
+
+        Raises:
+            ValueError: If a number is out of range, or the index cannot be searched that way.
+        """
+        k = self.k if k is None else check_count("k", k)
+        fetch_k = self.fetch_k if fetch_k is None else check_count("fetch_k", fetch_k)
+        score_threshold = self.score_threshold if score_threshold is None else score_threshold
+        if score_threshold is not None and not 0 <= score_threshold <= 1:
+            raise ValueError(f"score_threshold={score_threshold!r} is not in 0..1.")
+        search_type = search_type or self.search_type
+        if search_type not in get_args(SearchType):
+            raise ValueError(f"search_type={search_type!r} is none of {', '.join(get_args(SearchType))}.")
+        settings = self._index.settings
+        if (search_type != "lexical" and not settings.dense) or (search_type != "dense" and not settings.lexical):
+            built = "vectors" if settings.dense else "words"
+            raise ValueError(f"search_type={search_type!r} is not possible: the index was built with {built} only.")
+        return _Options(k, max(k, fetch_k) if k else 0, score_threshold, search_type, filter)
+
+    def _search(self, queries: Sequence[str], options: _Options) -> list[_Found]:
+        """Find the candidates of several queries in the own index."""
+        if not queries:
+            return []
+        tokens = self._tokenize(queries)
+        vectors = embed_queries(self.embeddings, queries, tokens) if options.search_type != "lexical" else None
+        reads_tokens = self.kiwi and isinstance(self.reranker, KlueReranker) and self.reranker.packaged
+        results = self._index.search(
+            options.fetch_k,
+            tokens=None if options.search_type == "dense" else tokens,
+            vectors=vectors,
+            dense_weight=self.dense_weight,
+            keep=to_predicate(options.filter),
+            with_tokens=reads_tokens,
+        )
+        return [
+            _Found(
+                [
+                    to_document(passage, **{self._score_key: score})
+                    for passage, score in zip(result.passages, result.scores.tolist(), strict=True)
+                ],
+                result.tokens,
+            )
+            for result in results
+        ]
+
+    def _fuse(self, rankings: Sequence[list[Document]], options: _Options) -> _Found:
+        """Fuse the rankings of sources; the same id, or where ids are missing the same text, is the same document."""
+        identified = all(document.id is not None for ranking in rankings for document in ranking)
+        keyed = [[(one.id if identified else one.page_content, one) for one in ranking] for ranking in rankings]
+        scores = reciprocal_rank_fusion([[key for key, _ in ranking] for ranking in keyed])
+        documents = {key: one for ranking in reversed(keyed) for key, one in reversed(ranking)}
+        best = islice(scores.items(), options.fetch_k)
+        return _Found([with_metadata(documents[key], **{self._score_key: score}) for key, score in best])
+
+    @property
+    def _score_key(self) -> str:
+        """Where the first stage's score goes: without a reranker it is the last word."""
+        return "relevance_score" if self.reranker is None else "first_stage_score"
+
+    def _tuned(self, reranker: KlueReranker, options: _Options) -> KlueReranker:
+        """Return the reranker with this call's k and threshold."""
+        return reranker.model_copy(
+            update={"top_n": options.k, "score_threshold": options.score_threshold, "title_key": self.title_key}
+        )
+
+    def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
+        return tokenize(texts, shared_analyzer() if self.kiwi or self._packaged else None)
+
+    @property
+    def _packaged(self) -> bool:
+        """Whether the packaged bi-encoder makes the vectors, which reads tokens."""
+        return isinstance(self.embeddings, KlueEmbeddings) and self.embeddings.packaged
+
+    def _require_own_index(self) -> None:
+        if self.sources is not None:
+            raise ValueError(
+                "This retriever takes its candidates from sources and has no index of its own; change those."
+            )
+
+
+_CALL_ARGUMENTS = ("k", "fetch_k", "score_threshold", "search_type", "filter")
+
+
+def _ask(source: Source, query: str, options: _Options, callbacks: Callbacks) -> list[Document]:
+    if isinstance(source, VectorStore):
+        return source.similarity_search(query, k=options.fetch_k, **_filter(options))
+    return source.invoke(query, {"callbacks": callbacks})
+
+
+async def _aask(source: Source, query: str, options: _Options, callbacks: Callbacks) -> list[Document]:
+    if isinstance(source, VectorStore):
+        return await source.asimilarity_search(query, k=options.fetch_k, **_filter(options))
+    return await source.ainvoke(query, {"callbacks": callbacks})
+
+
+def _filter(options: _Options) -> dict[str, Any]:
+    return {} if options.filter is None else {"filter": options.filter}
+
+
+def _cut(documents: Iterable[Document], options: _Options) -> list[Document]:
+    """Keep the best k of what a reranker returned, and those above the threshold where it tells a score."""
+    threshold = options.score_threshold
+    scored = ((document, document.metadata.get("relevance_score")) for document in documents)
+    return [d for d, score in scored if threshold is None or score is None or score >= threshold][: options.k]

@@ -1,0 +1,278 @@
+"""`KlueVectorStore`: an exact FAISS index as a LangChain `VectorStore`, saved without pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.vectorstores import VectorStore
+from langchain_core.vectorstores.utils import maximal_marginal_relevance
+
+from langchain_klue_rerank.checks import (
+    Filter,
+    check_count,
+    check_query,
+    searchable_text,
+    to_document,
+    to_documents,
+    to_passages,
+    to_predicate,
+)
+from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, model_identity
+from langchain_klue_rerank.engine.index import Candidates, IndexSettings, PassageIndex
+
+
+class KlueVectorStore(VectorStore):
+    """Search documents by the cosine similarity of their vectors.
+
+    Search is exact. A score is ``(1 + cosine) / 2``: 0..1, higher is nearer, the same from every method. Saving writes
+    NumPy arrays and JSON with checksums, completely or not at all; loading runs no code from the folder.
+
+    Example:
+        >>> store = KlueVectorStore.from_texts(["전입신고는 14일 안에 합니다.", "여권은 구청에서 만듭니다."])
+        >>> store.similarity_search("이사 신고 기한", k=1)[0].page_content
+        '전입신고는 14일 안에 합니다.'
+
+    Args:
+        embedding: What makes the vectors. Default: the packaged bi-encoder.
+        title_key: The metadata key of a title that is embedded with the text. Default None: the text alone.
+    """
+
+    def __init__(self, embedding: Embeddings | None = None, *, title_key: str | None = None) -> None:
+        self._embedding = embedding if embedding is not None else KlueEmbeddings()
+        self._index = PassageIndex(
+            IndexSettings(lexical=False, kiwi=False, title_key=title_key, model=model_identity(self._embedding))
+        )
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """What makes the vectors."""
+        return self._embedding
+
+    def __len__(self) -> int:
+        """Return the number of documents."""
+        return len(self._index)
+
+    def add_texts(
+        self,
+        texts: Iterable[str],
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        **kwargs: Any,
+    ) -> list[str]:
+        """Add texts.
+
+        Args:
+            texts: The texts.
+            metadatas: A dictionary for each.
+            ids: An identifier for each; a known one replaces its document. New UUIDs where missing.
+            **kwargs: None are known.
+
+        Returns:
+            The identifiers.
+
+        Raises:
+            TypeError: If a text is not a string, or an argument is unknown.
+            ValueError: If there are more or fewer metadatas or ids than texts.
+            ModelOutputError: If the model returns NaN, infinity or vectors of another dimension.
+        """
+        return self.add_documents(to_documents(texts, metadatas), ids=ids, **kwargs)
+
+    def add_documents(
+        self, documents: list[Document], *, ids: Sequence[str | None] | None = None, **kwargs: Any
+    ) -> list[str]:
+        """Add documents; see `add_texts`. Without ``ids`` a document's own id counts."""
+        _refuse(kwargs)
+        passages = to_passages(documents, ids)
+        if passages:
+            key = self._index.settings.title_key
+            texts = [searchable_text(passage.text, passage.metadata, key) for passage in passages]
+            self._index.add(passages, vectors=embed_passages(self._embedding, texts))
+        return [passage.id for passage in passages]
+
+    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
+        """Remove documents.
+
+        Args:
+            ids: Their identifiers; unknown ones are passed over. None removes all documents.
+            **kwargs: None are known.
+
+        Returns:
+            True.
+        """
+        _refuse(kwargs)
+        if ids is None:
+            self._index = PassageIndex(self._index.settings)
+        else:
+            self._index.delete(ids)
+        return True
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Return the documents with these identifiers; unknown ones are passed over."""
+        return [to_document(passage) for passage in self._index.get(ids)]
+
+    def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any) -> list[Document]:
+        """Return the k documents nearest to a query; arguments as in `similarity_search_with_score`."""
+        return [document for document, _ in self.similarity_search_with_score(query, k, filter, **kwargs)]
+
+    def similarity_search_with_score(
+        self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """Return the k documents nearest to a query with their scores.
+
+        Args:
+            query: The query; a blank one finds nothing.
+            k: How many; fewer if there are fewer. Default 4.
+            filter: Metadata that a document must have (a list means one of its values), or a function of a Document.
+            **kwargs: None are known.
+
+        Returns:
+            Documents and scores in 0..1, best first.
+
+        Raises:
+            ValueError: If k is negative.
+            TypeError: If the query is not a string, or an argument is unknown.
+        """
+        if not check_query(query).strip():
+            return []
+        return self._search(self._embed_query(query), k, filter, kwargs)
+
+    def similarity_search_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
+    ) -> list[Document]:
+        """Return the k documents nearest to a vector; see `similarity_search_with_score`."""
+        return [document for document, _ in self._search(embedding, k, filter, kwargs)]
+
+    def similarity_search_with_score_by_vector(
+        self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
+    ) -> list[tuple[Document, float]]:
+        """Return the k documents nearest to a vector with scores; see `similarity_search_with_score`."""
+        return self._search(embedding, k, filter, kwargs)
+
+    def max_marginal_relevance_search(
+        self,
+        query: str,
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: Filter | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return k documents that are near to the query and unlike each other.
+
+        Args:
+            query: The query; a blank one finds nothing.
+            k: How many. Default 4.
+            fetch_k: How many of the nearest to choose from. Default 20.
+            lambda_mult: From 0, as different as possible, to 1, as near as possible. Default 0.5.
+            filter: See `similarity_search_with_score`.
+            **kwargs: None are known.
+        """
+        if not check_query(query).strip():
+            return []
+        return self.max_marginal_relevance_search_by_vector(
+            self._embed_query(query), k, fetch_k, lambda_mult, filter, **kwargs
+        )
+
+    def max_marginal_relevance_search_by_vector(
+        self,
+        embedding: list[float],
+        k: int = 4,
+        fetch_k: int = 20,
+        lambda_mult: float = 0.5,
+        filter: Filter | None = None,
+        **kwargs: Any,
+    ) -> list[Document]:
+        """Return k documents that are near to a vector and unlike each other; see `max_marginal_relevance_search`."""
+        check_count("k", k)
+        documents = [document for document, _ in self._search(embedding, max(k, fetch_k), filter, kwargs)]
+        if not documents:
+            return []
+        vectors = self._index.vectors([document.id or "" for document in documents])
+        chosen = maximal_marginal_relevance(np.asarray(embedding, np.float32), list(vectors), lambda_mult, k)
+        return [documents[number] for number in chosen]
+
+    def _select_relevance_score_fn(self) -> Callable[[float], float]:
+        return lambda score: score
+
+    def _embed_query(self, query: str) -> list[float]:
+        return self._embedding.embed_query(query)
+
+    def _search(
+        self, embedding: Sequence[float], k: int, filter: Filter | None, unknown: dict[str, Any]
+    ) -> list[tuple[Document, float]]:
+        _refuse(unknown)
+        vectors = np.asarray([embedding], np.float32)
+        [found] = self._index.search(check_count("k", k), vectors=vectors, keep=to_predicate(filter))
+        return with_scores(found)
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: list[str],
+        embedding: Embeddings | None = None,
+        metadatas: list[dict[str, Any]] | None = None,
+        *,
+        ids: list[str] | None = None,
+        title_key: str | None = None,
+        **kwargs: Any,
+    ) -> KlueVectorStore:
+        """Build a store from texts; no texts make an empty one. Arguments as in the constructor and in `add_texts`."""
+        store = cls(embedding, title_key=title_key)
+        store.add_texts(texts, metadatas, ids=ids, **kwargs)
+        return store
+
+    @classmethod
+    def from_documents(
+        cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any
+    ) -> KlueVectorStore:
+        """Build a store from documents; their own ids count unless ``ids`` are given. See `from_texts`."""
+        store = cls(embedding, title_key=kwargs.pop("title_key", None))
+        store.add_documents(documents, **kwargs)
+        return store
+
+    def save(self, folder: str | Path) -> None:
+        """Save the store, completely or not at all.
+
+        Args:
+            folder: A new or empty folder, or an earlier save, which is replaced.
+
+        Raises:
+            ValueError: If a document's metadata cannot be kept as JSON.
+            IndexFormatError: If the folder holds something else.
+            OSError: If writing fails; an earlier save is then untouched.
+        """
+        self._index.save(Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path, embedding: Embeddings | None = None) -> KlueVectorStore:
+        """Open a saved store.
+
+        Args:
+            folder: The folder given to `save`.
+            embedding: What made its vectors. Default: the packaged bi-encoder.
+
+        Raises:
+            IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
+            ModelMismatchError: If its vectors were made by another model.
+        """
+        index = PassageIndex.load(Path(folder))
+        store = cls(embedding, title_key=index.settings.title_key)
+        check_model(index, store._embedding, Path(folder))
+        store._index = index
+        return store
+
+
+def _refuse(unknown: dict[str, Any]) -> None:
+    if unknown:
+        raise TypeError(f"Unknown arguments: {', '.join(sorted(unknown))}.")
+
+
+def with_scores(found: Candidates) -> list[tuple[Document, float]]:
+    """Turn the engine's candidates into documents with scores."""
+    return [(to_document(passage), score) for passage, score in zip(found.passages, found.scores.tolist(), strict=True)]

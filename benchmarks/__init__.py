@@ -1,0 +1,1 @@
+"""What prints every figure of speed and memory in the README."""

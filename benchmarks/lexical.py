@@ -1,0 +1,122 @@
+"""Our BM25 beside bm25s and beside BM25 over words between spaces, on the same passages and questions.
+
+    python -m benchmarks.lexical --data ../shared/data/klue_mrc
+
+bm25s gets the tokens ready made, as our index does, once for morphemes and once for bigrams; its two scores are added.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+
+import bm25s
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.checks import searchable_text
+from langchain_klue_rerank.engine.lexical import LexicalIndex
+from langchain_klue_rerank.engine.metrics import Judged, hit_rate, interval
+from langchain_klue_rerank.engine.text import TokenizedTexts, bigrams, shared_analyzer, tokenize
+from langchain_klue_rerank.engine.token_store import TokenStore
+from langchain_klue_rerank.evaluation import EvaluationSet, read_sets
+
+Scorer = Callable[[int], NDArray[np.float32]]
+
+
+def main() -> None:
+    """Print hit rates with intervals, seconds to index, milliseconds a query, and the cost of one more passage."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="samples", help="as for klue-rerank evaluate; of several sets the last")
+    data = read_sets(parser.parse_args().data)[-1]
+    texts = [searchable_text(one.page_content, one.metadata, "title") for one in data.documents]
+    passages, questions = tokenize(texts, shared_analyzer()), tokenize(data.questions, shared_analyzer())
+    print(
+        f"{data.name}: {len(data.questions)} questions over {len(texts)} passages; tokens are ready, Kiwi is not timed"
+    )
+
+    # 1. Ours: one index, both kinds of terms.
+    start = time.perf_counter()
+    store = TokenStore()
+    store.add(passages)
+    ours = LexicalIndex(store)
+    seconds = time.perf_counter() - start
+    singles = [questions.take(np.asarray([number])) for number in range(len(questions))]
+    _report("ours, morphemes + bigrams", data, lambda number: ours.scores(singles[number])[0], seconds)
+
+    # 2. bm25s over the same terms.
+    kinds: dict[str, Callable[[TokenizedTexts], list[list[str]]]] = {"morphemes": _morphemes, "bigrams": _bigrams}
+    indexes, asked, spent = {}, {}, {}
+    for name, terms in kinds.items():
+        corpus, asked[name] = terms(passages), terms(questions)
+        start = time.perf_counter()
+        indexes[name] = bm25s.BM25(k1=1.5, b=0.75)
+        indexes[name].index(corpus, show_progress=False)
+        spent[name] = time.perf_counter() - start
+        _report(f"bm25s, {name}", data, _scorer(indexes[name], asked[name]), spent[name])
+    both = [_scorer(indexes[name], asked[name]) for name in kinds]
+    _report("bm25s, both added", data, lambda number: both[0](number) + both[1](number), sum(spent.values()))
+
+    # 3. What most installations have: words between spaces.
+    corpus, asked["words"] = [text.split() for text in texts], [question.split() for question in data.questions]
+    start = time.perf_counter()
+    index = bm25s.BM25(k1=1.5, b=0.75)
+    index.index(corpus, show_progress=False)
+    _report("bm25s, words between spaces", data, _scorer(index, asked["words"]), time.perf_counter() - start)
+
+    # 4. One more passage.
+    one = passages.take(np.asarray([0]))
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        store.add(one)
+        ours.update()
+        times.append(1000 * (time.perf_counter() - start))
+    print(f"one more passage: ours {np.median(times):.1f} ms; bm25s {1000 * sum(spent.values()):.0f} ms (a new index)")
+
+
+def _report(name: str, data: EvaluationSet, score: Scorer, seconds: float) -> None:
+    rankings, times = [], []
+    for number in range(len(data.questions)):
+        start = time.perf_counter()
+        scores = score(number)
+        best = np.argpartition(-scores, min(10, len(scores) - 1))[:10]
+        best = best[np.argsort(-scores[best], kind="stable")]
+        times.append(1000 * (time.perf_counter() - start))
+        rankings.append([data.documents[row].id or "" for row in best.tolist()])
+    judged = Judged.from_rankings(rankings, data.relevant)
+    cells = []
+    for k in (1, 10):
+        values = hit_rate(judged, k)
+        low, high = interval(values)
+        cells.append(f"HitRate@{k} {values.mean():.3f} ({low:.3f}-{high:.3f})")
+    print(f"{name:30s} {'  '.join(cells)}  index {seconds:5.2f} s  query {np.median(times):5.2f} ms")
+
+
+def _scorer(index: bm25s.BM25, questions: list[list[str]]) -> Scorer:
+    def score(number: int) -> NDArray[np.float32]:
+        known = [term for term in questions[number] if term in index.vocab_dict]
+        return (
+            np.asarray(index.get_scores(known), np.float32) if known else np.zeros(index.scores["num_docs"], np.float32)
+        )
+
+    return score
+
+
+def _morphemes(texts: TokenizedTexts) -> list[list[str]]:
+    return _terms(texts, [list(morphemes) for morphemes in texts.morphemes])
+
+
+def _bigrams(texts: TokenizedTexts) -> list[list[str]]:
+    return _terms(texts, [bigrams(word) for word in texts.words])
+
+
+def _terms(texts: TokenizedTexts, of_word: list[list[str]]) -> list[list[str]]:
+    ends = texts.offsets.tolist()
+    words = texts.word_ids.tolist()
+    return [[term for word in words[ends[i] : ends[i + 1]] for term in of_word[word]] for i in range(len(texts))]
+
+
+if __name__ == "__main__":
+    main()

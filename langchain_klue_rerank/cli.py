@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank import __version__
+from langchain_klue_rerank.engine.text import clean
+from langchain_klue_rerank.errors import KlueRerankError
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -42,8 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
-    except (OSError, ValueError, ImportError) as error:
-        print(f"klue-rerank: {error}", file=sys.stderr)
+    except (OSError, ValueError, ImportError, KlueRerankError) as error:
+        print(f"klue-rerank: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("klue-rerank: interrupted; nothing half-written is left behind.", file=sys.stderr)
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("query", nargs="+", help="one or more questions")
     search.add_argument("-k", type=_positive, default=5, help="how many results (5)")
     search.add_argument("--fetch-k", type=_positive, default=30, help="candidates handed to the reranker (30)")
-    search.add_argument("--score-threshold", type=float, help="lowest relevance score to show, 0..1")
+    search.add_argument("--score-threshold", type=_share, help="lowest relevance score to show, 0..1")
     search.add_argument("--search-type", choices=("hybrid", "dense", "lexical"), help="as indexed by default")
     search.add_argument("--embeddings", metavar="MODEL", help="the model the index was built with, if not the packaged")
     search.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
@@ -101,6 +103,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return value
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not in 0..1")
     return value
 
 
@@ -187,7 +196,7 @@ def _search(options: argparse.Namespace) -> None:
     retriever = KlueRetriever.load(
         options.dir, k=options.k, fetch_k=options.fetch_k, score_threshold=options.score_threshold, **fields
     )
-    for query in options.query:
+    for query in map(clean, options.query):
         start = time.perf_counter()
         documents = retriever.invoke(query)
         _show(query, documents, 1000 * (time.perf_counter() - start), options.json)
@@ -209,9 +218,8 @@ def _show(query: str, documents: list[Document], milliseconds: float, as_json: b
             }
             for rank, (document, sentence) in enumerate(zip(documents, sentences, strict=True), 1)
         ]
-        print(
-            json.dumps({"query": query, "milliseconds": round(milliseconds, 1), "results": results}, ensure_ascii=False)
-        )
+        answer = {"query": query, "milliseconds": round(milliseconds, 1), "results": results}
+        print(clean(json.dumps(answer, ensure_ascii=False)))
         return
     from rich.table import Table
     from rich.text import Text
@@ -231,7 +239,7 @@ def _show(query: str, documents: list[Document], milliseconds: float, as_json: b
             str(rank),
             f"{document.metadata['relevance_score']:.2f}",
             "" if before is None else f"{before:.2f}",
-            Text(str(document.metadata.get("title") or document.id)),
+            Text(clean(str(document.metadata.get("title") or document.id))),
             Text(sentence),
         )
     console = _console()
@@ -302,7 +310,7 @@ def _demo(options: argparse.Namespace) -> None:
     if not options.json:
         seconds = time.perf_counter() - start
         _console().print(f"{len(documents)} sample passages indexed in {seconds:.1f} s, Kiwi's start included\n")
-    for query in options.query or _DEMO_QUESTIONS:
+    for query in map(clean, options.query or _DEMO_QUESTIONS):
         first = retriever.model_copy(update={"reranker": None})
         began = time.perf_counter()
         before = first.invoke(query)

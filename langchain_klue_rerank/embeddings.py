@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from langchain_klue_rerank.checks import check_texts
 from langchain_klue_rerank.engine.index import PassageIndex
 from langchain_klue_rerank.engine.models import PACKAGED, Lazy, ModelOptions, identity, load_bi_encoder, resolve
-from langchain_klue_rerank.errors import ModelMismatchError
+from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 
 if TYPE_CHECKING:
     from langchain_klue_rerank.engine.bi_encoder import BiEncoder
@@ -121,7 +121,7 @@ def embed_passages(
     """
     if isinstance(embedding, KlueEmbeddings):
         return embedding.encoder.encode(texts, "passage", tokens, show_progress=embedding.show_progress)
-    return np.asarray(embedding.embed_documents(list(texts)), np.float32)
+    return _table(embedding.embed_documents(list(texts)))
 
 
 def embed_queries(
@@ -130,7 +130,16 @@ def embed_queries(
     """Embed queries into an (n, dim) array; see `embed_passages`."""
     if isinstance(embedding, KlueEmbeddings):
         return embedding.encoder.encode(texts, "query", tokens)
-    return np.asarray([embedding.embed_query(text) for text in texts], np.float32)
+    return _table([embedding.embed_query(text) for text in texts])
+
+
+def _table(vectors: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+    try:
+        return np.asarray(vectors, np.float32)
+    except (TypeError, ValueError) as error:
+        raise ModelOutputError(
+            f"The embedding model returned no table of numbers of one dimension ({error})."
+        ) from error
 
 
 def model_identity(embedding: Embeddings) -> str:

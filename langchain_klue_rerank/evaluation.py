@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from langchain_klue_rerank.engine.metrics import METRICS, Judged, interval, paired_p_value
 from langchain_klue_rerank.errors import MissingExtraError
+from langchain_klue_rerank.loaders import read_csv, read_jsonl
 from langchain_klue_rerank.retriever import KlueRetriever, SearchType
 
 #: Where the sample passages and questions lie that come with the package.
@@ -176,7 +176,9 @@ def read_sets(data: str) -> list[EvaluationSet]:
         if (path / "questions.jsonl").exists():
             return [_read_folder(path, path.name)]
         if (path / "validation.jsonl").exists():
-            splits = {name: list(_jsonl(path / f"{name}.jsonl")) for name in ("train", "validation", "test")}
+            splits = {
+                name: _jsonl(path / f"{name}.jsonl", "question", "context") for name in ("train", "validation", "test")
+            }
             return _two_protocols(path.name, splits["train"], splits["validation"] + splits["test"])
         files = sorted(path.glob("*.json"))
         if not files:
@@ -196,17 +198,16 @@ def read_pairs(path: Path) -> list[dict[str, str]]:
         ValueError: If the ending is another one, the file is empty, or a column is missing.
     """
     if path.suffix == ".jsonl":
-        rows: Iterable[dict[str, Any]] = _jsonl(path)
+        rows = _jsonl(path)
     elif path.suffix == ".csv":
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(path)
     else:
         raise ValueError(f"{str(path)!r} ends in {path.suffix!r}; expected .csv, .jsonl or .json.")
     pairs = []
     for number, row in enumerate(rows, 1):
-        passage = next((row[name] for name in ("passage", "context", "text") if row.get(name)), None)
-        if not passage or not row.get("question"):
-            missing = "passage" if row.get("question") else "question"
+        passage = next((row[name] for name in ("passage", "context", "text") if _is_text(row.get(name))), None)
+        if passage is None or not _is_text(row.get("question")):
+            missing = "passage" if _is_text(row.get("question")) else "question"
             raise ValueError(
                 f"{str(path)!r}, row {number}: no {missing!r} among the columns {', '.join(map(str, row))}."
             )
@@ -214,6 +215,10 @@ def read_pairs(path: Path) -> list[dict[str, str]]:
     if not pairs:
         raise ValueError(f"{str(path)!r} is empty.")
     return pairs
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def _two_protocols(name: str, train: list[dict[str, Any]], test: list[dict[str, Any]]) -> list[EvaluationSet]:
@@ -242,7 +247,7 @@ def _from_pairs(name: str, pairs: Sequence[dict[str, Any]], more: Sequence[dict[
 def _read_folder(folder: Path, name: str) -> EvaluationSet:
     documents = read_passages(folder / "passages.jsonl")
     known = {document.id for document in documents}
-    questions = list(_jsonl(folder / "questions.jsonl"))
+    questions = _jsonl(folder / "questions.jsonl", "question", "passage_id")
     for row in questions:
         if row["passage_id"] not in known:
             raise ValueError(
@@ -257,33 +262,33 @@ def read_passages(path: Path) -> list[Document]:
     """Read documents from a jsonl file of id, text and title."""
     return [
         Document(row["text"], id=row["id"], metadata={key: row[key] for key in row if key not in ("id", "text")})
-        for row in _jsonl(path)
+        for row in _jsonl(path, "id", "text")
     ]
 
 
-def _jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    yield json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise ValueError(f"{str(path)!r}, line {number} is not JSON: {error}.") from error
+def _jsonl(path: Path, *needed: str) -> list[dict[str, Any]]:
+    """Read a jsonl file whose lines have all of these keys, each with a text."""
+    rows = []
+    for number, row in read_jsonl(path):
+        for key in needed:
+            if not isinstance(row.get(key), str):
+                raise ValueError(f"{str(path)!r}, line {number} has no text under {key!r}.")
+        rows.append(row)
+    return rows
 
 
 def _squad(path: Path) -> Iterator[dict[str, str]]:
     try:
-        articles = json.loads(path.read_text(encoding="utf-8"))["data"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"{str(path)!r} is not SQuAD JSON.") from error
-    for article in articles:
-        for paragraph in article["paragraphs"]:
-            for question in paragraph["qas"]:
-                yield {
-                    "question": question["question"],
-                    "context": paragraph["context"],
-                    "title": article.get("title", ""),
-                }
+        for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
+            for paragraph in article["paragraphs"]:
+                for question in paragraph["qas"]:
+                    yield {
+                        "question": question["question"],
+                        "context": paragraph["context"],
+                        "title": article.get("title", ""),
+                    }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{str(path)!r} is not SQuAD JSON ({type(error).__name__}: {error}).") from error
 
 
 def _from_hub() -> list[EvaluationSet]:

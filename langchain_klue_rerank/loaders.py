@@ -32,7 +32,7 @@ def load_documents(path: Path, *, chunk_size: int = 600, chunk_overlap: int = 80
 
     Returns:
         Passages with ``source`` and, where the file tells one, ``title`` in their metadata. Ids are made of the file's
-        name and the passage's number (or the row's own id), so that indexing a file again replaces its passages.
+        path and the passage's number (or the row's own id), so that indexing a file again replaces its passages.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -42,16 +42,15 @@ def load_documents(path: Path, *, chunk_size: int = 600, chunk_overlap: int = 80
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(f"{str(path)!r} ends in {path.suffix!r}; {', '.join(ENDINGS)} can be read.")
-    text = _read(path)
     readers = {".jsonl": _jsonl, ".csv": _csv, ".md": _markdown, ".txt": _text}
     splitter = RecursiveCharacterTextSplitter(
         chunk_size=chunk_size, chunk_overlap=chunk_overlap, separators=_SEPARATORS, keep_separator="end"
     )
     documents = []
-    for number, document in enumerate(readers[path.suffix.lower()](text, path)):
+    for number, document in enumerate(readers[path.suffix.lower()](path)):
         chunks = splitter.split_text(document.page_content)
         for part, chunk in enumerate(chunks):
-            identifier = document.id or f"{path.name}#{number}"
+            identifier = document.id or f"{path.as_posix()}#{number}"
             metadata = {**document.metadata, "source": str(path)}
             documents.append(
                 Document(chunk, id=identifier if len(chunks) == 1 else f"{identifier}.{part}", metadata=metadata)
@@ -59,7 +58,12 @@ def load_documents(path: Path, *, chunk_size: int = 600, chunk_overlap: int = 80
     return documents
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8 or CP949, in NFC.
+
+    Raises:
+        ValueError: If it is in neither.
+    """
     content = path.read_bytes()
     for encoding in ("utf-8-sig", "cp949"):
         try:
@@ -69,19 +73,14 @@ def _read(path: Path) -> str:
     raise ValueError(f"{str(path)!r} is neither UTF-8 nor CP949 text.")
 
 
-def _text(text: str, path: Path) -> Iterator[Document]:
-    yield Document(text, metadata={"title": path.stem})
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the line numbers and objects of a jsonl file.
 
-
-def _markdown(text: str, path: Path) -> Iterator[Document]:
-    headings = [("#" * level, str(level)) for level in range(1, 5)]
-    for section in MarkdownHeaderTextSplitter(headings).split_text(text):
-        names = [section.metadata[level] for _, level in headings if level in section.metadata]
-        yield Document(section.page_content, metadata={"title": " > ".join(names) or path.stem})
-
-
-def _jsonl(text: str, path: Path) -> Iterator[Document]:
-    for number, line in enumerate(text.splitlines(), 1):
+    Raises:
+        ValueError: If a line is not a JSON object.
+    """
+    # not splitlines(): a JSON string may hold U+2028 and other characters that it takes for the end of a line
+    for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
@@ -90,12 +89,44 @@ def _jsonl(text: str, path: Path) -> Iterator[Document]:
             raise ValueError(f"{str(path)!r}, line {number} is not JSON: {error}.") from error
         if not isinstance(row, dict):
             raise ValueError(f"{str(path)!r}, line {number} is not a JSON object.")
+        yield number, {clean(key): clean(value) if isinstance(value, str) else value for key, value in row.items()}
+
+
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """Read the rows of a csv file with a header.
+
+    Raises:
+        ValueError: If it is not csv.
+    """
+    text = read_text(path)
+    limit = csv.field_size_limit(max(len(text), csv.field_size_limit()))  # by default 131,072 characters a field
+    try:
+        return list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise ValueError(f"{str(path)!r} is not csv: {error}.") from error
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _text(path: Path) -> Iterator[Document]:
+    yield Document(read_text(path), metadata={"title": path.stem})
+
+
+def _markdown(path: Path) -> Iterator[Document]:
+    headings = [("#" * level, str(level)) for level in range(1, 5)]
+    for section in MarkdownHeaderTextSplitter(headings).split_text(read_text(path)):
+        names = [section.metadata[level] for _, level in headings if level in section.metadata]
+        yield Document(section.page_content, metadata={"title": " > ".join(names) or path.stem})
+
+
+def _jsonl(path: Path) -> Iterator[Document]:
+    for number, row in read_jsonl(path):
         yield _row(row, path, number)
 
 
-def _csv(text: str, path: Path) -> Iterator[Document]:
-    for number, row in enumerate(csv.DictReader(io.StringIO(text, newline="")), 2):
-        yield _row(dict(row), path, number)
+def _csv(path: Path) -> Iterator[Document]:
+    for number, row in enumerate(read_csv(path), 2):
+        yield _row(row, path, number)
 
 
 def _row(row: dict[str, Any], path: Path, number: int) -> Document:

@@ -30,6 +30,7 @@ from langchain_klue_rerank.checks import (
     with_metadata,
 )
 from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, embed_queries, model_identity
+from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.fusion import reciprocal_rank_fusion
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
@@ -239,7 +240,7 @@ class KlueRetriever(BaseRetriever):
         if _ready is not None:
             return _ready
         options = self._options(k, fetch_k, score_threshold, search_type, filter)
-        if not check_query(query).strip():
+        if not check_query(query).strip() or not options.k:
             return []
         callbacks = run_manager.get_child()
         if self.sources is None:
@@ -270,7 +271,7 @@ class KlueRetriever(BaseRetriever):
         if _ready is not None:
             return _ready
         options = self._options(k, fetch_k, score_threshold, search_type, filter)
-        if not check_query(query).strip():
+        if not check_query(query).strip() or not options.k:
             return []
         callbacks = run_manager.get_child()
         if self.sources is None:
@@ -340,15 +341,15 @@ class KlueRetriever(BaseRetriever):
         try:
             options = self._options(**{**dict.fromkeys(_CALL_ARGUMENTS), **arguments})
             asked = [query for query in queries if check_query(query).strip()]
-        except (TypeError, ValueError):
-            return None  # asked by itself, each query raises or returns its own error
-        found = self._search(asked, options)
-        if reranker is None:
-            answers = [_cut(one.documents, options) for one in found]
-        else:
-            reranker = self._tuned(reranker, options)
-            scores = reranker.score(asked, [one.documents for one in found], [one.tokens for one in found])
-            answers = [reranker.select(one.documents, own) for one, own in zip(found, scores, strict=True)]
+            found = self._search(asked, options)
+            if reranker is None:
+                answers = [_cut(one.documents, options) for one in found]
+            else:
+                reranker = self._tuned(reranker, options)
+                scores = reranker.score(asked, [one.documents for one in found], [one.tokens for one in found])
+                answers = [reranker.select(one.documents, own) for one, own in zip(found, scores, strict=True)]
+        except Exception:
+            return None  # asked by itself, each query gives its own documents or raises its own error
         waiting = iter(answers)
         return [next(waiting) if query.strip() else [] for query in queries]
 
@@ -420,9 +421,10 @@ class KlueRetriever(BaseRetriever):
         return "relevance_score" if self.reranker is None else "first_stage_score"
 
     def _tuned(self, reranker: KlueReranker, options: _Options) -> KlueReranker:
-        """Return the reranker with this call's k and threshold."""
+        """Return the reranker with this call's k and threshold; without one its own threshold counts."""
+        threshold = reranker.score_threshold if options.score_threshold is None else options.score_threshold
         return reranker.model_copy(
-            update={"top_n": options.k, "score_threshold": options.score_threshold, "title_key": self.title_key}
+            update={"top_n": options.k, "score_threshold": threshold, "title_key": self.title_key}
         )
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
@@ -446,17 +448,25 @@ _CALL_ARGUMENTS = ("k", "fetch_k", "score_threshold", "search_type", "filter")
 def _ask(source: Source, query: str, options: _Options, callbacks: Callbacks) -> list[Document]:
     if isinstance(source, VectorStore):
         return source.similarity_search(query, k=options.fetch_k, **_filter(options))
-    return source.invoke(query, {"callbacks": callbacks})
+    return _kept(source.invoke(query, {"callbacks": callbacks}), options)
 
 
 async def _aask(source: Source, query: str, options: _Options, callbacks: Callbacks) -> list[Document]:
     if isinstance(source, VectorStore):
         return await source.asimilarity_search(query, k=options.fetch_k, **_filter(options))
-    return await source.ainvoke(query, {"callbacks": callbacks})
+    return _kept(await source.ainvoke(query, {"callbacks": callbacks}), options)
 
 
 def _filter(options: _Options) -> dict[str, Any]:
     return {} if options.filter is None else {"filter": options.filter}
+
+
+def _kept(documents: list[Document], options: _Options) -> list[Document]:
+    """Apply the filter to what a retriever found: unlike a vector store it cannot be asked to."""
+    keep = to_predicate(options.filter)
+    if keep is None:
+        return documents
+    return [one for one in documents if keep(Passage(one.id or "", one.page_content, one.metadata))]
 
 
 def _cut(documents: Iterable[Document], options: _Options) -> list[Document]:

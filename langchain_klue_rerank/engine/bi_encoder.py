@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine import torch_models
 from langchain_klue_rerank.engine.models import ModelOptions
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
-from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
+from langchain_klue_rerank.engine.text import TokenizedTexts, clean, shared_analyzer, tokenize
 from langchain_klue_rerank.engine.vectors import as_unit_vectors
 
 Kind = Literal["query", "passage"]
@@ -94,4 +94,4 @@ class TorchBiEncoder:
             settings["prompt"] = self._prompts[kind]
         encode = self._model.encode_query if kind == "query" else self._model.encode_document
         with self._lock:
-            return as_unit_vectors(encode(list(texts), **settings))
+            return as_unit_vectors(encode([clean(text) for text in texts], **settings))

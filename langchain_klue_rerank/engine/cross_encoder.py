@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from langchain_klue_rerank.engine import torch_models
 from langchain_klue_rerank.engine.models import ModelOptions
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
-from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
+from langchain_klue_rerank.engine.text import TokenizedTexts, clean, shared_analyzer, tokenize
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 
 logger = logging.getLogger(__name__)
@@ -117,9 +117,9 @@ class TorchCrossEncoder:
             owners: list[int] = []
             number = 0
             for query, texts in zip(queries, passages, strict=True):
-                query, room = self._fit_query(query)
+                query, room = self._fit_query(clean(query))
                 for text in texts:
-                    for window in self._windows(text, room):
+                    for window in self._windows(clean(text), room):
                         pairs.append((query, window))
                         owners.append(number)
                     number += 1

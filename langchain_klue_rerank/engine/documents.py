@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import mmap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine import storage
 from langchain_klue_rerank.errors import IndexFormatError
 
 
@@ -36,7 +36,7 @@ class PassageStore:
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._passages: list[Passage | None] = []
-        self._lines: Sequence[bytes] = ()
+        self._lines: Sequence[str] = ()
 
     def __len__(self) -> int:
         """Return the number of passages, without the removed ones."""
@@ -89,7 +89,7 @@ class PassageStore:
         with (folder / "passages.jsonl").open("wb") as file:
             for row in rows:
                 passage = self._passages[row]
-                file.write(self._lines[row].rstrip(b"\n") if passage is None else _to_line(passage))
+                file.write(self._lines[row].encode() if passage is None else _to_line(passage))
                 file.write(b"\n")
 
     @classmethod
@@ -102,7 +102,7 @@ class PassageStore:
         store = cls()
         store._ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
         store._rows = {identifier: row for row, identifier in enumerate(store._ids)}
-        store._lines = _Lines(folder / "passages.jsonl")
+        store._lines = storage.Lines(folder / "passages.jsonl")
         store._passages = [None] * len(store._ids)
         if not len(store._lines) == len(store._ids) == len(store._rows):
             raise IndexFormatError(
@@ -111,43 +111,28 @@ class PassageStore:
         return store
 
 
-class _Lines(Sequence[bytes]):
-    """The lines of a file, memory-mapped."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            # an empty file cannot be mapped
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-        ends = np.flatnonzero(np.frombuffer(self._bytes, np.uint8) == ord("\n")) + 1
-        self._offsets = np.concatenate([[0], ends])
-
-    def __len__(self) -> int:
-        return len(self._offsets) - 1
-
-    def __getitem__(self, number: Any) -> Any:
-        return self._bytes[self._offsets[number] : self._offsets[number + 1]]
-
-
 def _to_line(passage: Passage) -> bytes:
-    record = {"text": passage.text, "metadata": passage.metadata}
-    for key in passage.metadata:
+    for key, value in passage.metadata.items():
         if not isinstance(key, str):
-            raise ValueError(f"Passage {passage.id!r} has the metadata key {key!r}; to be saved, keys must be strings.")
+            raise ValueError(
+                f"Passage {passage.id!r} has the metadata key {key!r}; to be saved, metadata keys must be strings."
+            )
+        if not _survives_json(value):
+            raise ValueError(
+                f"The metadata value {value!r} under {key!r} of passage {passage.id!r} cannot be saved: "
+                "JSON would refuse it or change it. Use strings, numbers, lists, and dictionaries with strings as keys."
+            )
+    record = {"text": passage.text, "metadata": passage.metadata}
     try:
         return json.dumps(record, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # lone surrogates: escaped they survive unchanged
         return json.dumps(record).encode()
-    except (TypeError, ValueError) as error:
-        bad = next(key for key, value in passage.metadata.items() if not _is_json(value))
-        raise ValueError(
-            f"The metadata value {passage.metadata[bad]!r} under {bad!r} of passage {passage.id!r} cannot be saved as "
-            f"JSON ({error}). Use strings, numbers, lists and dictionaries."
-        ) from error
 
 
-def _is_json(value: Any) -> bool:
-    try:
-        json.dumps(value)
-    except (TypeError, ValueError):
-        return False
-    return True
+def _survives_json(value: Any) -> bool:
+    """Say whether JSON keeps a value as it is: it turns tuples into lists and other keys into strings, unsaid."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _survives_json(one) for key, one in value.items())
+    if isinstance(value, list):
+        return all(_survives_json(one) for one in value)
+    return value is None or isinstance(value, str | int | float)

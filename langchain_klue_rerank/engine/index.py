@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,6 +17,9 @@ from langchain_klue_rerank.engine.text import TokenizedTexts
 from langchain_klue_rerank.engine.token_store import TokenStore
 from langchain_klue_rerank.engine.vectors import VectorIndex, as_unit_vectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
+
+#: Scores of a batch of queries computed at a time; bounds the memory of a batch over a large index to some 100 MB.
+_SCORES_AT_ONCE = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -208,26 +211,42 @@ class PassageIndex:
             if keep is not None:
                 for row in np.flatnonzero(allowed).tolist():
                     allowed[row] = keep(self._passages.get(row))
-            rankings: Iterable[tuple[NDArray[np.int64], NDArray[np.float32]]]
-            if tokens is not None and self._lexical is not None:
-                table = self._lexical.scores(tokens)
-                if vectors is not None and self._vectors is not None:
-                    table = fusion.fuse_scores(table, self._vectors.scores(vectors), dense_weight)
-                rankings = ((rows := fusion.top(scores, k, allowed), scores[rows]) for scores in table)
-            elif vectors is not None and self._vectors is not None:
-                similarities, found = self._vectors.search(vectors, k, allowed)
-                rankings = zip(found, np.clip((1 + similarities) / 2, 0, 1), strict=True)
-            else:  # nothing was ever added
-                count = len(vectors) if vectors is not None else 0
-                rankings = [(np.zeros(0, np.int64), np.zeros(0, np.float32))] * count
             return [
                 Candidates(
                     [self._passages.get(row) for row in rows.tolist()],
                     scores,
                     self._tokens.take(rows) if with_tokens and self._lexical is not None else None,
                 )
-                for rows, scores in rankings
+                for rows, scores in self._rank(k, tokens, vectors, dense_weight, allowed)
             ]
+
+    def _rank(
+        self,
+        k: int,
+        tokens: TokenizedTexts | None,
+        vectors: NDArray[np.float32] | None,
+        dense_weight: float,
+        allowed: NDArray[np.bool_],
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield for each query the numbers and scores of its best passages; see `search`."""
+        count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
+        step = max(1, _SCORES_AT_ONCE // max(1, len(allowed)))
+        for start in range(0, count, step):
+            some = np.arange(start, min(start + step, count))
+            asked = vectors[some] if vectors is not None and self._vectors is not None else None
+            if tokens is not None and self._lexical is not None:
+                table = self._lexical.scores(tokens.take(some))
+                if asked is not None and self._vectors is not None:
+                    table = fusion.fuse_scores(table, self._vectors.scores(asked), dense_weight)
+                for scores in table:
+                    rows = fusion.top(scores, k, allowed)
+                    yield rows, scores[rows]
+            elif asked is not None and self._vectors is not None:
+                similarities, found = self._vectors.search(asked, k, allowed)
+                yield from zip(found, np.clip((1 + similarities) / 2, 0, 1), strict=True)
+            else:  # nothing was ever added
+                for _ in some:
+                    yield np.zeros(0, np.int64), np.zeros(0, np.float32)
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
         """Return the unit vectors of passages, (n, dim) float32; unknown identifiers are passed over."""

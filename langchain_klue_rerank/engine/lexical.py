@@ -187,6 +187,8 @@ class LexicalIndex:
 
     def update(self) -> None:
         """Index the passages that were added to the token store since the last call."""
+        if self._known == len(self._tokens):
+            return
         new_words = self._tokens.words.strings[len(self._word_bigrams) :]
         self._word_bigrams = self._word_bigrams.extend(
             Ragged.from_rows(self._bigrams.add(bigrams(word)) for word in new_words)
@@ -241,7 +243,7 @@ class LexicalIndex:
         """Read what `save` wrote for the same tokens."""
         index = cls(TokenStore(), morphemes=morphemes)
         index._tokens = tokens
-        index._bigrams = Vocabulary(storage.read_lines(folder / "bigrams.txt"))
+        index._bigrams = Vocabulary(storage.Lines(folder / "bigrams.txt"))
         index._word_bigrams = storage.read_ragged(folder / "word_bigrams", len(tokens.words), len(index._bigrams))
         index._bigram_field.load(folder / "bigram")
         if index._morpheme_field is not None:

@@ -56,8 +56,7 @@ def ndcg(judged: Judged) -> NDArray[np.float64]:
     depth = judged.relevant.shape[1]
     discount = 1 / np.log2(np.arange(depth) + 2)
     ideal = np.concatenate([[1.0], np.cumsum(discount)])
-    gains: NDArray[np.float64] = np.asarray((judged.relevant * discount).sum(axis=1), np.float64)
-    return gains / ideal[np.clip(judged.total, 1, depth)]
+    return np.asarray((judged.relevant * discount).sum(axis=1) / ideal[np.clip(judged.total, 1, depth)], np.float64)
 
 
 #: The columns of every table of results.

@@ -122,16 +122,21 @@ def identity(model: str | None, revision: str | None = None) -> str:
     return f"hub:{found}@{revision or 'main'}"
 
 
+_SAMPLE = 1 << 16
+
+
 def _fingerprint(folder: Path) -> str:
-    """Hash names, sizes and beginnings of a folder's files: enough to tell models apart without reading gigabytes."""
+    """Hash names, sizes and samples of a folder's files: enough to tell models apart without reading gigabytes."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         if path.is_file() and path.suffix != ".md":
             with path.open("rb") as file:
-                digest.update(f"{path.relative_to(folder).as_posix()}:{path.stat().st_size}".encode())
-                digest.update(file.read(1 << 16))
-                file.seek(max(0, os.fstat(file.fileno()).st_size - (1 << 16)))
-                digest.update(file.read())
+                size = os.fstat(file.fileno()).st_size
+                digest.update(f"{path.relative_to(folder).as_posix()}:{size}".encode())
+                # all over the file: adapters merged into a model leave its first and its last layer as they were
+                for place in sorted({max(0, size - _SAMPLE) * number // 16 for number in range(17)}):
+                    file.seek(place)
+                    digest.update(file.read(_SAMPLE))
     return digest.hexdigest()[:16]
 
 

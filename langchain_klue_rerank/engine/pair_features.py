@@ -17,21 +17,20 @@ from langchain_klue_rerank.engine.text import TokenizedTexts, bigrams
 
 #: Strings -> inverse document frequencies in 0..1.
 Idf = Callable[[list[str]], NDArray[np.float32]]
+
 #: Distinct words and their morphemes -> unit vectors, shape (words, dimension); zeros for a word without one.
 WordVectors = Callable[[list[str], list[tuple[str, ...]]], NDArray[np.float32]]
 
 #: The heaviest terms and bigrams of a query that are looked at; the rest of a query of several paragraphs is ignored.
 MAX_TERMS, MAX_BIGRAMS = 32, 96
-#: Widths, in words, of the windows in which matches are gathered; the third also shows what stands near the matches.
+#: Widths, in words, of the windows in which matches are gathered; the last also shows what stands near the matches.
 WINDOWS = (8, 16, 32, 64)
 NEAR = 2
 #: Words of a passage that count as its heading (title or first words).
 HEADING = 8
 #: Width in words of the blocks of soft matches, and the passage length that counts as usual (for saturation).
 BLOCK, USUAL_LENGTH = 16, 150
-#: Windows of so many blocks whose vectors are compared with the query's.
 SOFT_WINDOWS = (1, 2, 4)
-SOFT_FEATURES = 3 + len(SOFT_WINDOWS)
 #: Beginnings of question words, by what they ask for.
 QUESTION_WORDS: tuple[tuple[str, ...], ...] = (
     ("누구", "누가", "누굴", "누군"),
@@ -49,8 +48,9 @@ EVIDENCE_TAGS = ("NNP", "SN", "NNB", "NR", "SL", "SH", "VV", "VA", "NNG")
 TERM_TAGS: tuple[tuple[str, ...], ...] = (("NNG",), ("NNP",), ("VV", "VA", "XR"), ("SN", "NR", "SL", "SH"), ("NP", "MM"))
 
 MATCH_FEATURES = 9
+SOFT_FEATURES = 3 + len(SOFT_WINDOWS)
 TERM_FEATURES = 5 + len(TERM_TAGS) + 1
-PAIR_FEATURES = 11 + 2 * len(WINDOWS) + 3 + 1 + len(EVIDENCE_TAGS) + 1 + len(QUESTION_WORDS) + 4 + SOFT_FEATURES
+PAIR_FEATURES = 11 + 2 * len(WINDOWS) + 3 + 1 + len(EVIDENCE_TAGS) + 1 + 2 + SOFT_FEATURES + 2 + len(QUESTION_WORDS)
 
 _F32 = np.float32
 

@@ -70,11 +70,12 @@ class Vocabulary:
     """Distinct strings and their numbers.
 
     Args:
-        strings: The strings to begin with, distinct, in the order of their numbers.
+        strings: The strings to begin with, distinct, in the order of their numbers. They may lie on disk: they are read
+            one by one until all are needed.
     """
 
-    def __init__(self, strings: Iterable[str] = ()) -> None:
-        self.strings = list(strings)
+    def __init__(self, strings: Sequence[str] = ()) -> None:
+        self.strings = list(strings) if isinstance(strings, list | tuple) else strings
         self._numbers: dict[str, int] | None = None  # made on first use: opening an index must not pay for it
 
     def __len__(self) -> int:
@@ -90,6 +91,8 @@ class Vocabulary:
 
     def add(self, strings: Iterable[str]) -> list[int]:
         """Return the numbers of the strings; unknown ones get the next free number."""
+        if not isinstance(self.strings, list):
+            self.strings = list(self.strings)
         numbers = self.numbers
         found = []
         for string in strings:

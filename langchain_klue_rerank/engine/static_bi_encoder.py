@@ -258,8 +258,8 @@ class StaticBiEncoder:
     def encode(self, texts: TokenizedTexts) -> NDArray[np.float32]:
         """Turn texts into vectors.
 
-        The vector of a text depends on that text alone, to the last bit. Memory is bounded by about 300 MB beside the
-        result, however many or long the texts are.
+        The vector of a text depends on that text alone, to the last bit. Beside the result at most some 400 MB of memory
+        are used, however many the texts; a single text of more than 65,536 words needs 2 kB per distinct word.
 
         Args:
             texts: Texts tokenized with morphemes.

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,10 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
         raise
     for other in folder.iterdir():
         if other != data and _OWN.fullmatch(other.name):
-            shutil.rmtree(other, ignore_errors=True)
+            if other.is_dir():
+                shutil.rmtree(other, ignore_errors=True)
+            else:
+                other.unlink(missing_ok=True)
 
 
 def open_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -113,21 +117,26 @@ def open_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
         )
     if manifest.get("checksum") != _manifest_checksum(manifest):
         raise IndexFormatError(f"{str(folder / MANIFEST)!r} was edited or damaged. {_RESTORE}")
-    data = folder / manifest["data"]
-    for name, expected in manifest["files"].items():
+    try:
+        data = folder / _OWN.fullmatch(manifest["data"])[0]  # type: ignore[index]  # no match is caught below
+        files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
+        config = dict(manifest["config"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise IndexFormatError(f"{str(folder / MANIFEST)!r} lacks what an index needs. {_RESTORE}") from error
+    for name, (size, checksum) in files.items():
         path = data / name
         if not path.is_file():
             raise IndexFormatError(f"The index at {str(folder)!r} lacks its file {name!r}. {_RESTORE}")
-        if path.stat().st_size != expected["bytes"]:
+        if path.stat().st_size != size:
             raise IndexFormatError(
                 f"The file {name!r} of the index at {str(folder)!r} has {path.stat().st_size} bytes instead of "
-                f"{expected['bytes']}: it is truncated or edited. {_RESTORE}"
+                f"{size}: it is truncated or edited. {_RESTORE}"
             )
-        if _sha256(path) != expected["sha256"]:
+        if _sha256(path) != checksum:
             raise IndexFormatError(
                 f"The file {name!r} of the index at {str(folder)!r} was edited or damaged. {_RESTORE}"
             )
-    return data, manifest["config"]
+    return data, config
 
 
 def _holds_save(folder: Path) -> bool:
@@ -202,9 +211,41 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     path.write_bytes("".join(f"{line}\n" for line in lines).encode())
 
 
-def read_lines(path: Path) -> list[str]:
-    """Read what `write_lines` wrote."""
-    return path.read_bytes().decode().split("\n")[:-1]
+class Lines(Sequence[str]):
+    """The lines of a UTF-8 file, memory-mapped and decoded when they are asked for.
+
+    Args:
+        path: The file; every line ends in a line feed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        with path.open("rb") as file:
+            # an empty file cannot be mapped
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
+        ends = np.flatnonzero(np.frombuffer(self._bytes, np.uint8) == ord("\n")) + 1
+        self._offsets = np.concatenate([[0], ends])
+
+    def __len__(self) -> int:
+        """Return the number of lines."""
+        return len(self._offsets) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        """Return a line, or several."""
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._bytes[self._offsets[number] : self._offsets[number + 1] - 1].decode()
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield all lines, decoded in one go."""
+        return iter(bytes(self._bytes).decode().split("\n")[:-1])
 
 
 def write_ragged(path: Path, table: Ragged) -> None:

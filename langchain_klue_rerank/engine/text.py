@@ -9,6 +9,7 @@ question and in the passage, whatever stands around it).
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 import unicodedata
@@ -118,7 +119,7 @@ class Analyzer:
             if self._kiwi is None:
                 from kiwipiepy import Kiwi
 
-                kiwi = Kiwi(num_workers=2, load_multi_dict=False)
+                kiwi = Kiwi(num_workers=min(8, os.cpu_count() or 1), load_multi_dict=False)
                 kiwi.tokenize("준비")  # the first call builds the automaton
                 self._kiwi = kiwi
                 logger.debug("Kiwi loaded")

@@ -85,8 +85,8 @@ class TokenStore:
             IndexFormatError: If the parts do not fit together.
         """
         store = cls()
-        store.words = Vocabulary(storage.read_lines(folder / "words.txt"))
-        store.morphemes = Vocabulary(storage.read_lines(folder / "morphemes.txt"))
+        store.words = Vocabulary(storage.Lines(folder / "words.txt"))
+        store.morphemes = Vocabulary(storage.Lines(folder / "morphemes.txt"))
         store.word_morphemes = storage.read_ragged(folder / "word_morphemes", len(store.words), len(store.morphemes))
         store.passages = storage.read_ragged(folder / "passages", None, len(store.words))
         return store

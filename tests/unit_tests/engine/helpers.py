@@ -1,0 +1,68 @@
+"""Passages, tokens and vectors for the tests of the index."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.documents import Passage
+from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.text import TokenizedTexts, split_words, tokenize
+
+DIMENSION = 256  # many, so that the vectors of different words are nearly at right angles
+SETTINGS = IndexSettings(kiwi=False)
+
+
+def passage(identifier: str, text: str, **metadata: Any) -> Passage:
+    return Passage(identifier, text, metadata)
+
+
+def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
+    """A vector per text that is the same for the same words."""
+    table = np.zeros((len(texts), DIMENSION), np.float32)
+    for row, text in zip(table, texts, strict=True):
+        for word in split_words(text):
+            row += np.random.default_rng(zlib.crc32(word.encode())).normal(size=DIMENSION)
+    return table
+
+
+def tokens_of(texts: Sequence[str]) -> TokenizedTexts:
+    return tokenize(texts, None)
+
+
+def add(index: PassageIndex, *passages: Passage) -> None:
+    texts = [one.text for one in passages]
+    index.add(
+        passages,
+        tokens_of(texts) if index.settings.lexical else None,
+        vectors_of(texts) if index.settings.dense else None,
+    )
+
+
+def search(index: PassageIndex, query: str, k: int = 10, **options: Any) -> list[tuple[str, float]]:
+    [found] = index.search(
+        k,
+        tokens=tokens_of([query]) if index.settings.lexical else None,
+        vectors=vectors_of([query]) if index.settings.dense else None,
+        **options,
+    )
+    return [(one.id, score) for one, score in zip(found.passages, found.scores.tolist(), strict=True)]
+
+
+def ids(found: list[tuple[str, float]]) -> list[str]:
+    return [identifier for identifier, _ in found]
+
+
+def small_index(settings: IndexSettings = SETTINGS) -> PassageIndex:
+    index = PassageIndex(settings)
+    add(
+        index,
+        passage("가", "전입신고 14일 주민센터", title="전입"),
+        passage("나", "체류기간 연장 출입국", title="체류", tags=["비자"]),
+        passage("다", "건강보험 가입 외국인", title="보험"),
+    )
+    return index

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from langchain_klue_rerank.engine.fusion import fuse_scores, reciprocal_rank_fusion, top
+
+SCORES = arrays(np.float32, st.integers(0, 30), elements=st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, 0.75, 1.0]))
+
+
+def test_fused_scores_are_a_weighted_mean() -> None:
+    lexical = np.asarray([1.0, 0.5, 0.0], np.float32)
+    dense = np.asarray([0.5, -0.5, 1.0], np.float32)
+    fused = fuse_scores(lexical, dense, 2.0)
+    assert fused.dtype == np.float32
+    np.testing.assert_allclose(fused, [2 / 3, 0.5 / 3, 2 / 3], rtol=1e-6)
+    np.testing.assert_allclose(fuse_scores(lexical, dense, 0.0), lexical)
+
+
+@given(SCORES, st.floats(0, 100))
+def test_fused_scores_stay_between_0_and_1(lexical: np.ndarray, weight: float) -> None:
+    fused = fuse_scores(lexical, lexical[::-1] * 2 - 1, weight)
+    assert ((fused >= 0) & (fused <= 1 + 1e-6)).all()
+
+
+def test_reciprocal_rank_fusion_by_hand() -> None:
+    fused = reciprocal_rank_fusion([["가", "나", "다"], ["나", "라"]])
+    assert list(fused) == ["나", "가", "라", "다"]
+    assert fused["나"] == pytest.approx((61 / 62 + 1) / 2)
+    assert fused["가"] == pytest.approx(1 / 2)
+    assert fused["라"] == pytest.approx(61 / 62 / 2)
+    assert fused["다"] == pytest.approx(61 / 63 / 2)
+    assert reciprocal_rank_fusion([["가"], ["가"]]) == {"가": 1.0}
+    assert reciprocal_rank_fusion([]) == {}
+    assert reciprocal_rank_fusion([[], []]) == {}
+
+
+def test_reciprocal_rank_fusion_counts_an_item_once_a_ranking() -> None:
+    assert reciprocal_rank_fusion([["가", "가", "나"]]) == reciprocal_rank_fusion([["가", "나"]])
+
+
+def test_reciprocal_rank_fusion_keeps_the_order_of_ties() -> None:
+    assert list(reciprocal_rank_fusion([["가", "나"], ["나", "가"]])) == ["가", "나"]
+
+
+@given(SCORES, st.integers(0, 40), st.data())
+def test_top_is_a_stable_sort(scores: np.ndarray, k: int, data: st.DataObject) -> None:
+    allowed = data.draw(st.none() | arrays(bool, len(scores)))
+    candidates = [row for row in range(len(scores)) if scores[row] > 0 and (allowed is None or allowed[row])]
+    expected = sorted(candidates, key=lambda row: (-scores[row], row))[:k]
+    assert top(scores, k, allowed).tolist() == expected

@@ -1,0 +1,399 @@
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from langchain_klue_rerank.engine.documents import Passage
+from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
+from tests.unit_tests.engine.helpers import (
+    DIMENSION,
+    SETTINGS,
+    add,
+    ids,
+    passage,
+    search,
+    small_index,
+    tokens_of,
+    vectors_of,
+)
+
+KINDS = pytest.mark.parametrize(
+    "kind",
+    [SETTINGS, replace(SETTINGS, dense=False), replace(SETTINGS, lexical=False)],
+    ids=["both", "lexical", "dense"],
+)
+
+
+@KINDS
+def test_finds_the_right_passage_first(kind: IndexSettings) -> None:
+    index = small_index(kind)
+    for query, expected in (("전입신고", "가"), ("체류기간 연장", "나"), ("건강보험 외국인", "다")):
+        found = search(index, query)
+        assert found[0][0] == expected
+        scores = [score for _, score in found]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)
+
+
+def score_of(index: PassageIndex, query: str, identifier: str) -> float:
+    return dict(search(index, query, len(index))).get(identifier, 0.0)
+
+
+@KINDS
+def test_k(kind: IndexSettings) -> None:
+    index = small_index(kind)
+    query = "전입신고 체류기간 건강보험"
+    assert search(index, query, 0) == []
+    assert len(search(index, query, 2)) == 2
+    assert len(search(index, query, 1000)) == 3
+
+
+@KINDS
+def test_an_empty_index_finds_nothing(kind: IndexSettings) -> None:
+    index = PassageIndex(kind)
+    assert search(index, "전입신고") == []
+    assert len(index) == 0
+    assert index.delete(["가"]) == 0
+    assert index.get(["가"]) == []
+    emptied = small_index(kind)
+    emptied.delete(["가", "나", "다"])
+    assert search(emptied, "전입신고") == []
+    add(emptied, passage("라", "전입신고"))
+    assert ids(search(emptied, "전입신고")) == ["라"]
+
+
+@KINDS
+def test_adding_nothing_changes_nothing(kind: IndexSettings) -> None:
+    index = PassageIndex(kind)
+    add(index)
+    index.add([], tokens_of([]), np.asarray([], np.float32))  # what an embedding model returns for no texts
+    assert len(index) == 0
+    add(index, passage("가", "전입신고"))
+    assert ids(search(index, "전입신고")) == ["가"]
+
+
+def test_lexical_search_finds_only_what_shares_a_term_and_dense_search_everything() -> None:
+    assert ids(search(small_index(replace(SETTINGS, dense=False)), "전입신고")) == ["가"]
+    assert len(search(small_index(replace(SETTINGS, lexical=False)), "전입신고")) == 3
+
+
+def test_dense_weight_decides_which_side_wins() -> None:
+    index = PassageIndex(SETTINGS)
+    axes = np.eye(DIMENSION, dtype=np.float32)[:2]
+    index.add([passage("낱말", "강물"), passage("뜻", "하천")], tokens_of(["강물", "하천"]), axes)
+    by_weight = {}
+    for weight in (0.0, 0.3, 2.0):
+        [found] = index.search(2, tokens=tokens_of(["강물"]), vectors=axes[1:], dense_weight=weight)
+        by_weight[weight] = [one.id for one in found.passages]
+    assert by_weight == {0.0: ["낱말"], 0.3: ["낱말", "뜻"], 2.0: ["뜻", "낱말"]}
+
+
+def test_several_queries_at_once_are_searched_each_on_its_own() -> None:
+    index = small_index()
+    queries = ["전입신고", "건강보험 외국인", "없는말"]
+    together = index.search(3, tokens=tokens_of(queries), vectors=vectors_of(queries))
+    assert [[one.id for one in found.passages] for found in together] == [
+        ids(search(index, query, 3)) for query in queries
+    ]
+    assert index.search(3, tokens=tokens_of([]), vectors=vectors_of([])) == []
+
+
+@KINDS
+@pytest.mark.parametrize("at_once", [1, 4, 7])
+def test_a_batch_cut_into_parts_finds_the_same(
+    kind: IndexSettings, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = small_index(kind)
+    queries = ["전입신고", "", "건강보험 외국인", "없는말", "연장"]
+
+    def found() -> list[list[tuple[str, float]]]:
+        candidates = index.search(
+            2,
+            tokens=tokens_of(queries) if kind.lexical else None,
+            vectors=vectors_of(queries) if kind.dense else None,
+        )
+        return [[(one.id, score) for one, score in zip(c.passages, c.scores, strict=True)] for c in candidates]
+
+    expected = found()
+    monkeypatch.setattr("langchain_klue_rerank.engine.index._SCORES_AT_ONCE", at_once)
+    for own, one in zip(found(), expected, strict=True):
+        assert [identifier for identifier, _ in own] == [identifier for identifier, _ in one]
+        assert dict(own) == pytest.approx(dict(one), abs=1e-6)
+
+
+def test_candidates_come_with_their_tokens() -> None:
+    index = small_index()
+    [found] = index.search(2, tokens=tokens_of(["체류기간 전입신고"]), with_tokens=True)
+    expected = tokens_of([one.text for one in found.passages])
+    assert found.tokens is not None
+    assert [found.tokens.words[word] for word in found.tokens.word_ids] == [
+        expected.words[word] for word in expected.word_ids
+    ]
+    assert found.tokens.lengths().tolist() == expected.lengths().tolist()
+
+
+@KINDS
+def test_the_same_identifier_replaces(kind: IndexSettings) -> None:
+    index = small_index(kind)
+    add(index, passage("가", "운전면허 갱신", title="면허"))
+    assert len(index) == 3
+    assert index.get(["가"]) == [passage("가", "운전면허 갱신", title="면허")]
+    assert search(index, "운전면허")[0][0] == "가"
+    assert score_of(index, "전입신고 14일 주민센터", "가") < 0.6
+
+
+@KINDS
+def test_of_one_identifier_given_twice_the_last_counts(kind: IndexSettings) -> None:
+    index = PassageIndex(kind)
+    add(index, passage("가", "옛날 이야기"), passage("나", "건강보험"), passage("가", "운전면허 갱신"))
+    assert len(index) == 2
+    assert index.get(["가"])[0].text == "운전면허 갱신"
+    assert search(index, "운전면허", 1)[0][0] == "가"
+    assert search(index, "건강보험", 1)[0][0] == "나"
+    if kind.dense:
+        unit = vectors_of(["운전면허 갱신"])[0]
+        np.testing.assert_allclose(index.vectors(["가"])[0], unit / np.linalg.norm(unit), rtol=1e-5)
+
+
+@KINDS
+def test_delete(kind: IndexSettings) -> None:
+    index = small_index(kind)
+    assert index.delete(["나", "없음", "나"]) == 1
+    assert len(index) == 2
+    assert index.get(["나", "다"])[0].id == "다"
+    assert "나" not in ids(search(index, "체류기간 연장 출입국"))
+
+
+def test_get_keeps_the_order_asked_for_and_passes_unknown_ones_over() -> None:
+    assert [one.id for one in small_index().get(["다", "없음", "가"])] == ["다", "가"]
+
+
+@KINDS
+def test_after_many_removals_everything_is_still_in_its_place(kind: IndexSettings) -> None:
+    index = PassageIndex(kind)
+    names = [chr(ord("가") + number) for number in range(1200)]
+    passages = [passage(f"p{number}", f"{name} 공통", number=number) for number, name in enumerate(names)]
+    add(index, *passages)
+    assert index.delete([f"p{number}" for number in range(1200) if number % 10]) == 1080
+    assert len(index) == 120
+    for number in (0, 10, 1190):
+        assert search(index, names[number], 1)[0][0] == f"p{number}"
+        assert index.get([f"p{number}"]) == [passages[number]]
+    assert index.get(["p1"]) == []
+    add(index, passage("p1", "다시 왔다"), passage("p10", "바뀐 것"))
+    assert search(index, "다시 왔다", 1)[0][0] == "p1"
+    assert index.get(["p10"])[0].text == "바뀐 것"
+    assert len(index) == 121
+
+
+def test_replacing_everything_at_once_and_emptying() -> None:
+    index = PassageIndex(SETTINGS)
+    for round_number in range(3):
+        add(index, *(passage(f"p{number}", f"낱말{number} 판{round_number}") for number in range(600)))
+    assert len(index) == 600
+    assert search(index, "판2", 1)[0][1] > 0
+    assert index.get(["p7"])[0].text == "낱말7 판2"
+    index.delete([f"p{number}" for number in range(600)])
+    assert len(index) == 0
+    assert search(index, "판2") == []
+
+
+def test_a_filter_says_what_may_be_found() -> None:
+    index = small_index()
+    query = "전입신고 체류기간 건강보험"
+    assert ids(search(index, query, keep=lambda one: one.metadata["title"] != "체류")) == ids(
+        [pair for pair in search(index, query) if pair[0] != "나"]
+    )
+    assert search(index, query, keep=lambda one: False) == []
+    assert ids(search(index, query, 1, keep=lambda one: one.id == "다")) == ["다"]
+    dense = small_index(replace(SETTINGS, lexical=False))
+    assert ids(search(dense, query, 1, keep=lambda one: one.id == "다")) == ["다"]
+
+
+def test_a_filter_that_fails_is_not_hidden() -> None:
+    with pytest.raises(KeyError, match="lang"):
+        search(small_index(), "전입신고", keep=lambda one: one.metadata["lang"] == "ko")
+
+
+def test_metadata_is_copied_on_the_way_in_and_out(tmp_path: Path) -> None:
+    index = PassageIndex(SETTINGS)
+    metadata: dict[str, Any] = {"tags": ["비자"], "inner": {"a": 1}}
+    add(index, Passage("가", "전입신고", metadata))
+    metadata["tags"].append("바뀜")
+    metadata["new"] = 1
+    for _ in range(2):
+        given = index.get(["가"])[0].metadata
+        assert given == {"tags": ["비자"], "inner": {"a": 1}}
+        given["inner"]["a"] = 2
+        given["x"] = 1
+        [found] = index.search(1, tokens=tokens_of(["전입신고"]))
+        found.passages[0].metadata["tags"].clear()
+
+    def spoil(one: Passage) -> bool:
+        one.metadata.clear()
+        return True
+
+    search(index, "전입신고", keep=spoil)
+    index.save(tmp_path / "index")
+    loaded = PassageIndex.load(tmp_path / "index")
+    loaded.get(["가"])[0].metadata["tags"].append("바뀜")
+    for each in (index, loaded):
+        assert each.get(["가"])[0].metadata == {"tags": ["비자"], "inner": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("vectors", "message"),
+    [
+        (np.full((2, DIMENSION), np.nan), "NaN"),
+        (np.ones((2, DIMENSION + 1)), "dimension"),
+        (np.ones((1, DIMENSION)), "1 vectors for 2 texts"),
+        (np.ones((3, DIMENSION)), "3 vectors for 2 texts"),
+        (np.zeros((0, DIMENSION)), "0 vectors for 2 texts"),
+    ],
+)
+def test_unusable_vectors_leave_the_index_as_it_was(vectors: np.ndarray, message: str) -> None:
+    index = small_index()
+    before = search(index, "전입신고 체류기간")
+    new = [passage("가", "새것"), passage("라", "다른것")]
+    with pytest.raises(ModelOutputError, match=message):
+        index.add(new, tokens_of([one.text for one in new]), vectors.astype(np.float32))
+    assert search(index, "전입신고 체류기간") == before
+    assert len(index) == 3
+    assert index.get(["가"])[0].text.startswith("전입신고")
+    add(index, *new)
+    assert search(index, "다른것", 1)[0][0] == "라"
+
+
+def test_tokens_and_vectors_that_the_index_needs_cannot_be_left_out() -> None:
+    index = small_index()
+    new = [passage("라", "새것")]
+    with pytest.raises(ValueError, match="0 tokenized texts for 1 passages"):
+        index.add(new, None, vectors_of(["새것"]))
+    with pytest.raises(ValueError, match="vectors"):
+        index.add(new, tokens_of(["새것"]))
+    assert len(index) == 3
+    assert ids(search(index, "전입신고", 1)) == ["가"]
+
+
+def test_unusable_queries() -> None:
+    index = small_index()
+    with pytest.raises(ModelOutputError, match="NaN"):
+        index.search(3, vectors=np.full((1, DIMENSION), np.nan, np.float32))
+    with pytest.raises(ModelOutputError, match="dimension 3"):
+        index.search(3, vectors=np.ones((1, 3), np.float32))
+    with pytest.raises(IndexFormatError, match="without lexical search"):
+        small_index(replace(SETTINGS, lexical=False)).search(3, tokens=tokens_of(["가"]))
+
+
+def test_vectors_of_passages() -> None:
+    index = small_index()
+    found = index.vectors(["나", "없음", "가"])
+    assert found.shape == (2, DIMENSION)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(found[1], index.vectors(["가"])[0])
+    assert index.dimension == DIMENSION
+    assert len(small_index(replace(SETTINGS, dense=False)).vectors(["가"])) == 0
+
+
+def test_threads_may_add_delete_and_search_at_the_same_time() -> None:
+    index = small_index()
+    failures: list[BaseException] = []
+
+    def work(number: int) -> None:
+        try:
+            for turn in range(15):
+                add(index, passage(f"{number}-{turn}", f"낱말{number} 판{turn}"))
+                assert f"{number}-{turn}" in ids(search(index, f"낱말{number} 판{turn}", 100))
+                if turn % 2:
+                    assert index.delete([f"{number}-{turn}"]) == 1
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert len(index) == 3 + 6 * 8
+
+
+class IndexAgainstDict(RuleBasedStateMachine):
+    """Whatever is done to an index, it holds and finds what a dictionary of passages says."""
+
+    identifiers = st.sampled_from("abcdefg")
+    texts = st.lists(st.sampled_from(["강물", "바다", "산길", "하늘", "구름"]), max_size=4).map(" ".join)
+    metadata = st.dictionaries(st.sampled_from(["title", "쪽"]), st.integers() | st.text(max_size=3), max_size=2)
+
+    @initialize(kiwi=st.just(False), lexical=st.booleans())
+    def start(self, kiwi: bool, lexical: bool) -> None:
+        import tempfile
+
+        self.place = tempfile.TemporaryDirectory()
+        self.folder = Path(self.place.name) / "index"
+        self.index = PassageIndex(IndexSettings(kiwi=kiwi, lexical=lexical))
+        self.model: dict[str, Passage] = {}
+        self.saved: dict[str, Passage] | None = None
+
+    @rule(passages=st.lists(st.builds(Passage, identifiers, texts, metadata), max_size=5))
+    def add_passages(self, passages: list[Passage]) -> None:
+        add(self.index, *passages)
+        for one in passages:
+            self.model.pop(one.id, None)
+        self.model.update({one.id: one for one in passages})
+
+    @rule(identifiers=st.lists(identifiers, max_size=4))
+    def delete(self, identifiers: list[str]) -> None:
+        known = set(identifiers) & set(self.model)
+        assert self.index.delete(identifiers) == len(known)
+        for identifier in known:
+            del self.model[identifier]
+
+    @rule()
+    def save(self) -> None:
+        self.index.save(self.folder)
+        self.saved = dict(self.model)
+
+    @rule()
+    def load(self) -> None:
+        if self.saved is not None:
+            self.index = PassageIndex.load(self.folder)
+            self.model = dict(self.saved)
+
+    @rule(query=texts, k=st.integers(0, 8))
+    def search(self, query: str, k: int) -> None:
+        fresh = PassageIndex(self.index.settings)
+        add(fresh, *self.model.values())
+        found = search(self.index, query, k)
+        expected = search(fresh, query, k)
+        np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=1e-5)
+        everything = dict(search(fresh, query, 100))
+        for identifier, score in found:  # ties may come in another order
+            assert abs(everything[identifier] - score) < 1e-5
+        assert len(dict(found)) == len(found)
+
+    @invariant()
+    def holds_what_the_dictionary_holds(self) -> None:
+        if not hasattr(self, "model"):
+            return
+        assert len(self.index) == len(self.model)
+        assert self.index.get(list("abcdefg")) == [self.model[one] for one in "abcdefg" if one in self.model]
+
+    def teardown(self) -> None:
+        if hasattr(self, "place"):
+            self.place.cleanup()
+
+
+IndexAgainstDict.TestCase.settings = settings(
+    settings.get_profile("repeatable"), max_examples=25, stateful_step_count=20
+)
+TestIndexAgainstDict = IndexAgainstDict.TestCase

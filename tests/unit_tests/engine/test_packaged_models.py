@@ -1,0 +1,233 @@
+"""What a user may rely on in the packaged weights, whatever they are trained on."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from langchain_klue_rerank.engine.bi_encoder import BiEncoder
+from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
+from langchain_klue_rerank.engine.models import WEIGHTS, ModelOptions, load_bi_encoder, load_cross_encoder
+from langchain_klue_rerank.engine.pair_scorer import PairScorer
+from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder, StaticConfig, save
+from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+
+needs_bi_encoder = pytest.mark.skipif(
+    not (WEIGHTS / "bi_encoder" / "config.json").exists(), reason="weights/bi_encoder is not trained yet"
+)
+needs_reranker = pytest.mark.skipif(
+    not all((WEIGHTS / name / "config.json").exists() for name in ("bi_encoder", "reranker")),
+    reason="weights/reranker is not trained yet",
+)
+
+TEXTS = [
+    "전입신고는 이사한 날부터 14일 안에 주민센터에서 해야 합니다.",
+    "체류기간을 연장하려면 출입국·외국인청에 신청합니다.",
+    "건강보험료는 매달 10일까지 냅니다.",
+    "김치찌개에는 돼지고기와 두부를 넣습니다.",
+    "ㅋㅋ LangChain 🦜 漢字",
+]
+QUERY = "이사하면 전입신고를 며칠 안에 해야 하나요?"
+NO_WORDS = ["", " \n", "!?…", "😀", "\ud83d"]
+
+
+@pytest.fixture(scope="module")
+def bi_encoder() -> BiEncoder:
+    return load_bi_encoder(None, ModelOptions())
+
+
+@pytest.fixture(scope="module")
+def cross_encoder() -> CrossEncoder:
+    return load_cross_encoder(None, ModelOptions())
+
+
+@needs_bi_encoder
+def test_vectors_have_length_1_and_nothing_has_none(bi_encoder: BiEncoder) -> None:
+    vectors = bi_encoder.encode([*TEXTS, *NO_WORDS], "passage")
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors[: len(TEXTS)], axis=1), 1, rtol=1e-5)
+    assert not vectors[len(TEXTS) :].any()
+    assert bi_encoder.encode([], "passage").shape == (0, vectors.shape[1])
+
+
+@needs_bi_encoder
+def test_a_vector_depends_on_its_text_alone(bi_encoder: BiEncoder) -> None:
+    together = bi_encoder.encode(TEXTS, "passage")
+    np.testing.assert_array_equal(bi_encoder.encode(TEXTS[::-1], "passage")[::-1], together)
+    for text, vector in zip(TEXTS, together, strict=True):
+        np.testing.assert_array_equal(bi_encoder.encode([text], "passage")[0], vector)
+
+
+@needs_bi_encoder
+def test_tokens_at_hand_give_the_same_vectors(bi_encoder: BiEncoder) -> None:
+    tokens = tokenize(TEXTS, shared_analyzer())
+    np.testing.assert_array_equal(bi_encoder.encode(TEXTS, "passage", tokens), bi_encoder.encode(TEXTS, "passage"))
+
+
+@needs_bi_encoder
+def test_a_question_is_nearest_to_its_answer(bi_encoder: BiEncoder) -> None:
+    similarities = bi_encoder.encode(TEXTS, "passage") @ bi_encoder.encode([QUERY], "query")[0]
+    assert similarities.argmax() == 0
+
+
+@needs_bi_encoder
+def test_a_text_of_50_000_words(bi_encoder: BiEncoder) -> None:
+    [vector] = bi_encoder.encode([" ".join(TEXTS) * 2_500], "passage")
+    assert np.linalg.norm(vector) == pytest.approx(1, rel=1e-4)
+
+
+@needs_reranker
+def test_scores_are_between_0_and_1_and_the_answer_comes_first(cross_encoder: CrossEncoder) -> None:
+    [scores] = cross_encoder.score([QUERY], [TEXTS])
+    assert scores.dtype == np.float32
+    assert ((scores >= 0) & (scores <= 1)).all()
+    assert scores.argmax() == 0
+
+
+@needs_reranker
+def test_a_score_does_not_depend_on_the_other_candidates(cross_encoder: CrossEncoder) -> None:
+    queries = [QUERY, "건강보험료", "두부"]
+    together = cross_encoder.score(queries, [TEXTS, TEXTS[::-1], TEXTS[2:]])
+    for query, passages, scores in zip(queries, [TEXTS, TEXTS[::-1], TEXTS[2:]], together, strict=True):
+        for passage, score in zip(passages, scores, strict=True):
+            [[alone]] = cross_encoder.score([query], [[passage]])
+            assert alone == pytest.approx(score, abs=1e-6)
+
+
+@needs_reranker
+def test_tokens_at_hand_give_the_same_scores(cross_encoder: CrossEncoder) -> None:
+    tokens = tokenize(TEXTS, shared_analyzer())
+    [expected] = cross_encoder.score([QUERY], [TEXTS])
+    np.testing.assert_allclose(cross_encoder.score([QUERY], [TEXTS], [tokens])[0], expected, atol=1e-6)
+    order = np.asarray([3, 0, 0])
+    found = cross_encoder.score([QUERY, QUERY], [[TEXTS[row] for row in order], TEXTS], [tokens.take(order), None])
+    np.testing.assert_allclose(found[0], expected[order], atol=1e-6)
+    np.testing.assert_allclose(found[1], expected, atol=1e-6)
+
+
+@needs_reranker
+def test_nothing_to_read_scores_0(cross_encoder: CrossEncoder) -> None:
+    assert cross_encoder.score([], []) == []
+    assert [own.tolist() for own in cross_encoder.score([QUERY, QUERY], [[], NO_WORDS])] == [[], [0.0] * len(NO_WORDS)]
+    for query in NO_WORDS:
+        assert cross_encoder.score([query], [TEXTS])[0].tolist() == [0.0] * len(TEXTS)
+
+
+@needs_reranker
+def test_the_answer_is_found_at_the_end_of_a_long_passage(cross_encoder: CrossEncoder) -> None:
+    filler = " ".join(TEXTS[2:4] * 200)
+    [[without, behind, alone]] = cross_encoder.score([QUERY], [[filler, f"{filler} {TEXTS[0]}", TEXTS[0]]])
+    assert behind > without
+    assert 0 <= behind <= 1
+    assert alone > without
+
+
+@needs_reranker
+def test_a_query_and_a_passage_of_50_000_words(cross_encoder: CrossEncoder) -> None:
+    long = " ".join(TEXTS) * 2_500
+    for query, passage in ((QUERY, long), (long, TEXTS[0])):
+        [[score]] = cross_encoder.score([query], [[passage]])
+        assert 0 <= score <= 1
+
+
+@needs_reranker
+def test_threads_get_what_one_gets(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    [expected_scores] = cross_encoder.score([QUERY], [TEXTS])
+    expected_vectors = bi_encoder.encode(TEXTS, "passage")
+    found = []
+
+    def work() -> None:
+        [scores] = cross_encoder.score([QUERY], [TEXTS])
+        found.append((scores, bi_encoder.encode(TEXTS, "passage")))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    for scores, vectors in found:
+        np.testing.assert_array_equal(scores, expected_scores)
+        np.testing.assert_array_equal(vectors, expected_vectors)
+
+
+@needs_reranker
+def test_another_process_gets_the_same_without_torch(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
+    code = f"""
+import sys
+from langchain_klue_rerank.engine.models import ModelOptions, load_bi_encoder, load_cross_encoder
+texts, query = {TEXTS!r}, {QUERY!r}
+vectors = load_bi_encoder(None, ModelOptions()).encode(texts, "passage")
+[scores] = load_cross_encoder(None, ModelOptions()).score([query], [texts])
+heavy = {{"torch", "sentence_transformers", "transformers", "sklearn", "scipy"}} & set(sys.modules)
+assert not heavy, heavy
+print(vectors.tobytes().hex(), scores.tobytes().hex())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONHASHSEED": "1"},
+    )
+    vectors, scores = (np.frombuffer(bytes.fromhex(part), np.float32) for part in done.stdout.split())
+    np.testing.assert_allclose(vectors, bi_encoder.encode(TEXTS, "passage").ravel(), atol=1e-6)
+    np.testing.assert_allclose(scores, cross_encoder.score([QUERY], [TEXTS])[0], atol=1e-6)
+
+
+# The file format of the bi-encoder, on tiny weights made here
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    config = StaticConfig(dimension=8, morphemes=2, unknown_rows=4, ngram_rows=32, repeat_power=0.5)
+    vectors = np.random.default_rng(0).normal(size=(config.rows, 8)).astype(np.float32)
+    save(tmp_path, config, ["하늘/NNG", "강/NNG"], vectors, {})
+    return tmp_path
+
+
+def test_saved_weights_can_be_used(tiny: Path) -> None:
+    tokens = tokenize(["하늘은 푸르다", "", "강물"], shared_analyzer())
+    vectors = StaticBiEncoder.load(tiny).encode(tokens)
+    assert vectors.shape == (3, 8)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1], rtol=1e-5)
+
+
+def test_weights_of_another_kind_are_refused(tiny: Path) -> None:
+    config = tiny / "config.json"
+    written = config.read_text(encoding="utf-8")
+    for old, new in (
+        ('"format_version": 1', '"format_version": 99'),
+        ("klue-static-bi-encoder", "etwas"),
+        ("dimension", "d"),
+    ):
+        assert old in written
+        config.write_text(written.replace(old, new), encoding="utf-8")
+        with pytest.raises(ValueError, match=str(config.parent)):
+            StaticBiEncoder.load(tiny)
+    config.write_text(written, encoding="utf-8")
+    (tiny / "vocabulary.txt").write_text("하늘/NNG\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="vocabulary"):
+        StaticBiEncoder.load(tiny)
+
+
+def test_missing_weights(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        StaticBiEncoder.load(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        PairScorer.load(tmp_path, None)
+
+
+@needs_reranker
+def test_one_query_at_a_time() -> None:
+    scorer = PairScorer.load(WEIGHTS / "reranker", StaticBiEncoder.load(WEIGHTS / "bi_encoder"))
+    tokens = tokenize(TEXTS, shared_analyzer())
+    with pytest.raises(ValueError, match="one query"):
+        scorer.score(tokens, tokens)

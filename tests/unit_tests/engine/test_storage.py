@@ -1,0 +1,475 @@
+from __future__ import annotations
+
+import errno
+import itertools
+import json
+import os
+import pickle
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from langchain_klue_rerank.engine import storage
+from langchain_klue_rerank.engine.documents import Passage
+from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.errors import IndexFormatError
+from tests.unit_tests.engine.helpers import SETTINGS, add, passage, search, small_index
+
+QUERY = "전입신고 체류기간 연장 건강보험"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "색인 하나"
+    small_index().save(folder)
+    return folder
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+
+
+def data_files(folder: Path) -> list[Path]:
+    [data] = folder.glob("data-*")
+    return sorted(path for path in data.rglob("*") if path.is_file())
+
+
+def rewrite_manifest(folder: Path, **changes: Any) -> None:
+    """Change a manifest and its checksum, as somebody would who means it."""
+    path = folder / storage.MANIFEST
+    manifest = {**json.loads(path.read_text(encoding="utf-8")), **changes}
+    manifest = {key: value for key, value in manifest.items() if value is not None}
+    manifest["checksum"] = storage._manifest_checksum(manifest)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS,
+        replace(SETTINGS, dense=False, title_key=None),
+        replace(SETTINGS, lexical=False, model="hub:BAAI/bge-m3@main"),
+    ],
+    ids=["both", "lexical", "dense"],
+)
+def test_round_trip(tmp_path: Path, settings: IndexSettings) -> None:
+    index = small_index(settings)
+    index.delete(["나"])
+    index.save(tmp_path / "index")
+    loaded = PassageIndex.load(tmp_path / "index")
+    assert loaded.settings == settings
+    assert len(loaded) == 2
+    assert loaded.get(["가", "나", "다"]) == index.get(["가", "나", "다"])
+    assert dict(search(loaded, QUERY)) == pytest.approx(dict(search(index, QUERY)))
+    assert loaded.dimension == index.dimension
+
+
+def test_an_empty_index_can_be_saved(tmp_path: Path) -> None:
+    PassageIndex(SETTINGS).save(tmp_path / "index")
+    loaded = PassageIndex.load(tmp_path / "index")
+    assert len(loaded) == 0
+    assert search(loaded, QUERY) == []
+    add(loaded, passage("가", "전입신고"))
+    assert search(loaded, "전입신고")[0][0] == "가"
+
+
+def test_the_folder_may_be_a_string_nested_and_moved(tmp_path: Path) -> None:
+    small_index().save(str(tmp_path / "a" / "b"))  # type: ignore[arg-type]
+    shutil.move(tmp_path / "a" / "b", tmp_path / "c")
+    assert len(PassageIndex.load(str(tmp_path / "c"))) == 3  # type: ignore[arg-type]
+
+
+def test_a_second_save_replaces_the_first(folder: Path) -> None:
+    index = PassageIndex.load(folder)
+    add(index, passage("라", "운전면허 갱신"))
+    index.delete(["가"])
+    index.save(folder)
+    index.save(folder)
+    assert len(list(folder.iterdir())) == 2  # one data folder and the manifest
+    for each in (index, PassageIndex.load(folder)):  # what was loaded from the old files still works
+        assert [one.id for one in each.get(["가", "나", "다", "라"])] == ["나", "다", "라"]
+        assert search(each, "운전면허", 1)[0][0] == "라"
+        assert each.get(["나"])[0].metadata == {"title": "체류", "tags": ["비자"]}
+
+
+def test_metadata_and_texts_survive_unchanged(tmp_path: Path) -> None:
+    metadata = {
+        "수": 1,
+        "참": True,
+        "없음": None,
+        "실수": 0.1,
+        "목록": [1, ["둘"]],
+        "사전": {"a": "\u2028\n"},
+        "": "빈 열쇠",
+    }
+    passages = [
+        Passage("줄\n바꿈", "여러\n줄\r\n과 \u2028 \x00 문자", metadata),
+        Passage("홀로", "반쪽 \ud83d 글자 \udc00", {"제목\ud800": "\udfff"}),
+        Passage("나뉜", "\u1112\u1161\u11ab", {}),  # not normalised: given back as it came
+        Passage("", "", {}),
+        Passage("id\ud800", "그냥", {}),
+    ]
+    index = PassageIndex(SETTINGS)
+    add(index, *passages)
+    index.save(tmp_path / "index")
+    loaded = PassageIndex.load(tmp_path / "index")
+    assert loaded.get([one.id for one in passages]) == passages
+    loaded.save(tmp_path / "again")
+    assert PassageIndex.load(tmp_path / "again").get([one.id for one in passages]) == passages
+
+
+def test_rare_letters_can_be_saved_with_their_morphemes(tmp_path: Path) -> None:
+    from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+
+    index = PassageIndex(replace(SETTINGS, kiwi=True, dense=False))
+    texts = ["𠮷野家와 𝐀𝐁", "ㅋㅋ 漢字 ᄒ", "\ud83d 반쪽"]
+    passages = [passage(str(number), text) for number, text in enumerate(texts)]
+    index.add(passages, tokenize(texts, shared_analyzer()))
+    index.save(tmp_path / "index")
+    loaded = PassageIndex.load(tmp_path / "index")
+    [found] = loaded.search(3, tokens=tokenize(["𠮷野家"], shared_analyzer()))
+    assert [one.id for one in found.passages] == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "named"),
+    [
+        ({"날짜": object()}, "날짜"),
+        ({1: "하나"}, "1"),
+        ({"집합": {1}}, "집합"),
+        ({"좋음": 1, "수": np.float32(1)}, "수"),
+    ],
+)
+def test_metadata_that_is_no_json_is_named_and_the_old_index_survives(
+    folder: Path, metadata: dict[Any, Any], named: str
+) -> None:
+    before = everything_in(folder)
+    index = PassageIndex.load(folder)
+    add(index, Passage("나쁜 것", "글", metadata))
+    with pytest.raises(ValueError, match="metadata") as caught:
+        index.save(folder)
+    assert "'나쁜 것'" in str(caught.value)
+    assert named in str(caught.value)
+    assert everything_in(folder) == before
+    index.delete(["나쁜 것"])
+    index.save(folder)
+    assert len(PassageIndex.load(folder)) == 3
+
+
+@pytest.mark.parametrize("value", [{1: "하나"}, (1, 2)], ids=str)
+def test_metadata_that_json_would_change_is_refused_or_kept(tmp_path: Path, value: Any) -> None:
+    index = PassageIndex(SETTINGS)
+    add(index, Passage("가", "글", {"값": value}))
+    try:
+        index.save(tmp_path / "index")
+    except ValueError:
+        return
+    assert PassageIndex.load(tmp_path / "index").get(["가"])[0].metadata == {"값": value}
+
+
+# What is no index
+
+
+def test_a_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(IndexFormatError, match="no such folder"):
+        PassageIndex.load(tmp_path / "없음")
+
+
+def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
+    file = tmp_path / "index"
+    file.write_text("글")
+    with pytest.raises(IndexFormatError, match="index"):
+        PassageIndex.load(file)
+    with pytest.raises(IndexFormatError, match="is a file"):
+        small_index().save(file)
+    assert file.read_text() == "글"
+
+
+def test_a_folder_that_is_no_index(tmp_path: Path) -> None:
+    with pytest.raises(IndexFormatError, match="not an index"):
+        PassageIndex.load(tmp_path)
+    for content in ('{"name": "web app"}', "[]", "3"):
+        (tmp_path / "manifest.json").write_text(content)
+        with pytest.raises(IndexFormatError, match="not an index"):
+            PassageIndex.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        {"노트.txt": "글"},
+        {"manifest.json": '{"name": "web app"}', "index.html": ""},
+        {"manifest.json": '{"name": "web app"}'},
+        {"data-raw/표.csv": "1,2"},
+        {"manifest.json": "{}", "data-raw/표.csv": "1,2"},
+        {"data-2024.json": "{}"},
+        {".git/config": ""},
+    ],
+    ids=lambda others: "+".join(others),
+)
+def test_a_folder_with_other_things_is_not_written_to(tmp_path: Path, others: dict[str, str]) -> None:
+    for name, content in others.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    before = everything_in(tmp_path)
+    with pytest.raises(IndexFormatError, match="other files"):
+        small_index().save(tmp_path)
+    assert everything_in(tmp_path) == before
+
+
+def test_an_empty_folder_is_written_to(tmp_path: Path) -> None:
+    small_index().save(tmp_path)
+    assert len(PassageIndex.load(tmp_path)) == 3
+
+
+def test_things_put_beside_an_index_are_left_alone(folder: Path) -> None:
+    (folder / "data-raw").mkdir()
+    (folder / "data-raw" / "원본.csv").write_text("1,2")
+    small_index().save(folder)
+    assert (folder / "data-raw" / "원본.csv").read_text() == "1,2"
+
+
+def test_a_damaged_index_can_be_built_again_in_its_place(folder: Path) -> None:
+    (folder / "manifest.json").write_text("{")
+    small_index().save(folder)
+    assert len(PassageIndex.load(folder)) == 3
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_what_an_interrupted_save_left_behind_is_cleared_away(folder: Path) -> None:
+    (folder / "data-0123456789ab").mkdir()
+    (folder / "data-0123456789ab" / "ids.json").write_text("[")
+    (folder / "data-0123456789ac.json").write_text("{")
+    assert len(PassageIndex.load(folder)) == 3
+    small_index().save(folder)
+    assert len(list(folder.iterdir())) == 2
+
+
+# Damage
+
+
+def refused(folder: Path) -> str:
+    with pytest.raises(IndexFormatError) as caught:
+        PassageIndex.load(folder)
+    return str(caught.value)
+
+
+def test_every_file_is_guarded_against_truncation_edits_and_loss(folder: Path) -> None:
+    files = data_files(folder)
+    assert len(files) > 10
+    for path in files:
+        content = path.read_bytes()
+        name = path.relative_to(next(folder.glob("data-*"))).as_posix()
+        if content:
+            path.write_bytes(content[:-1])
+            message = refused(folder)
+            assert f"{name!r}" in message
+            assert f"{len(content) - 1} bytes instead of {len(content)}" in message
+            middle = len(content) // 2
+            path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+            assert f"{name!r}" in refused(folder)
+        path.write_bytes(content + b"\n")
+        assert f"{name!r}" in refused(folder)
+        path.unlink()
+        assert f"{name!r}" in refused(folder)
+        path.write_bytes(content)
+    assert len(PassageIndex.load(folder)) == 3
+
+
+def test_a_damaged_manifest(folder: Path) -> None:
+    path = folder / "manifest.json"
+    content = path.read_text(encoding="utf-8")
+    edited = content.replace('"title"', '"title2"')
+    assert edited != content
+    for damaged in (content[: len(content) // 2], content[:-2], "", "\xff", edited):
+        path.write_text(damaged, encoding="latin-1" if damaged == "\xff" else "utf-8")
+        assert "manifest.json" in refused(folder)
+    path.write_text(content, encoding="utf-8")
+    assert len(PassageIndex.load(folder)) == 3
+
+
+def test_a_newer_version(folder: Path) -> None:
+    rewrite_manifest(folder, version=storage.VERSION + 1)
+    message = refused(folder)
+    assert f"version {storage.VERSION + 1}" in message
+    assert "Upgrade" in message
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"config": {"lexical": True, "novel": 1}},
+        {"config": [1]},
+        {"config": None},
+        {"data": None},
+        {"data": 3},
+        {"data": "../outside"},
+        {"data": ""},
+        {"files": None},
+        {"files": {"ids.json": 1}},
+        {"files": ["ids.json"]},
+        {"version": None},
+        {"version": "1"},
+    ],
+    ids=str,
+)
+def test_a_forged_manifest(folder: Path, changes: dict[str, Any]) -> None:
+    shutil.copytree(next(folder.glob("data-*")), folder.parent / "outside")
+    rewrite_manifest(folder, **changes)
+    refused(folder)
+
+
+def test_files_that_contradict_each_other(folder: Path) -> None:
+    """Checksums that are right do not make an index out of files that do not fit together."""
+    [data] = folder.glob("data-*")
+    for name, content in {
+        "ids.json": b'["a"]',
+        "tokens/words.txt": "전입신고\n".encode(),
+        "passages.jsonl": b"",
+    }.items():
+        kept = (data / name).read_bytes()
+        manifest = (folder / "manifest.json").read_bytes()
+        (data / name).write_bytes(content)
+        sign(folder)
+        refused(folder)
+        (data / name).write_bytes(kept)
+        (folder / "manifest.json").write_bytes(manifest)
+    assert len(PassageIndex.load(folder)) == 3
+
+
+def sign(folder: Path) -> None:
+    """Make the manifest say what the files are now."""
+    [data] = folder.glob("data-*")
+    files = {
+        path.relative_to(data).as_posix(): {"bytes": path.stat().st_size, "sha256": storage._sha256(path)}
+        for path in data_files(folder)
+    }
+    rewrite_manifest(folder, files=files)
+
+
+sprung: list[str] = []
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return spring, ("sprung",)
+
+
+def spring(word: str) -> None:
+    sprung.append(word)
+
+
+def test_the_trap_springs() -> None:
+    sprung.clear()
+    pickle.loads(pickle.dumps(Trap()))  # noqa: S301
+    assert sprung == ["sprung"]
+    sprung.clear()
+
+
+def test_nothing_is_ever_unpickled(folder: Path) -> None:
+    arrays = [path for path in data_files(folder) if path.suffix == ".npy"]
+    assert arrays
+    for path in arrays:
+        content = path.read_bytes()
+        np.save(path, np.asarray([Trap()], object), allow_pickle=True)
+        sign(folder)
+        assert path.stem in refused(folder)
+        path.write_bytes(content)
+    assert sprung == []
+    assert not [path for path in data_files(folder) if path.suffix not in {".npy", ".txt", ".json", ".jsonl"}]
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros(3, np.float64), np.zeros((1, 1, 3), np.float32), np.zeros((2, 3), np.float32)], ids=str
+)
+def test_an_array_of_another_kind(folder: Path, array: np.ndarray) -> None:
+    [path] = [path for path in data_files(folder) if path.name == "vectors.npy"]
+    np.save(path, array)
+    sign(folder)
+    assert "vectors" in refused(folder)
+
+
+# A full disk
+
+
+def full_disk(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int) -> list[int]:
+    """Let the call with that number, counted from 0, find the disk full."""
+    original = getattr(owner, name)
+    calls = [0]
+
+    def fail(*arguments: Any, **settings: Any) -> Any:
+        calls[0] += 1
+        if calls[0] > call:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return original(*arguments, **settings)
+
+    monkeypatch.setattr(owner, name, fail)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        *itertools.product(["write_array", "write_lines", "_sha256", "_fsync"], [0, 1, 2]),
+        ("_write_manifest", 0),
+    ],
+)
+def test_a_full_disk_leaves_the_old_index(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
+    before = everything_in(folder)
+    index = PassageIndex.load(folder)
+    add(index, passage("라", "운전면허 갱신"))
+    with monkeypatch.context() as patch:
+        calls = full_disk(patch, storage, name, call)
+        with pytest.raises(OSError, match="No space left"):
+            index.save(folder)
+        assert calls[0] == call + 1
+    assert everything_in(folder) == before
+    assert {path.name.split("-")[0] for path in folder.iterdir()} == {"data", "manifest.json"}
+    assert len(list(folder.iterdir())) == 2
+    assert len(PassageIndex.load(folder)) == 3
+    index.save(folder)  # and when there is space again
+    assert len(PassageIndex.load(folder)) == 4
+
+
+@pytest.mark.parametrize("owner_and_name", [(os, "replace"), (np, "save"), (Path, "write_bytes"), (Path, "write_text")])
+def test_a_full_disk_below_the_storage(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, owner_and_name: tuple[Any, str]
+) -> None:
+    before = everything_in(folder)
+    with monkeypatch.context() as patch:
+        full_disk(patch, *owner_and_name, 0)
+        with pytest.raises(OSError, match="No space left"):
+            small_index().save(folder)
+    assert everything_in(folder) == before
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        full_disk(patch, storage, "_write_manifest", 0)
+        with pytest.raises(OSError, match="No space left"):
+            small_index().save(tmp_path / "index")
+    assert everything_in(tmp_path) == {}
+    assert not list((tmp_path / "index").glob("*"))
+    small_index().save(tmp_path / "index")
+    assert len(PassageIndex.load(tmp_path / "index")) == 3
+
+
+def test_an_interrupt_while_saving_leaves_the_old_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = everything_in(folder)
+
+    def interrupt(path: Path) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage, "_sha256", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        small_index().save(folder)
+    assert everything_in(folder) == before

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Callable
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from langchain_klue_rerank.engine.text import (
+    CONTENT_TAGS,
+    MAX_WORD_LENGTH,
+    Analyzer,
+    TokenizedTexts,
+    bigrams,
+    clean,
+    shared_analyzer,
+    split_words,
+    tokenize,
+)
+
+# Hypothesis leaves surrogates out unless it is asked for them.
+ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
+PLAIN_TEXT = st.text("가각나날달라말ㅋㅎ한국abcXYZ0123456789,. \n\t-_()!?", max_size=80)
+
+
+class FakeKiwi:
+    """Counts what it is asked; every word is one noun, and "조사" nothing but particles."""
+
+    made = 0
+
+    def __init__(self, **settings: object) -> None:
+        time.sleep(0.02)  # long enough for another thread to come
+        type(self).made += 1
+        self.asked: list[str] = []
+
+    def tokenize(self, texts: str | list[str]) -> list[object]:
+        if isinstance(texts, str):
+            return []
+        self.asked += texts
+        return [[] if text == "조사" else [Token(text, "NNG"), Token("은", "JX")] for text in texts]
+
+
+class Token:
+    def __init__(self, form: str, tag: str) -> None:
+        self.form = form
+        self.tag = tag
+
+
+@pytest.fixture
+def fake_kiwi(monkeypatch: pytest.MonkeyPatch) -> type[FakeKiwi]:
+    import kiwipiepy
+
+    monkeypatch.setattr(FakeKiwi, "made", 0)
+    monkeypatch.setattr(kiwipiepy, "Kiwi", FakeKiwi)
+    return FakeKiwi
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", []),
+        (" \n\t ", []),
+        ("...!? —「」 _ _", []),
+        ("전입신고는 14일 안에!", ["전입신고는", "14일", "안에"]),
+        ("Seoul SEOUL seoul", ["seoul"] * 3),
+        ("10,000원과 1,234,567명", ["10000원과", "1234567명"]),
+        ("1,2 그리고 12,34", ["1", "2", "그리고", "12", "34"]),
+        ("2023,2024", ["2023", "2024"]),
+        ("ＫＯＲＥＡ １２３ ％", ["korea", "123"]),
+        ("㈜삼성 ①번 5㎏ ℃", ["주", "삼성", "1번", "5kg", "c"]),
+        ("ㅋㅋㅋ ㅠㅠ", ["ㅋㅋㅋ", "ㅠㅠ"]),
+        ("대\u200b한\ufeff민\u00ad국", ["대한민국"]),
+        ("\u202e거꾸로\u202c", ["거꾸로"]),
+        ("좋아요😀👍🏽👨‍👩‍👧", ["좋아요"]),
+        ("\x00제어\x07문자\x1b", ["제어", "문자"]),
+        ("漢字와 かな と Ελλάδα", ["漢字와", "かな", "と", "ελλάδα"]),
+        ("𠮷野家 𝐀", ["𠮷野家", "𝐀"]),
+        ("snake_case", ["snake", "case"]),
+    ],
+)
+def test_words_of_all_kinds_of_text(text: str, words: list[str]) -> None:
+    assert split_words(text) == words
+
+
+def test_decomposed_text_has_the_same_words() -> None:
+    text = "출입국관리법에 따른 체류기간 연장허가, Café"
+    decomposed = unicodedata.normalize("NFD", text)
+    assert decomposed != text
+    assert split_words(decomposed) == split_words(text)
+    assert clean(decomposed) == text
+
+
+def test_lone_surrogates_are_replaced_and_pairs_joined() -> None:
+    assert clean("가\ud83d나") == "가\ufffd나"
+    assert clean("\udc00") == "\ufffd"
+    assert clean("\ud83d\ude00") == "😀"
+    assert split_words("가\ud83d나 \ude00") == ["가", "나"]
+
+
+def test_a_megabyte_without_a_space_is_cut_into_bounded_words() -> None:
+    words = split_words("가나다라마" * 200_000)
+    assert "".join(words) == "가나다라마" * 200_000
+    assert {len(word) for word in words[:-1]} == {MAX_WORD_LENGTH}
+    assert 0 < len(words[-1]) <= MAX_WORD_LENGTH
+
+
+@given(ANY_TEXT)
+def test_no_text_breaks_split_words(text: str) -> None:
+    words = split_words(text)
+    assert all(0 < len(word) <= MAX_WORD_LENGTH for word in words)
+    assert all(word.encode() for word in words)  # UTF-8 can hold them
+    assert not any(character.isspace() for word in words for character in word)
+
+
+@given(ANY_TEXT)
+def test_normal_form_does_not_matter(text: str) -> None:
+    assert split_words(unicodedata.normalize("NFD", text)) == split_words(text)
+    assert split_words(clean(text)) == split_words(text)
+
+
+@given(ANY_TEXT)
+def test_clean_text_can_be_written_and_stays_clean(text: str) -> None:
+    once = clean(text)
+    assert clean(once.encode().decode()) == once
+
+
+@given(PLAIN_TEXT)
+def test_words_joined_by_spaces_are_the_same_words(text: str) -> None:
+    words = split_words(text)
+    assert split_words(" ".join(words)) == words
+
+
+def test_bigrams() -> None:
+    assert bigrams("대한민국") == ["대한", "한민", "민국"]
+    assert bigrams("물") == ["물"]
+
+
+def test_kiwi_keeps_content_and_drops_particles_and_endings() -> None:
+    [noun, verb, nothing, foreign] = shared_analyzer().morphemes(["하늘은", "뛰었다", "에서는", "LangChain을"])
+    assert noun == ("하늘/NNG",)
+    assert verb == ("뛰/VV",)
+    assert nothing == ()
+    assert foreign == ("langchain/SL",)
+
+
+@given(st.lists(ANY_TEXT, max_size=5))
+def test_kiwi_reads_any_words(texts: list[str]) -> None:
+    words = [word for text in texts for word in split_words(text)]
+    found = shared_analyzer().morphemes(words)
+    assert len(found) == len(words)
+    for morphemes in found:
+        for morpheme in morphemes:
+            form, tag = morpheme.rsplit("/", 1)
+            assert form
+            assert tag in CONTENT_TAGS
+            assert "\n" not in form
+            assert form.encode()  # can be saved
+
+
+def test_a_word_has_the_same_morphemes_whatever_stands_around_it() -> None:
+    words = ["전입신고를", "주민센터에서", "하려면", "서류가", "필요합니다"]
+    together = Analyzer().morphemes(words)
+    alone = Analyzer()
+    assert together == [alone.morphemes([word])[0] for word in words]
+
+
+def test_sentences_of_a_text() -> None:
+    text = "전입신고는 14일 안에 합니다. 늦으면 과태료를 냅니다."
+    assert shared_analyzer().sentences(text) == ["전입신고는 14일 안에 합니다.", "늦으면 과태료를 냅니다."]
+    assert shared_analyzer().sentences("") == []
+    assert shared_analyzer().sentences("가\ud83d나")  # lone surrogates too
+
+
+def test_every_distinct_word_is_analysed_once(fake_kiwi: type[FakeKiwi]) -> None:
+    analyzer = Analyzer()
+    first = analyzer.morphemes(["강", "산", "강", "조사"])
+    second = analyzer.morphemes(["산", "물"])
+    assert first == [("강/NNG",), ("산/NNG",), ("강/NNG",), ()]
+    assert second == [("산/NNG",), ("물/NNG",)]
+    assert sorted(analyzer.kiwi.asked) == ["강", "물", "산", "조사"]  # type: ignore[attr-defined]
+
+
+@given(st.lists(st.lists(st.sampled_from("가나다라마바사"), max_size=9), max_size=9), st.integers(0, 4))
+def test_a_full_cache_changes_no_result(batches: list[list[str]], size: int) -> None:
+    analyzer = Analyzer(cache_size=size)
+    analyzer._kiwi = FakeKiwi()  # type: ignore[assignment]
+    for words in batches:
+        assert analyzer.morphemes(words) == [(f"{word}/NNG",) for word in words]
+        assert len(analyzer._cache) <= size
+
+
+def test_an_analyzer_that_is_never_asked_loads_nothing(fake_kiwi: type[FakeKiwi]) -> None:
+    assert Analyzer().morphemes([]) == []
+    assert fake_kiwi.made == 0
+
+
+def test_many_threads_load_kiwi_once(fake_kiwi: type[FakeKiwi]) -> None:
+    analyzer = Analyzer()
+    start = threading.Barrier(8)
+    results: list[list[tuple[str, ...]]] = []
+
+    def ask() -> None:
+        start.wait()
+        assert analyzer.kiwi is not None
+        results.append(analyzer.morphemes(["강", "산"]))
+
+    in_threads(ask, 8)
+    assert results == [[("강/NNG",), ("산/NNG",)]] * 8
+    assert fake_kiwi.made == 1
+
+
+def in_threads(function: Callable[[], None], count: int) -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=function) for _ in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@given(st.lists(PLAIN_TEXT, max_size=6))
+def test_tokenized_texts_hold_the_words_in_order(texts: list[str]) -> None:
+    tokens = tokenize(texts, None)
+    assert len(tokens) == len(texts)
+    assert len(set(tokens.words)) == len(tokens.words) == len(tokens.morphemes)
+    assert words_of(tokens) == [split_words(text) for text in texts]
+    assert tokens.lengths().tolist() == [len(split_words(text)) for text in texts]
+
+
+@given(st.data(), st.lists(PLAIN_TEXT, min_size=1, max_size=6))
+def test_taking_texts_is_tokenizing_those_texts(data: st.DataObject, texts: list[str]) -> None:
+    rows = data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=8))
+    taken = tokenize(texts, None).take(np.asarray(rows, np.int64))
+    assert words_of(taken) == [split_words(texts[row]) for row in rows]
+    assert len(taken.words) == len(taken.morphemes) == len(set(taken.words))
+    assert set(taken.words) == {word for row in rows for word in split_words(texts[row])}
+
+
+def test_taken_texts_keep_their_morphemes() -> None:
+    texts = ["하늘은 푸르다", "", "강물은 흐른다 하늘은"]
+    taken = tokenize(texts, shared_analyzer()).take(np.asarray([2, 1]))
+    assert dict(zip(taken.words, taken.morphemes, strict=True)) == {
+        "하늘은": ("하늘/NNG",),
+        "강물은": ("강물/NNG",),
+        "흐른다": ("흐르/VV",),
+    }
+
+
+def words_of(tokens: TokenizedTexts) -> list[list[str]]:
+    ends = tokens.offsets.tolist()
+    return [[tokens.words[number] for number in tokens.word_ids[start:end].tolist()] for start, end in pairwise(ends)]

@@ -1,0 +1,280 @@
+"""A conformance suite for LangChain document compressors that rerank; langchain-tests has none.
+
+Subclass `CompressorTests`, say how to construct the compressor, and pytest runs the suite::
+
+    class TestMyReranker(CompressorTests):
+        def construct(self, **options):
+            return MyReranker(**options)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from langchain_core.callbacks import CallbackManager
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.load import dumps
+from langchain_core.runnables import RunnableLambda
+from pydantic import ValidationError
+
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, ListRetriever, Recorder, documents
+
+
+def scores(result: Sequence[Document]) -> list[float]:
+    return [document.metadata["relevance_score"] for document in result]
+
+
+def state(result: Sequence[Document]) -> list[dict[str, Any]]:
+    return [document.model_dump() for document in result]
+
+
+class CompressorTests:
+    """What a user may rely on of a reranking document compressor."""
+
+    #: Name of the child run in a trace.
+    run_name = "KlueReranker"
+
+    def construct(self, **options: Any) -> BaseDocumentCompressor:
+        raise NotImplementedError
+
+    def loader(self, reranker: BaseDocumentCompressor) -> Any:
+        """The object whose attribute ``_make``, a function, loads the model on first use."""
+        return reranker._encoder  # type: ignore[attr-defined]
+
+    @pytest.fixture
+    def reranker(self) -> BaseDocumentCompressor:
+        return self.construct(top_n=None)
+
+    # --- order, number and scores -----------------------------------------------------------------------------------
+
+    def test_returns_every_document_best_first(self, reranker: BaseDocumentCompressor) -> None:
+        result = reranker.compress_documents(documents(), QUESTION)
+        assert sorted(one.id for one in result) == sorted(one.id for one in documents())
+        assert scores(result) == sorted(scores(result), reverse=True)
+
+    def test_scores_are_python_floats_from_0_to_1(self, reranker: BaseDocumentCompressor) -> None:
+        for score in scores(reranker.compress_documents(documents(), QUESTION)):
+            assert type(score) is float
+            assert 0 <= score <= 1
+
+    @pytest.mark.parametrize(("top_n", "count"), [(None, 6), (0, 0), (1, 1), (4, 4), (6, 6), (100, 6)])
+    def test_top_n_keeps_the_best(self, reranker: BaseDocumentCompressor, top_n: int | None, count: int) -> None:
+        everything = reranker.compress_documents(documents(), QUESTION)
+        kept = self.construct(top_n=top_n).compress_documents(documents(), QUESTION)
+        assert state(kept) == state(everything[:count])
+
+    def test_keeps_three_by_default(self) -> None:
+        assert len(self.construct().compress_documents(documents(), QUESTION)) == 3
+
+    def test_score_threshold_keeps_what_reaches_it(self, reranker: BaseDocumentCompressor) -> None:
+        everything = reranker.compress_documents(documents(), QUESTION)
+        threshold = scores(everything)[2]
+        kept = self.construct(top_n=None, score_threshold=threshold).compress_documents(documents(), QUESTION)
+        assert state(kept) == [one for one in state(everything) if one["metadata"]["relevance_score"] >= threshold]
+        assert len(kept) >= 3
+
+    def test_score_threshold_and_top_n_work_together(self, reranker: BaseDocumentCompressor) -> None:
+        everything = reranker.compress_documents(documents(), QUESTION)
+        both = self.construct(top_n=1, score_threshold=scores(everything)[2])
+        assert state(both.compress_documents(documents(), QUESTION)) == state(everything[:1])
+
+    def test_a_score_does_not_depend_on_the_other_documents(self, reranker: BaseDocumentCompressor) -> None:
+        together = {
+            one.id: one.metadata["relevance_score"] for one in reranker.compress_documents(documents(), QUESTION)
+        }
+        for document in documents():
+            [alone] = reranker.compress_documents([document], QUESTION)
+            assert alone.metadata["relevance_score"] == pytest.approx(together[document.id], abs=1e-5)
+
+    def test_equal_documents_keep_their_order(self, reranker: BaseDocumentCompressor) -> None:
+        same = [Document(TEXTS[0], id=str(number)) for number in range(5)]
+        result = reranker.compress_documents(same, QUESTION)
+        assert [one.id for one in result] == ["0", "1", "2", "3", "4"]
+        assert len(set(scores(result))) == 1
+
+    def test_the_order_of_the_input_does_not_matter(self, reranker: BaseDocumentCompressor) -> None:
+        forwards = {
+            one.id: one.metadata["relevance_score"] for one in reranker.compress_documents(documents(), QUESTION)
+        }
+        backwards = reranker.compress_documents(documents()[::-1], QUESTION)
+        assert {one.id: one.metadata["relevance_score"] for one in backwards} == pytest.approx(forwards, abs=1e-5)
+
+    # --- documents --------------------------------------------------------------------------------------------------
+
+    def test_ids_texts_and_metadata_stay(self, reranker: BaseDocumentCompressor) -> None:
+        given = {one.id: one for one in documents(source="안내문.txt", nested={"쪽": [1, 2]})}
+        for one in reranker.compress_documents(list(given.values()), QUESTION):
+            assert one.page_content == given[one.id].page_content
+            metadata = dict(one.metadata)
+            assert isinstance(metadata.pop("relevance_score"), float)
+            assert metadata == given[one.id].metadata
+
+    def test_documents_without_ids_stay_without(self, reranker: BaseDocumentCompressor) -> None:
+        result = reranker.compress_documents([Document(text) for text in TEXTS], QUESTION)
+        assert {one.id for one in result} == {None}
+
+    def test_inputs_are_not_changed(self, reranker: BaseDocumentCompressor) -> None:
+        given = documents(nested={"쪽": [1, 2]}, relevance_score="어제의 점수")
+        before = copy.deepcopy(given)
+        result = reranker.compress_documents(given, QUESTION)
+        assert state(given) == state(before)
+        assert not {id(one) for one in result} & {id(one) for one in given}
+
+    def test_a_tuple_will_do(self, reranker: BaseDocumentCompressor) -> None:
+        listed = reranker.compress_documents(documents(), QUESTION)
+        assert state(reranker.compress_documents(tuple(documents()), QUESTION)) == state(listed)
+
+    def test_results_serialize(self, reranker: BaseDocumentCompressor) -> None:
+        result = reranker.compress_documents(documents(), QUESTION)
+        for one in result:
+            assert json.loads(one.model_dump_json())["metadata"]["relevance_score"] == one.metadata["relevance_score"]
+        assert json.loads(dumps(result))[0]["kwargs"]["page_content"] == result[0].page_content
+
+    # --- odd input --------------------------------------------------------------------------------------------------
+
+    def test_no_documents(self, reranker: BaseDocumentCompressor) -> None:
+        assert reranker.compress_documents([], QUESTION) == []
+
+    @pytest.mark.parametrize("query", ["", "   ", "\n\t", "\u3000"])
+    def test_a_blank_query_scores_0_and_keeps_the_order(self, reranker: BaseDocumentCompressor, query: str) -> None:
+        result = reranker.compress_documents(documents(), query)
+        assert [one.id for one in result] == [one.id for one in documents()]
+        assert scores(result) == [0.0] * 6
+
+    def test_a_query_that_is_no_string_is_refused(self, reranker: BaseDocumentCompressor) -> None:
+        with pytest.raises(TypeError, match="query is None"):
+            reranker.compress_documents(documents(), None)  # type: ignore[arg-type]
+
+    def test_duplicates_all_come_back(self, reranker: BaseDocumentCompressor) -> None:
+        given = documents()
+        result = reranker.compress_documents([*given, *given], QUESTION)
+        assert sorted(one.id or "" for one in result) == sorted(one.id or "" for one in [*given, *given])
+
+    @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+    def test_hostile_documents_and_queries(self, reranker: BaseDocumentCompressor, text: str) -> None:
+        result = reranker.compress_documents([Document(text, id="hostile"), *documents()], QUESTION)
+        assert {one.id: one.page_content for one in result}["hostile"] == text
+        assert all(0 <= score <= 1 for score in scores(result))
+        assert len(reranker.compress_documents(documents(), text)) == 6
+
+    # --- options ----------------------------------------------------------------------------------------------------
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [{"topn": 3}, {"top_k": 3}, {"threshold": 0.5}, {"top_n": -1}, {"score_threshold": 1.5}, {"batch_size": 0}],
+        ids=str,
+    )
+    def test_wrong_options_are_refused(self, wrong: dict[str, Any]) -> None:
+        with pytest.raises(ValidationError, match=next(iter(wrong))):
+            self.construct(**wrong)
+
+    # --- async, threads, chains, traces -----------------------------------------------------------------------------
+
+    async def test_async_gives_the_same(self, reranker: BaseDocumentCompressor) -> None:
+        expected = reranker.compress_documents(documents(), QUESTION)
+        assert state(await reranker.acompress_documents(documents(), QUESTION)) == state(expected)
+
+    def test_threads_give_the_same(self, reranker: BaseDocumentCompressor) -> None:
+        queries = [QUESTION, "여권을 만들려면 무엇이 필요한가요?", "책은 몇 권까지 빌려 주나요?"] * 4
+        expected = [state(reranker.compress_documents(documents(), query)) for query in queries]
+        with ThreadPoolExecutor(6) as pool:
+            found = pool.map(lambda query: state(reranker.compress_documents(documents(), query)), queries)
+            assert list(found) == expected
+
+    async def test_concurrent_tasks_load_once_and_leave_the_loop_free(
+        self, reranker: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Loading is held up until the event loop has run another task: a blocked loop would never let it go on."""
+        loads: list[threading.Thread] = []
+        proceed = threading.Event()
+        make = self.loader(reranker)._make
+
+        def slow() -> Any:
+            loads.append(threading.current_thread())
+            assert proceed.wait(10), "the event loop was blocked while the model loaded"
+            return make()
+
+        async def other_work() -> None:
+            while not loads:
+                await asyncio.sleep(0.001)
+            proceed.set()
+
+        monkeypatch.setattr(self.loader(reranker), "_make", slow)
+        tasks = [reranker.acompress_documents(documents(), QUESTION) for _ in range(5)]
+        *results, _ = await asyncio.gather(*tasks, other_work())
+        assert len(loads) == 1
+        assert loads[0] is not threading.main_thread()
+        assert all(state(result) == state(results[0]) for result in results)
+
+    def test_inside_a_contextual_compression_retriever(self, reranker: BaseDocumentCompressor) -> None:
+        from langchain_classic.retrievers import ContextualCompressionRetriever
+
+        retriever = ContextualCompressionRetriever(
+            base_compressor=reranker, base_retriever=ListRetriever(found=documents())
+        )
+        expected = reranker.compress_documents(documents(), QUESTION)
+        assert state(retriever.invoke(QUESTION)) == state(expected)
+
+    async def test_inside_a_contextual_compression_retriever_async(self, reranker: BaseDocumentCompressor) -> None:
+        from langchain_classic.retrievers import ContextualCompressionRetriever
+
+        retriever = ContextualCompressionRetriever(
+            base_compressor=reranker, base_retriever=ListRetriever(found=documents())
+        )
+        expected = reranker.compress_documents(documents(), QUESTION)
+        assert state(await retriever.ainvoke(QUESTION)) == state(expected)
+
+    async def test_inside_a_pipeline(self, reranker: BaseDocumentCompressor) -> None:
+        from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
+
+        pipeline = DocumentCompressorPipeline(transformers=[reranker, self.construct(top_n=2)])
+        expected = state(self.construct(top_n=2).compress_documents(documents(), QUESTION))
+        assert state(pipeline.compress_documents(documents(), QUESTION)) == expected
+        assert state(await pipeline.acompress_documents(documents(), QUESTION)) == expected
+
+    def test_leaves_a_child_run_in_a_trace(self, reranker: BaseDocumentCompressor) -> None:
+        recorder = Recorder()
+        parent = CallbackManager.configure(inheritable_callbacks=[recorder]).on_chain_start({"name": "outer"}, {})
+        result = reranker.compress_documents(documents(), QUESTION, parent.get_child())
+        run = recorder.run(self.run_name)
+        assert recorder.started[run]["parent"] == parent.run_id
+        assert recorder.started[run]["inputs"]["query"] == QUESTION
+        assert recorder.started[run]["inputs"]["documents"] == 6
+        assert recorder.ended[run]["documents"] == result
+
+    async def test_leaves_a_child_run_in_a_trace_async(self, reranker: BaseDocumentCompressor) -> None:
+        recorder = Recorder()
+        result = await reranker.acompress_documents(documents(), QUESTION, [recorder])
+        run = recorder.run(self.run_name)
+        assert recorder.started[run]["inputs"]["query"] == QUESTION
+        assert recorder.ended[run]["documents"] == result
+
+    def test_finds_the_surrounding_run_by_itself(self, reranker: BaseDocumentCompressor) -> None:
+        """In a chain of functions nobody passes callbacks on; the child run belongs under the function's run."""
+        recorder = Recorder()
+        step = RunnableLambda(lambda query: reranker.compress_documents(documents(), query)).with_config(
+            run_name="my step"
+        )
+        step.invoke(QUESTION, {"callbacks": [recorder]})
+        assert recorder.started[recorder.run(self.run_name)]["parent"] == recorder.run("my step")
+
+    async def test_a_failure_is_an_error_in_the_trace(self, reranker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail() -> Any:
+            raise OSError("the disk is gone")
+
+        monkeypatch.setattr(self.loader(reranker), "_make", fail)
+        recorder = Recorder()
+        with pytest.raises(OSError, match="the disk is gone"):
+            reranker.compress_documents(documents(), QUESTION, [recorder])
+        with pytest.raises(OSError, match="the disk is gone"):
+            await reranker.acompress_documents(documents(), QUESTION, [recorder])
+        assert [run["name"] for run in recorder.started.values()] == [self.run_name, self.run_name]
+        assert [str(error) for error in recorder.failed.values()] == ["the disk is gone", "the disk is gone"]
+        assert not recorder.ended

@@ -1,0 +1,193 @@
+"""KlueBM25Retriever."""
+
+from __future__ import annotations
+
+import copy
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from pydantic import ValidationError
+
+from langchain_klue_rerank import KlueBM25Retriever, KlueVectorStore
+from langchain_klue_rerank.errors import IndexFormatError
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings, Recorder, documents
+from tests.unit_tests.saved_index_suite import SavedIndexTests
+
+
+@pytest.fixture(params=[True, False], ids=["kiwi", "bigrams"])
+def retriever(request: pytest.FixtureRequest) -> KlueBM25Retriever:
+    return KlueBM25Retriever.from_documents(documents(), kiwi=request.param)
+
+
+class TestSaved(SavedIndexTests):
+    def build(self, given: list[Document]) -> KlueBM25Retriever:
+        return KlueBM25Retriever.from_documents(given)
+
+    def load(self, folder: Path) -> KlueBM25Retriever:
+        return KlueBM25Retriever.load(folder)
+
+    def ask(self, index: KlueBM25Retriever, query: str = QUESTION) -> list[Document]:
+        return index.invoke(query)
+
+
+def test_finds_by_words_whatever_their_endings(retriever: KlueBM25Retriever) -> None:
+    for query, answer in [
+        ("전입신고를 해야 하나요", "d0"),
+        ("여권이요", "d1"),
+        ("도서관에서 책 빌리기", "d3"),
+        ("세탁기", "d4"),
+    ]:
+        assert retriever.invoke(query)[0].id == answer
+
+
+def test_scores_fall_and_lie_in_0_to_1(retriever: KlueBM25Retriever) -> None:
+    found = [one.metadata["relevance_score"] for one in retriever.invoke(" ".join(TEXTS), k=6)]
+    assert len(found) == 6
+    assert found == sorted(found, reverse=True)
+    assert all(type(score) is float and 0 < score <= 1 for score in found)
+
+
+def test_only_what_shares_a_word_is_found(retriever: KlueBM25Retriever) -> None:
+    assert retriever.invoke("바이올린 협주곡") == []
+    assert [one.id for one in retriever.invoke("세탁기", k=6)] == ["d4"]
+
+
+@pytest.mark.parametrize(("k", "count"), [(0, 0), (1, 1), (6, 6), (100, 6)])
+def test_k_as_field_and_argument(retriever: KlueBM25Retriever, k: int, count: int) -> None:
+    query = " ".join(TEXTS)
+    assert len(retriever.invoke(query, k=k)) == count
+    assert len(KlueBM25Retriever.from_documents(documents(), k=k, kiwi=retriever.kiwi).invoke(query)) == count
+
+
+@pytest.mark.parametrize("k", [-1, 1.5, "2"], ids=repr)
+def test_a_k_that_is_no_count_is_refused(retriever: KlueBM25Retriever, k: Any) -> None:
+    with pytest.raises(ValueError, match="k="):
+        retriever.invoke(QUESTION, k=k)
+    if k != "2":  # pydantic reads the field's "2" as 2
+        with pytest.raises(ValidationError, match="k"):
+            KlueBM25Retriever(k=k)
+
+
+@pytest.mark.parametrize("wrong", [{"topk": 3}, {"preprocess_func": str.split}, {"title": "x"}], ids=str)
+def test_misspelt_options_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        KlueBM25Retriever(**wrong)
+    with pytest.raises(TypeError, match=next(iter(wrong))):
+        KlueBM25Retriever.from_documents(documents()).invoke(QUESTION, **wrong)
+
+
+@pytest.mark.parametrize("query", ["", "  ", "?!", "\n"], ids=repr)
+def test_a_query_without_a_word_finds_nothing(retriever: KlueBM25Retriever, query: str) -> None:
+    assert retriever.invoke(query) == []
+
+
+def test_what_is_no_text_is_refused(retriever: KlueBM25Retriever) -> None:
+    with pytest.raises(TypeError, match="query is None"):
+        retriever.invoke(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Text number 1 is None"):
+        KlueBM25Retriever.from_texts(["글", None])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="expected a Document"):
+        retriever.add_documents(["글"])  # type: ignore[list-item]
+
+
+def test_an_empty_retriever_finds_nothing_and_is_true() -> None:
+    for retriever in (KlueBM25Retriever(), KlueBM25Retriever.from_texts([]), KlueBM25Retriever.from_documents([])):
+        assert len(retriever) == 0
+        assert retriever
+        assert retriever.invoke(QUESTION) == []
+        retriever.add_documents(documents())
+        assert retriever.invoke(QUESTION)[0].id == "d0"
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_texts(retriever: KlueBM25Retriever, text: str) -> None:
+    retriever.add_documents([Document(text, id="hostile")])
+    for one in retriever.invoke(text, k=10):
+        assert one.id != "hostile" or one.page_content == text
+    assert retriever.invoke(QUESTION)[0].metadata["relevance_score"] <= 1
+
+
+def test_nfd_finds_the_same_as_nfc(retriever: KlueBM25Retriever) -> None:
+    nfd = KlueBM25Retriever.from_texts(
+        [unicodedata.normalize("NFD", text) for text in TEXTS],
+        [one.metadata for one in documents()],
+        ids=[one.id for one in documents()],
+        kiwi=retriever.kiwi,
+    )
+    expected = [(one.id, one.metadata) for one in retriever.invoke(QUESTION)]
+    assert [(one.id, one.metadata) for one in nfd.invoke(QUESTION)] == expected
+    assert [(one.id, one.metadata) for one in retriever.invoke(unicodedata.normalize("NFD", QUESTION))] == expected
+
+
+def test_a_megabyte(retriever: KlueBM25Retriever) -> None:
+    retriever.add_documents([Document("수도 요금 고지서 " * 100_000 + "끝단어", id="huge")])
+    assert retriever.invoke("끝단어")[0].id == "huge"
+    assert retriever.invoke(QUESTION)[0].id == "d0"
+
+
+def test_filters(retriever: KlueBM25Retriever) -> None:
+    query = " ".join(TEXTS)
+    assert {one.id for one in retriever.invoke(query, k=9, filter={"number": [1, 2]})} == {"d1", "d2"}
+    assert {one.id for one in retriever.invoke(query, k=9, filter=lambda one: one.id == "d5")} == {"d5"}
+    with pytest.raises(TypeError, match="filter="):
+        retriever.invoke(query, filter="number")
+
+
+def test_titles_are_searched() -> None:
+    given = [Document("문의는 102번.", id=title, metadata={"title": title}) for title in ("주차 등록", "여권 발급")]
+    assert KlueBM25Retriever.from_documents(given).invoke("여권 발급")[0].id == "여권 발급"
+    assert KlueBM25Retriever.from_documents(given, title_key=None).invoke("여권 발급") == []
+
+
+def test_adding_replacing_and_deleting_is_as_if_built_anew(retriever: KlueBM25Retriever) -> None:
+    new = Document("수영장은 월요일에 쉽니다.", id="d1")
+    assert retriever.add_documents([new, Document("헬스장 이용 안내", id="d9")]) == ["d1", "d9"]
+    assert retriever.delete(["d0", "d9", "unknown"]) == 2
+    anew = KlueBM25Retriever.from_documents([*documents()[2:], new], kiwi=retriever.kiwi)
+    assert len(retriever) == len(anew) == 5
+    for query in [QUESTION, "수영장 쉬는 날", *TEXTS]:
+        found = {one.id: one.metadata["relevance_score"] for one in retriever.invoke(query, k=9)}
+        assert found == pytest.approx({one.id: one.metadata["relevance_score"] for one in anew.invoke(query, k=9)})
+
+
+def test_documents_are_not_changed_and_not_shared(retriever: KlueBM25Retriever) -> None:
+    given = [Document("소독은 매월 첫째 화요일입니다.", id="new", metadata={"tags": ["소독"]})]
+    before = copy.deepcopy(given)
+    retriever.add_documents(given)
+    assert given == before
+    retriever.invoke("소독")[0].metadata["tags"].append("by a reader")
+    assert retriever.invoke("소독")[0].metadata["tags"] == ["소독"]
+
+
+async def test_batches_async_and_threads_give_the_same(retriever: KlueBM25Retriever) -> None:
+    queries = [QUESTION, "", "여권", *TEXTS] * 2
+    expected = [retriever.invoke(query) for query in queries]
+    assert retriever.batch(queries) == expected
+    assert await retriever.abatch(queries) == expected
+    assert [await retriever.ainvoke(query) for query in queries] == expected
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(retriever.invoke, queries)) == expected
+
+
+def test_leaves_a_run_in_a_trace(retriever: KlueBM25Retriever) -> None:
+    recorder = Recorder()
+    found = retriever.invoke(QUESTION, {"callbacks": [recorder]})
+    assert recorder.ended[recorder.run("KlueBM25Retriever")] == found
+
+
+def test_an_index_of_vectors_is_refused(tmp_path: Path) -> None:
+    KlueVectorStore.from_documents(documents(), BigramEmbeddings()).save(tmp_path)
+    with pytest.raises(IndexFormatError, match="vectors only"):
+        KlueBM25Retriever.load(tmp_path)
+
+
+def test_settings_are_kept_and_fields_can_be_given(tmp_path: Path) -> None:
+    KlueBM25Retriever.from_documents(documents(), kiwi=False, title_key=None).save(tmp_path)
+    loaded = KlueBM25Retriever.load(tmp_path, k=1)
+    assert (loaded.kiwi, loaded.title_key, loaded.k) == (False, None, 1)
+    with pytest.raises(ValidationError, match="topk"):
+        KlueBM25Retriever.load(tmp_path, topk=1)

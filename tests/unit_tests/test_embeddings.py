@@ -1,0 +1,226 @@
+"""KlueEmbeddings: packaged weights and a hub-style folder."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import threading
+import unicodedata
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from langchain_klue_rerank import KlueEmbeddings
+from langchain_klue_rerank.embeddings import embed_passages, embed_queries, model_identity
+from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings
+
+
+@pytest.fixture(scope="module", params=["packaged", "folder"])
+def embeddings(request: pytest.FixtureRequest) -> KlueEmbeddings:
+    if request.param == "packaged":
+        return KlueEmbeddings()
+    return KlueEmbeddings(model=str(request.getfixturevalue("klue_bi_encoder_folder")), device="cpu")
+
+
+def test_vectors_are_lists_of_python_floats_of_length_1(embeddings: KlueEmbeddings) -> None:
+    vectors = embeddings.embed_documents(TEXTS)
+    assert len({len(vector) for vector in vectors}) == 1
+    for vector in [*vectors, embeddings.embed_query(QUESTION)]:
+        assert type(vector) is list
+        assert {type(value) for value in vector} == {float}
+        assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_vector_does_not_depend_on_the_other_texts(embeddings: KlueEmbeddings) -> None:
+    together = embeddings.embed_documents(TEXTS)
+    alone = [embeddings.embed_documents([text])[0] for text in TEXTS]
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    np.testing.assert_allclose(together[::-1], embeddings.embed_documents(TEXTS[::-1]), atol=1e-5)
+
+
+def test_no_texts(embeddings: KlueEmbeddings) -> None:
+    assert embeddings.embed_documents([]) == []
+
+
+def test_nfd_and_nfc_are_the_same_text(embeddings: KlueEmbeddings) -> None:
+    nfd = [unicodedata.normalize("NFD", text) for text in TEXTS]
+    assert nfd != TEXTS
+    np.testing.assert_allclose(embeddings.embed_documents(nfd), embeddings.embed_documents(TEXTS), atol=1e-6)
+    np.testing.assert_allclose(embeddings.embed_query(nfd[0]), embeddings.embed_query(TEXTS[0]), atol=1e-6)
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_texts_get_finite_vectors(embeddings: KlueEmbeddings, text: str) -> None:
+    vectors = np.asarray([*embeddings.embed_documents([text, TEXTS[0]]), embeddings.embed_query(text)])
+    assert np.isfinite(vectors).all()
+    assert (np.linalg.norm(vectors, axis=1) < 1 + 1e-5).all()
+
+
+@pytest.mark.parametrize("wrong", [None, 7, b"bytes", ["list"]], ids=repr)
+def test_what_is_no_text_is_refused_by_name(embeddings: KlueEmbeddings, wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"Text number 1 is .*expected a string"):
+        embeddings.embed_documents(["글", wrong])
+    with pytest.raises(TypeError, match="expected a string"):
+        embeddings.embed_query(wrong)
+
+
+async def test_async_gives_the_same(embeddings: KlueEmbeddings) -> None:
+    assert await embeddings.aembed_documents(TEXTS) == embeddings.embed_documents(TEXTS)
+    assert await embeddings.aembed_query(QUESTION) == embeddings.embed_query(QUESTION)
+
+
+def test_threads_give_the_same(embeddings: KlueEmbeddings) -> None:
+    texts = TEXTS * 3
+    expected = [embeddings.embed_query(text) for text in texts]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(embeddings.embed_query, texts)) == expected
+
+
+def test_arrays_are_the_same_as_lists(embeddings: KlueEmbeddings) -> None:
+    passages = embed_passages(embeddings, TEXTS)
+    assert passages.dtype == np.float32
+    assert passages.tolist() == embeddings.embed_documents(TEXTS)
+    np.testing.assert_allclose(
+        embed_queries(embeddings, TEXTS), [embeddings.embed_query(text) for text in TEXTS], atol=1e-5
+    )
+
+
+def test_the_packaged_weights_know_what_belongs_together() -> None:
+    embeddings = KlueEmbeddings()
+    similar, other = embeddings.embed_documents([TEXTS[0], TEXTS[2]])
+    question = embeddings.embed_query("새로 이사 왔는데 주민센터에 신고를 언제까지 하나요?")
+    assert np.dot(question, similar) > np.dot(question, other)
+
+
+def test_a_text_without_a_letter_is_the_zero_vector() -> None:
+    assert not np.any(KlueEmbeddings().embed_documents(["...", ""]))
+
+
+def test_a_megabyte() -> None:
+    huge = (TEXTS[0] + " ") * (1_000_000 // (len(TEXTS[0]) + 1))
+    embeddings = KlueEmbeddings()
+    assert np.dot(embeddings.embed_query(huge), embeddings.embed_query(TEXTS[0])) > 0.9
+
+
+# --- construction -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"modle": "x"}, {"batchsize": 8}, {"batch_size": 0}, {"max_length": 1}, {"model_kwargs": {}}], ids=str
+)
+def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        KlueEmbeddings(**wrong)
+
+
+@pytest.mark.parametrize("name", ["no such folder", "./missing", "a/b/c", ""], ids=repr)
+def test_a_bad_model_name_is_refused_at_once(name: str) -> None:
+    with pytest.raises(ModelLoadError):
+        KlueEmbeddings(model=name)
+
+
+def test_a_folder_without_a_model_is_refused_on_first_use(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(ModelLoadError, match="cannot be loaded"):
+        KlueEmbeddings(model=str(tmp_path)).embed_query(QUESTION)
+
+
+def test_both_names_of_the_model_field() -> None:
+    assert KlueEmbeddings(model="packaged").model_dump() == KlueEmbeddings(model_name="packaged").model_dump()
+    assert KlueEmbeddings(model="packaged").embed_query(QUESTION) == KlueEmbeddings().embed_query(QUESTION)
+
+
+def test_prompts_are_put_before_texts(klue_bi_encoder_folder: Path) -> None:
+    folder = str(klue_bi_encoder_folder)
+    plain = KlueEmbeddings(model=folder, device="cpu")
+    prompted = KlueEmbeddings(model=folder, device="cpu", query_prompt="질문: ", passage_prompt="글: ")
+    np.testing.assert_allclose(
+        prompted.embed_query("전입신고 기한"), plain.embed_query("질문: 전입신고 기한"), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        prompted.embed_documents(["전입신고"]), plain.embed_documents(["글: 전입신고"]), atol=1e-5
+    )
+
+
+def test_nan_from_a_model_is_an_error(klue_bi_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings = KlueEmbeddings(model=str(klue_bi_encoder_folder), device="cpu")
+    model: Any = embeddings.encoder
+    monkeypatch.setattr(model._model, "encode_document", lambda texts, **_: np.full((len(texts), 8), np.nan))
+    with pytest.raises(ModelOutputError, match="NaN or infinity for text number 0"):
+        embeddings.embed_documents(TEXTS)
+
+
+# --- loading, copies, identity ------------------------------------------------------------------------------------
+
+
+async def test_concurrent_tasks_load_once_and_leave_the_loop_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    embeddings = KlueEmbeddings()
+    loads: list[threading.Thread] = []
+    proceed = threading.Event()
+    make = embeddings._encoder._make
+
+    def slow() -> Any:
+        loads.append(threading.current_thread())
+        assert proceed.wait(10), "the event loop was blocked while the model loaded"
+        return make()
+
+    async def other_work() -> None:
+        while not loads:
+            await asyncio.sleep(0.001)
+        proceed.set()
+
+    monkeypatch.setattr(embeddings._encoder, "_make", slow)
+    *vectors, _ = await asyncio.gather(*(embeddings.aembed_query(QUESTION) for _ in range(5)), other_work())
+    assert len(loads) == 1
+    assert loads[0] is not threading.main_thread()
+    assert all(vector == vectors[0] for vector in vectors)
+
+
+def test_copies_and_pickles_keep_working(embeddings: KlueEmbeddings) -> None:
+    expected = embeddings.embed_query(QUESTION)
+    copies = [
+        embeddings.model_copy(),
+        embeddings.model_copy(deep=True),
+        copy.copy(embeddings),
+        copy.deepcopy(embeddings),
+        pickle.loads(pickle.dumps(embeddings)),  # noqa: S301 - our own pickle
+        KlueEmbeddings(**embeddings.model_dump()),
+    ]
+    for one in copies:
+        assert one.model_dump() == embeddings.model_dump()
+        assert one.identity == embeddings.identity
+        assert one.embed_query(QUESTION) == expected
+
+
+def test_a_pickle_holds_no_weights() -> None:
+    embeddings = KlueEmbeddings()
+    embeddings.embed_query(QUESTION)
+    assert len(pickle.dumps(embeddings)) < 10_000
+
+
+def test_identities_tell_models_apart(klue_bi_encoder_folder: Path, klue_cross_encoder_folder: Path) -> None:
+    embeddings = [
+        KlueEmbeddings(),
+        KlueEmbeddings(model=str(klue_bi_encoder_folder)),
+        KlueEmbeddings(model=str(klue_cross_encoder_folder)),
+        KlueEmbeddings(model="BAAI/bge-m3"),
+        KlueEmbeddings(model="BAAI/bge-m3", revision="abc"),
+        BigramEmbeddings(),
+        BigramEmbeddings(model="another"),
+    ]
+    identities = [model_identity(one) for one in embeddings]
+    assert len(set(identities)) == len(identities)
+    assert identities == [model_identity(one) for one in embeddings]
+
+
+def test_a_moved_folder_is_the_same_model(klue_bi_encoder_folder: Path, tmp_path: Path) -> None:
+    import shutil
+
+    moved = shutil.copytree(klue_bi_encoder_folder, tmp_path / "moved")
+    assert KlueEmbeddings(model=str(moved)).identity == KlueEmbeddings(model=str(klue_bi_encoder_folder)).identity

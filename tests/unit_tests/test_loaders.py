@@ -1,0 +1,162 @@
+"""Files into documents."""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from langchain_klue_rerank.loaders import load_documents
+from tests.unit_tests.fakes import TEXTS
+
+
+def test_a_text_file(tmp_path: Path) -> None:
+    path = tmp_path / "전입신고 안내.txt"
+    path.write_text(TEXTS[0], encoding="utf-8")
+    [document] = load_documents(path)
+    assert document.page_content == TEXTS[0]
+    assert document.metadata == {"title": "전입신고 안내", "source": str(path)}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+@pytest.mark.parametrize("ending", [".txt", ".md", ".csv", ".jsonl"])
+def test_korean_encodings(tmp_path: Path, encoding: str, ending: str) -> None:
+    content = {
+        ".txt": TEXTS[1],
+        ".md": f"# 여권\n\n{TEXTS[1]}",
+        ".csv": f'id,본문\n1,"{TEXTS[1]}"\n',
+        ".jsonl": json.dumps({"text": TEXTS[1]}, ensure_ascii=False),
+    }[ending]
+    path = tmp_path / f"파일{ending.upper()}"
+    path.write_bytes(content.encode(encoding))
+    [document] = load_documents(path)
+    assert document.page_content == TEXTS[1]
+
+
+def test_text_from_macos_is_composed(tmp_path: Path) -> None:
+    path = tmp_path / "mac.txt"
+    path.write_text(unicodedata.normalize("NFD", TEXTS[0]), encoding="utf-8")
+    assert load_documents(path)[0].page_content == TEXTS[0]
+
+
+def test_markdown_is_split_at_headings(tmp_path: Path) -> None:
+    path = tmp_path / "규정.md"
+    path.write_text(
+        "머리말입니다.\n\n# 휴가\n\n연차는 15일입니다.\n\n## 경조사\n\n결혼은 5일입니다.\n", encoding="utf-8"
+    )
+    found = {one.metadata["title"]: one.page_content for one in load_documents(path)}
+    assert found == {"규정": "머리말입니다.", "휴가": "연차는 15일입니다.", "휴가 > 경조사": "결혼은 5일입니다."}
+
+
+def test_jsonl_keeps_ids_titles_and_everything_else(tmp_path: Path) -> None:
+    path = tmp_path / "faq.jsonl"
+    rows = [
+        {"id": "q1", "title": "여권", "text": TEXTS[1], "page": 3, "tags": ["민원"]},
+        {"id": 7, "context": TEXTS[2]},
+        {"passage": TEXTS[3]},
+    ]
+    path.write_text("\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n", encoding="utf-8")
+    first, second, third = load_documents(path)
+    assert (first.id, first.page_content) == ("q1", TEXTS[1])
+    assert first.metadata == {"title": "여권", "page": 3, "tags": ["민원"], "source": str(path)}
+    assert (second.id, second.page_content) == ("7", TEXTS[2])
+    assert third.page_content == TEXTS[3]
+    assert third.id
+
+
+def test_a_line_separator_inside_a_text_does_not_break_jsonl(tmp_path: Path) -> None:
+    """JSON need not escape U+2028, U+0085 and the like, and they end no line of a jsonl file."""
+    path = tmp_path / "faq.jsonl"
+    text = "첫 줄\u2028둘째 줄\u0085셋째 줄\x7f끝"
+    path.write_text(json.dumps({"text": text}, ensure_ascii=False) + "\r\n", encoding="utf-8", newline="")
+    assert [one.page_content for one in load_documents(path)] == [text]
+
+
+def test_half_a_character_from_broken_json_can_be_shown_and_saved(tmp_path: Path) -> None:
+    path = tmp_path / "faq.jsonl"
+    path.write_text('{"text": "이사 \\ud83d 신고", "title": "반쪽 \\udc00"}', encoding="utf-8")
+    [document] = load_documents(path)
+    assert document.page_content.startswith("이사")
+    assert document.model_dump_json()
+
+
+def test_csv(tmp_path: Path) -> None:
+    path = tmp_path / "faq.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["id", "title", "내용", "부서"], ["1", "여권", TEXTS[1], "민원과"], ["", "", "줄\n바꿈", ""]])
+    first, second = load_documents(path)
+    assert (first.id, first.page_content) == ("1", TEXTS[1])
+    assert first.metadata == {"title": "여권", "부서": "민원과", "source": str(path)}
+    assert second.page_content == "줄\n바꿈"
+    assert second.id
+
+
+def test_a_csv_cell_of_a_megabyte(tmp_path: Path) -> None:
+    path = tmp_path / "big.csv"
+    path.write_text("text\n" + TEXTS[0] * 25_000, encoding="utf-8")
+    assert sum(len(one.page_content) for one in load_documents(path, chunk_overlap=0)) >= 900_000
+
+
+def test_long_texts_are_split_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    sentences = [f"{number}번째 안내입니다. {text}" for number, text in enumerate(TEXTS * 20)]
+    path.write_text("\n".join(sentences), encoding="utf-8")
+    chunks = load_documents(path, chunk_size=200, chunk_overlap=40)
+    assert all(0 < len(one.page_content) <= 200 for one in chunks)
+    assert len({one.id for one in chunks}) == len(chunks)
+    together = "\n".join(one.page_content for one in chunks)
+    assert all(f"{number}번째 안내입니다." in together for number in range(120))
+
+
+def test_ids_stay_the_same_from_run_to_run(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join(TEXTS * 5), encoding="utf-8")
+    first = load_documents(path)
+    assert [one.id for one in load_documents(path)] == [one.id for one in first]
+
+
+def test_files_of_one_name_in_two_folders_have_ids_of_their_own(tmp_path: Path) -> None:
+    ids = set()
+    for folder in ("서울", "부산"):
+        path = tmp_path / folder / "README.md"
+        path.parent.mkdir()
+        path.write_text(f"# {folder}\n\n{TEXTS[0]}", encoding="utf-8")
+        ids |= {one.id for one in load_documents(path)}
+    assert len(ids) == 2
+
+
+def test_empty_files_hold_no_passages(tmp_path: Path) -> None:
+    for name, content in [("a.txt", ""), ("b.txt", " \n"), ("c.md", ""), ("d.jsonl", "\n\n"), ("e.csv", "text\n")]:
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        assert load_documents(tmp_path / name) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.pdf", b"%PDF", r"'\.pdf'.*can be read"),
+        ("a", b"text", "can be read"),
+        ("a.txt", b"\xff\xfe\x00\x81\xff", "neither UTF-8 nor CP949"),
+        ("a.jsonl", b'{"text": "ok"}\n{"text": ', "line 2 is not JSON"),
+        ("a.jsonl", b'["text"]', "line 1 is not a JSON object"),
+        ("a.jsonl", b'{"body": "x"}', "line 1 has no text"),
+        ("a.jsonl", b'{"text": 3}', "line 1 has no text"),
+        ("a.csv", b"question,reply\na,b\n", "line 2 has no text"),
+        ("a.csv", b"text,title\n,only a title\n", "line 2 has no text"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_documents(tmp_path / name)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
+        load_documents(tmp_path / "missing.txt")
+    with pytest.raises(FileNotFoundError):
+        load_documents(tmp_path)

@@ -1,0 +1,686 @@
+"""KlueRetriever."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import threading
+import unicodedata
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+from langchain_core.load import dumps
+from langchain_core.vectorstores import InMemoryVectorStore
+from pydantic import ValidationError
+
+from langchain_klue_rerank import KlueBM25Retriever, KlueEmbeddings, KlueReranker, KlueRetriever, KlueVectorStore
+from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
+from tests.unit_tests.fakes import (
+    HOSTILE,
+    QUESTION,
+    TEXTS,
+    BigramEmbeddings,
+    BrokenEmbeddings,
+    LengthReranker,
+    ListRetriever,
+    Recorder,
+    documents,
+    same,
+)
+from tests.unit_tests.saved_index_suite import SavedIndexTests
+
+QUERIES = [
+    QUESTION,
+    "여권을 신청할 때 무엇을 가져가야 하나요?",
+    "",
+    "음식물 쓰레기는 언제 내놓나요?",
+    "도서관 책은 몇 권까지 빌릴 수 있어요?",
+    " \n",
+    "세탁기가 탈수할 때 흔들려요",
+]
+#: All words of all texts: lexical search finds every document.
+EVERYTHING = " ".join(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def retriever() -> KlueRetriever:
+    """The default retriever; the tests that share it do not change it."""
+    return KlueRetriever.from_documents(documents())
+
+
+def all_same(answers: list[list[Document]], expected: list[list[Document]]) -> None:
+    assert len(answers) == len(expected)
+    for own, others in zip(answers, expected, strict=True):
+        same(own, others)
+
+
+def foreign(**fields: Any) -> KlueRetriever:
+    return KlueRetriever.from_documents(documents(), embeddings=BigramEmbeddings(), **fields)
+
+
+class TestSaved(SavedIndexTests):
+    def build(self, given: list[Document]) -> KlueRetriever:
+        return KlueRetriever.from_documents(given)
+
+    def load(self, folder: Path) -> KlueRetriever:
+        return KlueRetriever.load(folder)
+
+    def ask(self, index: KlueRetriever, query: str = QUESTION) -> list[Document]:
+        return index.invoke(query)
+
+
+# --- answers ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("search_type", ["hybrid", "dense", "lexical"])
+@pytest.mark.parametrize("reranked", [True, False], ids=["reranked", "first stage"])
+def test_finds_the_answer_in_every_way(retriever: KlueRetriever, search_type: Any, reranked: bool) -> None:
+    asked = retriever if reranked else retriever.model_copy(update={"reranker": None})
+    for query, answer in zip(QUERIES, ["d0", "d1", None, "d2", "d3", None, "d4"], strict=True):
+        found = asked.invoke(query, search_type=search_type)
+        assert ([one.id for one in found[:1]] or [None]) == [answer], query
+
+
+def test_scores_of_both_stages_are_there(retriever: KlueRetriever) -> None:
+    found = retriever.invoke(EVERYTHING, k=6)
+    scores = [one.metadata["relevance_score"] for one in found]
+    assert scores == sorted(scores, reverse=True)
+    for one in found:
+        assert type(one.metadata["relevance_score"]) is type(one.metadata["first_stage_score"]) is float
+        assert 0 <= one.metadata["relevance_score"] <= 1
+        assert 0 < one.metadata["first_stage_score"] <= 1
+    assert json.loads(dumps(found))
+    assert json.loads(found[0].model_dump_json())
+
+
+@pytest.mark.parametrize("search_type", ["hybrid", "dense", "lexical"])
+def test_without_a_reranker_the_first_stage_has_the_last_word(retriever: KlueRetriever, search_type: Any) -> None:
+    alone = retriever.model_copy(update={"reranker": None}).invoke(EVERYTHING, k=6, search_type=search_type)
+    scores = [one.metadata["relevance_score"] for one in alone]
+    assert scores == sorted(scores, reverse=True)
+    assert all("first_stage_score" not in one.metadata for one in alone)
+    reranked = retriever.invoke(EVERYTHING, k=6, search_type=search_type)
+    assert {one.id: one.metadata["relevance_score"] for one in alone} == {
+        one.id: one.metadata["first_stage_score"] for one in reranked
+    }
+
+
+def test_reranking_is_that_of_the_reranker(retriever: KlueRetriever) -> None:
+    first = retriever.model_copy(update={"reranker": None}).invoke(EVERYTHING, k=6)
+    expected = KlueReranker(top_n=6).compress_documents(first, EVERYTHING)
+    found = retriever.invoke(EVERYTHING, k=6)
+    assert [one.id for one in found] == [one.id for one in expected]
+    assert [one.metadata["relevance_score"] for one in found] == pytest.approx(
+        [one.metadata["relevance_score"] for one in expected], abs=1e-5
+    )
+
+
+def test_ids_texts_and_metadata_stay_and_nothing_is_shared() -> None:
+    given = [*documents(), Document("소독은 매월 첫째 화요일입니다.", id="new", metadata={"tags": ["소독"]})]
+    before = copy.deepcopy(given)
+    retriever = KlueRetriever.from_documents(given)
+    [found] = retriever.invoke("소독하는 날", k=1)
+    assert (found.id, found.page_content, found.metadata["tags"]) == ("new", given[-1].page_content, ["소독"])
+    found.metadata["tags"].append("by a reader")
+    assert retriever.invoke("소독하는 날", k=1)[0].metadata["tags"] == ["소독"]
+    assert given == before
+
+
+def test_titles_are_searched_and_read() -> None:
+    given = [
+        Document("신청은 구청 민원실에서 받습니다.", id=title, metadata={"title": title})
+        for title in ("주차장 이용 안내", "여권 발급 안내", "도서 대출 안내")
+    ]
+    for search_type in ("hybrid", "dense", "lexical"):
+        titled = KlueRetriever.from_documents(given, search_type=search_type)
+        assert titled.invoke("여권 발급은 어떻게 하나요?", k=1)[0].id == "여권 발급 안내"
+    blind = KlueRetriever.from_documents(given, title_key=None, search_type="lexical").invoke("여권 발급 신청")
+    assert len({one.metadata["relevance_score"] for one in blind}) == 1
+
+
+def test_the_retrievers_title_key_is_also_the_rerankers() -> None:
+    given = [
+        Document("신청은 구청 민원실에서 받습니다.", id=title, metadata={"heading": title})
+        for title in ("주차장 이용 안내", "여권 발급 안내", "도서 대출 안내")
+    ]
+    source = ListRetriever(found=given)
+    titled = KlueRetriever(sources=[source], title_key="heading")
+    assert titled.invoke("여권 발급은 어떻게 하나요?", k=1)[0].id == "여권 발급 안내"
+    blind = KlueRetriever(sources=[source], title_key=None).invoke("여권 발급은 어떻게 하나요?")
+    assert len({one.metadata["relevance_score"] for one in blind}) == 1
+
+
+def test_nfd_finds_the_same_as_nfc(retriever: KlueRetriever) -> None:
+    nfd = KlueRetriever.from_texts(
+        [unicodedata.normalize("NFD", text) for text in TEXTS], ids=[one.id for one in documents()]
+    )
+    for query in QUERIES:
+        expected = [(one.id, one.metadata["relevance_score"]) for one in retriever.invoke(query)]
+        for asked, form in [(retriever, unicodedata.normalize("NFD", query)), (nfd, query)]:
+            found = asked.invoke(form)
+            assert [(one.id, one.metadata["relevance_score"]) for one in found] == expected
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_texts(text: str) -> None:
+    retriever = KlueRetriever.from_documents([*documents(), Document(text, id="hostile")])
+    assert retriever.invoke(QUESTION, k=1)[0].id == "d0"
+    for search_type in ("hybrid", "dense", "lexical"):
+        for one in retriever.invoke(text, k=10, search_type=search_type):
+            assert 0 <= one.metadata["relevance_score"] <= 1
+            assert one.id != "hostile" or one.page_content == text
+
+
+def test_a_megabyte(retriever: KlueRetriever) -> None:
+    huge = "수도 요금 고지서를 확인하십시오. " * 50_000 + "분실물은 3층 안내대에 있습니다."
+    big = KlueRetriever.from_documents([*documents(), Document(huge, id="huge")])
+    assert big.invoke(QUESTION, k=1)[0].id == "d0"
+    assert big.invoke("분실물은 어디에 있나요?", k=1)[0].id == "huge"
+
+
+# --- options as fields and per call -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("k", "count"), [(0, 0), (1, 1), (6, 6), (1000, 6)])
+@pytest.mark.parametrize("search_type", ["hybrid", "dense", "lexical"])
+@pytest.mark.parametrize("reranked", [True, False], ids=["reranked", "first stage"])
+def test_k(retriever: KlueRetriever, k: int, count: int, search_type: Any, reranked: bool) -> None:
+    asked = retriever if reranked else retriever.model_copy(update={"reranker": None})
+    found = asked.invoke(EVERYTHING, k=k, search_type=search_type)
+    assert len(found) == count
+    assert asked.model_copy(update={"k": k}).invoke(EVERYTHING, search_type=search_type) == found
+
+
+def test_fetch_k_limits_what_the_reranker_sees(retriever: KlueRetriever) -> None:
+    first = retriever.model_copy(update={"reranker": None})
+    for fetch_k in (1, 3):
+        candidates = {one.id for one in first.invoke(EVERYTHING, k=fetch_k)}
+        per_call = retriever.invoke(EVERYTHING, k=1, fetch_k=fetch_k)
+        assert {one.id for one in per_call} <= candidates
+        assert retriever.model_copy(update={"fetch_k": fetch_k}).invoke(EVERYTHING, k=1) == per_call
+    assert len(retriever.invoke(EVERYTHING, k=5, fetch_k=2)) == 5
+
+
+@pytest.mark.parametrize("reranked", [True, False], ids=["reranked", "first stage"])
+def test_score_threshold(retriever: KlueRetriever, reranked: bool) -> None:
+    asked = retriever if reranked else retriever.model_copy(update={"reranker": None})
+    everything = asked.invoke(EVERYTHING, k=6)
+    threshold = everything[2].metadata["relevance_score"]
+    expected = [one for one in everything if one.metadata["relevance_score"] >= threshold]
+    assert asked.invoke(EVERYTHING, k=6, score_threshold=threshold) == expected
+    assert asked.model_copy(update={"score_threshold": threshold}).invoke(EVERYTHING, k=6) == expected
+
+
+def test_the_rerankers_own_threshold_counts(retriever: KlueRetriever) -> None:
+    everything = retriever.invoke(EVERYTHING, k=6)
+    threshold = everything[2].metadata["relevance_score"]
+    strict = retriever.model_copy(update={"reranker": KlueReranker(score_threshold=threshold)})
+    expected = [one for one in everything if one.metadata["relevance_score"] >= threshold]
+    assert strict.invoke(EVERYTHING, k=6) == expected
+    all_same(strict.batch([EVERYTHING], k=6), [expected])
+
+
+def test_the_rerankers_own_top_n_does_not_cut_k(retriever: KlueRetriever) -> None:
+    asked = retriever.model_copy(update={"reranker": KlueReranker(top_n=1)})
+    assert len(asked.invoke(EVERYTHING, k=6)) == 6
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"number": 3}, {"d3"}),
+        ({"number": [1, 4]}, {"d1", "d4"}),
+        ({"missing": 1}, set()),
+        (lambda one: "신고" in one.page_content, {"d0"}),
+    ],
+)
+@pytest.mark.parametrize("search_type", ["hybrid", "dense", "lexical"])
+def test_filter(retriever: KlueRetriever, condition: Any, expected: set[str], search_type: Any) -> None:
+    found = retriever.invoke(EVERYTHING, k=6, filter=condition, search_type=search_type)
+    assert {one.id for one in found} == expected
+
+
+def test_dense_weight_moves_hybrid_between_the_two(retriever: KlueRetriever) -> None:
+    first = retriever.model_copy(update={"reranker": None})
+
+    def scores(**update: Any) -> dict[str | None, float]:
+        asked = first.model_copy(update=update)
+        return {one.id: one.metadata["relevance_score"] for one in asked.invoke(EVERYTHING, k=6)}
+
+    lexical = scores(search_type="lexical")
+    assert scores(dense_weight=0.0) == pytest.approx(lexical, abs=1e-5)
+    assert scores(dense_weight=1.0) != pytest.approx(lexical, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"topk": 3},
+        {"top_n": 3},
+        {"k": -1},
+        {"k": "many"},
+        {"fetch_k": 0},
+        {"score_threshold": 1.2},
+        {"search_type": "bm25"},
+        {"dense_weight": -1},
+        {"reranker": "BAAI/bge-reranker-v2-m3"},
+        {"embeddings": "BAAI/bge-m3"},
+        {"sources": []},
+    ],
+    ids=str,
+)
+def test_wrong_fields_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        KlueRetriever(**wrong)
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        KlueRetriever.from_texts(TEXTS, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"k": -1}, ValueError),
+        ({"k": 2.5}, ValueError),
+        ({"fetch_k": -1}, ValueError),
+        ({"score_threshold": -0.1}, ValueError),
+        ({"score_threshold": float("nan")}, ValueError),
+        ({"search_type": "bm25"}, ValueError),
+        ({"filter": "number == 3"}, TypeError),
+        ({"topk": 3}, TypeError),
+        ({"top_n": 3}, TypeError),
+    ],
+    ids=str,
+)
+async def test_wrong_arguments_of_a_call_are_refused(
+    retriever: KlueRetriever, wrong: dict[str, Any], error: type[Exception]
+) -> None:
+    name = next(iter(wrong))
+    with pytest.raises(error, match=name):
+        retriever.invoke(QUESTION, **wrong)
+    with pytest.raises(error, match=name):
+        await retriever.ainvoke(QUESTION, **wrong)
+    with pytest.raises(error, match=name):
+        retriever.batch([QUESTION, QUESTION], **wrong)
+    with pytest.raises(error, match=name):
+        await retriever.abatch([QUESTION, QUESTION], **wrong)
+    for result in retriever.batch([QUESTION, QUESTION], return_exceptions=True, **wrong):
+        assert isinstance(result, error)
+
+
+@pytest.mark.parametrize(("built", "refused"), [("lexical", ["dense", "hybrid"]), ("dense", ["lexical", "hybrid"])])
+def test_a_search_that_the_index_was_not_built_for(built: Any, refused: list[Any], tmp_path: Path) -> None:
+    retriever = KlueRetriever.from_documents(documents(), search_type=built)
+    retriever.save(tmp_path)
+    for asked in (retriever, KlueRetriever.load(tmp_path)):
+        assert asked.invoke(QUESTION)[0].id == "d0"
+        for search_type in refused:
+            with pytest.raises(ValueError, match=f"{search_type}.*not possible"):
+                asked.invoke(QUESTION, search_type=search_type)
+
+
+@pytest.mark.parametrize("query", ["", "  ", "\t\n", "\u3000"], ids=repr)
+async def test_a_blank_query_finds_nothing(retriever: KlueRetriever, query: str) -> None:
+    assert retriever.invoke(query) == []
+    assert await retriever.ainvoke(query) == []
+    assert retriever.model_copy(update={"reranker": None}).invoke(query) == []
+
+
+@pytest.mark.parametrize("query", [None, 3, ["전입신고"]], ids=repr)
+async def test_a_query_that_is_no_text_is_refused(retriever: KlueRetriever, query: Any) -> None:
+    with pytest.raises(TypeError, match="expected a string"):
+        retriever.invoke(query)
+    with pytest.raises(TypeError, match="expected a string"):
+        await retriever.ainvoke(query)
+    with pytest.raises(TypeError, match="expected a string"):
+        retriever.batch([QUESTION, query])
+
+
+# --- the index ----------------------------------------------------------------------------------------------------
+
+
+def test_an_empty_retriever_finds_nothing_and_is_true() -> None:
+    for search_type in ("hybrid", "dense", "lexical"):
+        for retriever in (
+            KlueRetriever(search_type=search_type),
+            KlueRetriever.from_texts([], search_type=search_type),
+        ):
+            assert len(retriever) == 0
+            assert retriever
+            assert retriever.invoke(QUESTION) == []
+            assert retriever.batch([QUESTION, ""]) == [[], []]
+    retriever.add_documents(documents())
+    assert retriever.invoke(QUESTION)[0].id == "d0"
+
+
+def test_adding_replacing_and_deleting_is_as_if_built_anew() -> None:
+    retriever = KlueRetriever.from_documents(documents())
+    new = Document("수영장은 월요일에 쉽니다.", id="d1", metadata={"number": 7})
+    assert retriever.add_documents([new]) == ["d1"]
+    assert retriever.add_documents([Document("헬스장 이용 안내", id="x")], ids=["d9"]) == ["d9"]
+    assert retriever.delete(["d0", "d9", "unknown"]) == 2
+    anew = KlueRetriever.from_documents([*documents()[2:], new])
+    assert len(retriever) == len(anew) == 5
+    for query in ["수영장은 언제 쉬나요?", *QUERIES]:
+        found, expected = retriever.invoke(query), anew.invoke(query)
+        assert [one.id for one in found] == [one.id for one in expected]
+        for one, other in zip(found, expected, strict=True):
+            assert one.metadata == pytest.approx(other.metadata, abs=1e-5)
+
+
+def test_ids_are_made_where_missing() -> None:
+    retriever = KlueRetriever.from_texts(TEXTS)
+    ids = {one.id for one in retriever.invoke(EVERYTHING, k=6)}
+    assert len(ids) == 6
+    assert retriever.delete([str(one) for one in ids]) == 6
+    with pytest.raises(ValueError, match="1 ids for 2"):
+        KlueRetriever.from_texts(["하나", "둘"], ids=["1"])
+    with pytest.raises(ValueError, match="1 metadatas for 2"):
+        KlueRetriever.from_texts(["하나", "둘"], [{}])
+
+
+@pytest.mark.parametrize("wrong", [None, 4, b"bytes"], ids=repr)
+def test_texts_that_are_none_are_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="expected a string"):
+        KlueRetriever.from_texts(["글", wrong])
+    with pytest.raises(TypeError, match="expected a Document"):
+        KlueRetriever.from_documents([Document("글"), wrong])
+
+
+def test_a_broken_embedding_model_leaves_the_index_as_it_was() -> None:
+    retriever = KlueRetriever.from_documents(documents(), embeddings=BrokenEmbeddings("분실"))
+    before = retriever.invoke(EVERYTHING, k=6)
+    with pytest.raises(ModelOutputError, match="NaN"):
+        retriever.add_documents([Document("다른 글", id="d0"), Document("여권 분실", id="new")])
+    assert retriever.invoke(EVERYTHING, k=6) == before
+    with pytest.raises(ModelOutputError, match="NaN"):
+        retriever.invoke("분실 신고")
+
+
+async def test_batches_give_exceptions_where_asked_for() -> None:
+    retriever = KlueRetriever.from_documents(documents(), embeddings=BrokenEmbeddings("분실"))
+    good = retriever.invoke(QUESTION)
+    with pytest.raises(ModelOutputError):
+        retriever.batch([QUESTION, "분실 신고"])
+    with pytest.raises(ModelOutputError):
+        await retriever.abatch([QUESTION, "분실 신고"])
+    queries: list[Any] = [QUESTION, "분실 신고", "", None]
+    for result in (
+        retriever.batch(queries, return_exceptions=True),
+        await retriever.abatch(queries, return_exceptions=True),
+    ):
+        assert result[0] == good
+        assert isinstance(result[1], ModelOutputError)
+        assert result[2] == []
+        assert isinstance(result[3], TypeError)
+
+
+def test_another_model_is_refused_on_loading(tmp_path: Path) -> None:
+    foreign().save(tmp_path)
+    with pytest.raises(ModelMismatchError, match="written with the model"):
+        KlueRetriever.load(tmp_path)
+    loaded = KlueRetriever.load(tmp_path, embeddings=BigramEmbeddings())
+    assert loaded.invoke(QUESTION) == foreign().invoke(QUESTION)
+
+
+def test_a_lexical_index_is_of_no_model(tmp_path: Path) -> None:
+    KlueRetriever.from_documents(documents(), search_type="lexical").save(tmp_path)
+    loaded = KlueRetriever.load(tmp_path, embeddings=BigramEmbeddings(), k=1)
+    assert [one.id for one in loaded.invoke(QUESTION)] == ["d0"]
+
+
+def test_the_lexical_part_can_be_opened_by_the_bm25_retriever(tmp_path: Path, retriever: KlueRetriever) -> None:
+    retriever.save(tmp_path)
+    bm25 = KlueBM25Retriever.load(tmp_path, k=2)
+    expected = retriever.model_copy(update={"reranker": None}).invoke(QUESTION, k=2, search_type="lexical")
+    assert bm25.invoke(QUESTION) == expected
+
+
+def test_settings_are_kept(tmp_path: Path) -> None:
+    KlueRetriever.from_documents(documents(), kiwi=False, title_key="name", search_type="lexical").save(tmp_path)
+    loaded = KlueRetriever.load(tmp_path, k=2, reranker=None)
+    assert (loaded.kiwi, loaded.title_key, loaded.search_type, loaded.k, loaded.reranker) == (
+        False,
+        "name",
+        "lexical",
+        2,
+        None,
+    )
+    with pytest.raises(ValidationError, match="topk"):
+        KlueRetriever.load(tmp_path, topk=3)
+
+
+# --- rerankers ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_foreign_reranker() -> None:
+    retriever = foreign(reranker=LengthReranker())
+    found = retriever.invoke(EVERYTHING, k=3)
+    shortest = sorted(documents(), key=lambda one: (len(one.page_content), one.page_content))[:3]
+    assert [one.id for one in found] == [one.id for one in shortest]
+    assert all({"relevance_score", "first_stage_score", "number"} == set(one.metadata) for one in found)
+    assert await retriever.ainvoke(EVERYTHING, k=3) == found
+    assert retriever.batch([EVERYTHING, ""], k=3) == [found, []]
+    assert await retriever.abatch([EVERYTHING, ""], k=3) == [found, []]
+    threshold = found[1].metadata["relevance_score"]
+    assert retriever.invoke(EVERYTHING, score_threshold=threshold) == found[:2]
+
+
+def test_a_hub_style_folder_as_reranker(klue_cross_encoder_folder: Path) -> None:
+    reranker = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu")
+    retriever = foreign(reranker=reranker)
+    found = retriever.invoke(EVERYTHING, k=6)
+    first = foreign(reranker=None).invoke(EVERYTHING, k=6)
+    expected = reranker.model_copy(update={"top_n": None}).compress_documents(first, EVERYTHING)
+    assert [one.id for one in found] == [one.id for one in expected]
+    all_same(retriever.batch([EVERYTHING, QUESTION], k=6), [found, retriever.invoke(QUESTION, k=6)])
+
+
+def test_hub_style_folders_for_both_stages(klue_bi_encoder_folder: Path, klue_cross_encoder_folder: Path) -> None:
+    retriever = KlueRetriever.from_documents(
+        documents(),
+        embeddings=KlueEmbeddings(model=str(klue_bi_encoder_folder), device="cpu"),
+        reranker=KlueReranker(model=str(klue_cross_encoder_folder), device="cpu"),
+    )
+    assert len(retriever.invoke(QUESTION)) == 4
+
+
+# --- sources ------------------------------------------------------------------------------------------------------
+
+
+def in_memory() -> InMemoryVectorStore:
+    return InMemoryVectorStore.from_documents(documents(), BigramEmbeddings())
+
+
+def community_faiss() -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from langchain_community.vectorstores import FAISS
+
+        return FAISS.from_documents(documents(), BigramEmbeddings(), ids=[str(one.id) for one in documents()])
+
+
+def classic_bm25() -> Any:
+    """community's BM25 needs rank-bm25; any other retriever will do, here our own over documents without ids."""
+    return ListRetriever(found=[Document(text) for text in TEXTS])
+
+
+SOURCES = {
+    "InMemoryVectorStore": lambda: [in_memory()],
+    "community FAISS": lambda: [community_faiss()],
+    "KlueVectorStore": lambda: [KlueVectorStore.from_documents(documents(), BigramEmbeddings())],
+    "a retriever": lambda: [KlueBM25Retriever.from_documents(documents(), k=30)],
+    "vector store as retriever": lambda: [in_memory().as_retriever(search_kwargs={"k": 6})],
+    "our retriever": lambda: [foreign(reranker=None, k=6)],
+    "both fused": lambda: [in_memory(), KlueBM25Retriever.from_documents(documents(), k=30)],
+    "without ids": lambda: [in_memory(), classic_bm25()],
+}
+
+
+@pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
+async def test_sources(make: Any) -> None:
+    sources = make()
+    retriever = KlueRetriever(sources=sources, k=6)
+    found = retriever.invoke(EVERYTHING)
+    assert sorted(one.page_content for one in found) == sorted(TEXTS)
+    scores = [one.metadata["relevance_score"] for one in found]
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < one.metadata["first_stage_score"] <= 1 for one in found)
+    assert retriever.invoke(QUESTION, k=1)[0].page_content == TEXTS[0]
+    assert await retriever.ainvoke(EVERYTHING) == found
+    assert retriever.batch([EVERYTHING, "", QUESTION]) == [found, [], retriever.invoke(QUESTION)]
+    assert await retriever.abatch([EVERYTHING, "", QUESTION]) == [found, [], retriever.invoke(QUESTION)]
+    assert retriever.invoke(" ") == []
+    assert len(retriever.invoke(EVERYTHING, k=2)) == 2
+    assert retriever.invoke(EVERYTHING, k=0) == []
+    assert len(retriever.invoke(EVERYTHING, k=2, score_threshold=1.0)) <= 2
+
+
+def test_a_single_source_keeps_its_order() -> None:
+    found = KlueRetriever(sources=[in_memory()], reranker=None, k=6).invoke(QUESTION)
+    assert [one.id for one in found] == [one.id for one in in_memory().similarity_search(QUESTION, k=6)]
+    scores = [one.metadata["relevance_score"] for one in found]
+    assert scores[0] == 1
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_what_two_sources_find_comes_before_what_one_finds() -> None:
+    given = documents()
+    first, second = ListRetriever(found=given[:3]), ListRetriever(found=[given[2], given[3]])
+    found = KlueRetriever(sources=[first, second], reranker=None).invoke(QUESTION)
+    assert found[0].id == "d2"
+    assert sorted(str(one.id) for one in found) == ["d0", "d1", "d2", "d3"]
+
+
+def test_documents_of_sources_are_not_changed() -> None:
+    source = ListRetriever(found=documents())
+    before = copy.deepcopy(source.found)
+    KlueRetriever(sources=[source]).invoke(QUESTION)
+    KlueRetriever(sources=[source], reranker=None).invoke(QUESTION)
+    assert source.found == before
+
+
+def test_a_source_that_finds_nothing() -> None:
+    nothing = ListRetriever(found=[])
+    assert KlueRetriever(sources=[nothing]).invoke(QUESTION) == []
+    assert KlueRetriever(sources=[nothing, in_memory()]).invoke(QUESTION, k=1)[0].id == "d0"
+
+
+async def test_a_filter_holds_for_every_source() -> None:
+    def wanted(document: Document) -> bool:
+        return document.metadata["number"] in (1, 2)
+
+    sources = [in_memory(), ListRetriever(found=documents())]
+    retriever = KlueRetriever(sources=sources)
+    assert {one.id for one in retriever.invoke(EVERYTHING, filter=wanted)} == {"d1", "d2"}
+    assert {one.id for one in await retriever.ainvoke(EVERYTHING, filter=wanted)} == {"d1", "d2"}
+
+
+def test_a_retriever_over_sources_has_no_index_to_change(tmp_path: Path) -> None:
+    retriever = KlueRetriever(sources=[in_memory()])
+    for call in (
+        lambda: retriever.add_documents(documents()),
+        lambda: retriever.delete(["d0"]),
+        lambda: retriever.save(tmp_path / "index"),
+        lambda: KlueRetriever.from_documents(documents(), sources=[in_memory()]),
+    ):
+        with pytest.raises(ValueError, match="sources"):
+            call()
+    assert not (tmp_path / "index").exists()
+
+
+async def test_a_failing_source_is_not_hidden() -> None:
+    class Failing(ListRetriever):
+        def _get_relevant_documents(self, query: str, **_: Any) -> list[Document]:
+            raise ConnectionError("the search server is down")
+
+    retriever = KlueRetriever(sources=[in_memory(), Failing(found=[])])
+    with pytest.raises(ConnectionError):
+        retriever.invoke(QUESTION)
+    with pytest.raises(ConnectionError):
+        await retriever.ainvoke(QUESTION)
+
+
+# --- batches, async, threads --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [{}, {"k": 2, "search_type": "lexical"}, {"filter": {"number": [0, 1]}}], ids=str)
+@pytest.mark.parametrize("reranked", [True, False], ids=["reranked", "first stage"])
+async def test_batch_abatch_and_ainvoke_give_the_same_as_invoke(
+    retriever: KlueRetriever, arguments: dict[str, Any], reranked: bool
+) -> None:
+    asked = retriever if reranked else retriever.model_copy(update={"reranker": None})
+    expected = [asked.invoke(query, **arguments) for query in QUERIES]
+    assert expected[2] == expected[5] == []
+    all_same(asked.batch(QUERIES, **arguments), expected)
+    all_same(asked.batch(QUERIES, return_exceptions=True, **arguments), expected)
+    all_same(asked.batch(QUERIES, {"max_concurrency": 1}, **arguments), expected)
+    all_same(await asked.abatch(QUERIES, **arguments), expected)
+    assert [await asked.ainvoke(query, **arguments) for query in QUERIES] == expected
+
+
+async def test_batches_without_a_query_to_answer(retriever: KlueRetriever) -> None:
+    assert retriever.batch([]) == []
+    assert await retriever.abatch([]) == []
+    assert retriever.batch(["", " "]) == [[], []]
+
+
+def test_every_query_of_a_batch_has_its_run(retriever: KlueRetriever) -> None:
+    recorders = [Recorder(), Recorder()]
+    configs: Any = [{"callbacks": [recorder]} for recorder in recorders]
+    answers = retriever.batch(QUERIES[:2], configs)
+    for recorder, query, answer in zip(recorders, QUERIES, answers, strict=False):
+        run = recorder.run("KlueRetriever")
+        assert recorder.started[run]["inputs"] == query
+        assert recorder.ended[run] == answer
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: foreign(), lambda: KlueRetriever(sources=[in_memory()])], ids=["own", "sources"]
+)
+async def test_the_trace_shows_the_reranking(make: Any) -> None:
+    retriever = make()
+    for call in ("sync", "async"):
+        recorder = Recorder()
+        config: Any = {"callbacks": [recorder]}
+        found = retriever.invoke(QUESTION, config) if call == "sync" else await retriever.ainvoke(QUESTION, config)
+        parent, child = recorder.run("KlueRetriever"), recorder.run("KlueReranker")
+        assert recorder.started[child]["parent"] == parent
+        assert recorder.started[child]["inputs"]["query"] == QUESTION
+        assert recorder.ended[child]["documents"] == recorder.ended[parent] == found
+
+
+def test_threads_give_the_same(retriever: KlueRetriever) -> None:
+    expected = [retriever.invoke(query) for query in QUERIES * 3]
+    with ThreadPoolExecutor(6) as pool:
+        assert list(pool.map(retriever.invoke, QUERIES * 3)) == expected
+
+
+def test_searching_while_documents_come_and_go() -> None:
+    retriever = KlueRetriever.from_documents(documents())
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            retriever.add_documents([Document(f"임시 공지 {number}", id=f"t{number % 3}")])
+            retriever.delete([f"t{(number + 1) % 3}"])
+            number += 1
+
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change)
+        try:
+            for _ in range(30):
+                assert retriever.invoke(QUESTION, k=1)[0].id == "d0"
+        finally:
+            stop.set()
+        changing.result()
+
+
+async def test_many_tasks_at_once_give_the_same(retriever: KlueRetriever) -> None:
+    expected = [retriever.invoke(query) for query in QUERIES]
+    assert await asyncio.gather(*(retriever.ainvoke(query) for query in QUERIES)) == expected

@@ -1,0 +1,391 @@
+"""KlueVectorStore."""
+
+from __future__ import annotations
+
+import copy
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from langchain_core.documents import Document
+
+from langchain_klue_rerank import KlueVectorStore
+from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings, BrokenEmbeddings, documents
+from tests.unit_tests.saved_index_suite import SavedIndexTests
+
+
+@pytest.fixture
+def store() -> KlueVectorStore:
+    return KlueVectorStore.from_documents(documents(), BigramEmbeddings())
+
+
+class TestSaved(SavedIndexTests):
+    def build(self, given: list[Document]) -> KlueVectorStore:
+        return KlueVectorStore.from_documents(given, BigramEmbeddings())
+
+    def load(self, folder: Path) -> KlueVectorStore:
+        return KlueVectorStore.load(folder, BigramEmbeddings())
+
+    def ask(self, index: KlueVectorStore, query: str = QUESTION) -> list[Document]:
+        return index.similarity_search(query, k=3)
+
+
+# --- search -------------------------------------------------------------------------------------------------------
+
+
+def test_finds_the_nearest_first(store: KlueVectorStore) -> None:
+    for number, text in enumerate(TEXTS):
+        [(found, score)] = store.similarity_search_with_score(text, k=1)
+        assert found == documents()[number]
+        assert score == pytest.approx(1, abs=1e-5)
+
+
+def test_scores_are_the_cosine_moved_to_0_to_1(store: KlueVectorStore) -> None:
+    embeddings = BigramEmbeddings()
+    query = embeddings.embed_query(QUESTION)
+    found = store.similarity_search_with_score(QUESTION, k=6)
+    assert [score for _, score in found] == sorted((score for _, score in found), reverse=True)
+    for document, score in found:
+        assert type(score) is float
+        cosine = np.dot(query, embeddings.embed_query(document.page_content))
+        assert score == pytest.approx((1 + cosine) / 2, abs=1e-5)
+
+
+def test_all_methods_give_the_same_scores(store: KlueVectorStore) -> None:
+    vector = BigramEmbeddings().embed_query(QUESTION)
+    expected = store.similarity_search_with_score(QUESTION, k=4)
+    assert store.similarity_search_with_relevance_scores(QUESTION, k=4) == expected
+    assert store.similarity_search_with_score_by_vector(vector, k=4) == expected
+    assert store.similarity_search(QUESTION) == [document for document, _ in expected]
+    assert store.similarity_search_by_vector(vector) == [document for document, _ in expected]
+    assert store.search(QUESTION, "similarity") == [document for document, _ in expected]
+
+
+def test_the_length_of_a_vector_does_not_matter(store: KlueVectorStore) -> None:
+    vector = np.asarray(BigramEmbeddings().embed_query(QUESTION))
+    long = store.similarity_search_with_score_by_vector((100 * vector).tolist(), k=6)
+    for (one, score), (other, expected) in zip(long, store.similarity_search_with_score(QUESTION, k=6), strict=True):
+        assert one == other
+        assert score == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("k", "count"), [(0, 0), (1, 1), (6, 6), (7, 6), (10_000, 6)])
+def test_k(store: KlueVectorStore, k: int, count: int) -> None:
+    assert len(store.similarity_search(QUESTION, k=k)) == count
+    assert len(store.max_marginal_relevance_search(QUESTION, k=k, fetch_k=max(k, 1))) == count
+
+
+@pytest.mark.parametrize("k", [-1, 2.5, "3", None, True], ids=repr)
+def test_a_k_that_is_no_count_is_refused(store: KlueVectorStore, k: Any) -> None:
+    with pytest.raises(ValueError, match="k="):
+        store.similarity_search(QUESTION, k=k)
+    with pytest.raises(ValueError, match="k="):
+        store.max_marginal_relevance_search(QUESTION, k=k)
+
+
+@pytest.mark.parametrize("query", ["", "  ", "\n"], ids=repr)
+def test_a_blank_query_finds_nothing(store: KlueVectorStore, query: str) -> None:
+    assert store.similarity_search(query) == []
+    assert store.similarity_search_with_score(query) == []
+    assert store.max_marginal_relevance_search(query) == []
+
+
+@pytest.mark.parametrize("query", [None, 3, ["전입신고"]], ids=repr)
+def test_a_query_that_is_no_text_is_refused(store: KlueVectorStore, query: Any) -> None:
+    for search in (store.similarity_search, store.max_marginal_relevance_search):
+        with pytest.raises(TypeError, match="expected a string"):
+            search(query)
+
+
+def test_an_empty_store_finds_nothing() -> None:
+    for store in (
+        KlueVectorStore(BigramEmbeddings()),
+        KlueVectorStore.from_texts([], BigramEmbeddings()),
+        KlueVectorStore.from_documents([], BigramEmbeddings()),
+    ):
+        assert len(store) == 0
+        assert store.similarity_search(QUESTION) == []
+        assert store.max_marginal_relevance_search(QUESTION) == []
+        assert store.similarity_search_by_vector([1.0] * 64) == []
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_texts_come_back_as_given(text: str) -> None:
+    store = KlueVectorStore.from_texts([text, *TEXTS], ids=["hostile", *"abcdef"])
+    assert store.get_by_ids(["hostile"])[0].page_content == text
+    assert len(store.similarity_search(QUESTION, k=7)) == 7
+    assert all(0 <= score <= 1 for _, score in store.similarity_search_with_score(text, k=7))
+
+
+def test_nfd_finds_the_same_as_nfc() -> None:
+    store = KlueVectorStore.from_documents(documents())
+    nfd = KlueVectorStore.from_texts(
+        [unicodedata.normalize("NFD", text) for text in TEXTS], ids=[str(one.id) for one in documents()]
+    )
+    for text in [QUESTION, *TEXTS]:
+        expected = [(one.id, pytest.approx(score, abs=1e-5)) for one, score in store.similarity_search_with_score(text)]
+        for searched, query in [(store, unicodedata.normalize("NFD", text)), (nfd, text)]:
+            assert [(one.id, score) for one, score in searched.similarity_search_with_score(query)] == expected
+
+
+# --- filters ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"number": 3}, {"d3"}),
+        ({"number": [1, 4, 99]}, {"d1", "d4"}),
+        ({"number": [1, 4], "kind": "안내"}, {"d1", "d4"}),
+        ({"number": 3, "kind": "기사"}, set()),
+        ({"missing": None}, set()),
+        ({}, {"d0", "d1", "d2", "d3", "d4", "d5"}),
+        (lambda one: one.metadata["number"] % 2, {"d1", "d3", "d5"}),
+        (lambda one: "신고" in one.page_content, {"d0"}),
+        (lambda one: one.id in {"d2"}, {"d2"}),
+    ],
+)
+def test_filters(condition: Any, expected: set[str]) -> None:
+    store = KlueVectorStore.from_documents(documents(kind="안내"), BigramEmbeddings())
+    vector = BigramEmbeddings().embed_query(QUESTION)
+    results = [
+        store.similarity_search(QUESTION, 10, condition),
+        store.similarity_search(QUESTION, k=10, filter=condition),
+        store.similarity_search_by_vector(vector, k=10, filter=condition),
+        store.max_marginal_relevance_search(QUESTION, k=10, filter=condition),
+        [one for one, _ in store.similarity_search_with_relevance_scores(QUESTION, k=10, filter=condition)],
+    ]
+    for result in results:
+        assert {one.id for one in result} == expected
+
+
+def test_a_filter_is_applied_before_k(store: KlueVectorStore) -> None:
+    worst = store.similarity_search(QUESTION, k=6)[-1]
+    assert store.similarity_search(QUESTION, k=1, filter={"number": worst.metadata["number"]}) == [worst]
+
+
+def test_a_filter_cannot_change_the_store(store: KlueVectorStore) -> None:
+    store.similarity_search(QUESTION, filter=lambda one: one.metadata.clear() or True)
+    assert store.get_by_ids(["d0"]) == [documents()[0]]
+
+
+@pytest.mark.parametrize("wrong", ["number == 3", 3, ["number"]], ids=repr)
+def test_a_filter_of_another_kind_is_refused(store: KlueVectorStore, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="filter="):
+        store.similarity_search(QUESTION, filter=wrong)
+
+
+# --- MMR ----------------------------------------------------------------------------------------------------------
+
+
+def test_mmr_takes_unlike_documents() -> None:
+    texts = [TEXTS[0], TEXTS[0] + " 꼭!", TEXTS[0] + " 네.", TEXTS[1]]
+    store = KlueVectorStore.from_texts(texts, BigramEmbeddings(), ids=["a", "b", "c", "d"])
+    assert {one.id for one in store.similarity_search(TEXTS[0], k=2)} <= {"a", "b", "c"}
+    assert {one.id for one in store.max_marginal_relevance_search(TEXTS[0], k=2, lambda_mult=0.1)} == {"a", "d"}
+    nearest = store.max_marginal_relevance_search(TEXTS[0], k=2, lambda_mult=1)
+    assert nearest == store.similarity_search(TEXTS[0], k=2)
+    vector = BigramEmbeddings().embed_query(TEXTS[0])
+    by_vector = store.max_marginal_relevance_search_by_vector(vector, k=2, lambda_mult=0.1)
+    assert {one.id for one in by_vector} == {"a", "d"}
+
+
+def test_mmr_gives_k_even_if_fetch_k_is_smaller(store: KlueVectorStore) -> None:
+    assert len(store.max_marginal_relevance_search(QUESTION, k=5, fetch_k=2)) == 5
+
+
+# --- adding, replacing, removing ----------------------------------------------------------------------------------
+
+
+def test_added_documents_are_not_changed_and_not_shared(store: KlueVectorStore) -> None:
+    given = [Document("주차 등록은 관리사무소에서 합니다.", id="new", metadata={"tags": ["주차"]})]
+    before = copy.deepcopy(given)
+    store.add_documents(given)
+    assert given == before
+    given[0].metadata["tags"].append("later")
+    store.similarity_search("주차 등록", k=1)[0].metadata["tags"].append("by a reader")
+    assert store.get_by_ids(["new"]) == before
+
+
+def test_ids_are_given_kept_or_made() -> None:
+    store = KlueVectorStore(BigramEmbeddings())
+    assert store.add_texts(["하나", "둘"], ids=["1", "2"]) == ["1", "2"]
+    assert store.add_documents([Document("셋", id="3")]) == ["3"]
+    assert store.add_documents([Document("넷", id="ignored")], ids=["4"]) == ["4"]
+    [made] = store.add_texts(["다섯"])
+    assert len(store) == 5
+    assert store.get_by_ids([made])[0].page_content == "다섯"
+
+
+def test_a_known_id_replaces_its_document(store: KlueVectorStore) -> None:
+    store.add_documents([Document("수영장은 월요일에 쉽니다.", id="d0", metadata={"number": 9})])
+    assert len(store) == 6
+    assert store.similarity_search("수영장은 월요일에 쉽니다.", k=1)[0].metadata == {"number": 9}
+    assert TEXTS[0] not in [one.page_content for one in store.similarity_search(TEXTS[0], k=6)]
+
+
+def test_of_equal_ids_in_one_call_the_last_counts() -> None:
+    store = KlueVectorStore.from_texts(["처음", "나중"], BigramEmbeddings(), ids=["x", "x"])
+    assert [one.page_content for one in store.similarity_search("나중", k=5)] == ["나중"]
+
+
+def test_removing(store: KlueVectorStore) -> None:
+    assert store.delete(["d0", "unknown"]) is True
+    assert len(store) == 5
+    assert store.get_by_ids(["d0", "d1"]) == [documents()[1]]
+    assert "d0" not in {one.id for one in store.similarity_search(QUESTION, k=6)}
+    assert store.delete([]) is True
+    assert len(store) == 5
+    store.add_documents([documents()[0]])
+    assert store.similarity_search(TEXTS[0], k=1)[0].id == "d0"
+    assert store.delete(None) is True
+    assert len(store) == 0
+    assert store.similarity_search(QUESTION) == []
+
+
+def test_get_by_ids_in_the_order_asked(store: KlueVectorStore) -> None:
+    assert [one.id for one in store.get_by_ids(["d3", "no", "d1"])] == ["d3", "d1"]
+
+
+@pytest.mark.parametrize("wrong", [None, 4, b"bytes"], ids=repr)
+def test_texts_that_are_none_are_refused(store: KlueVectorStore, wrong: Any) -> None:
+    with pytest.raises(TypeError, match="expected a string"):
+        store.add_texts(["글", wrong])
+    with pytest.raises(TypeError, match="expected a Document"):
+        store.add_documents([wrong])
+    assert len(store) == 6
+
+
+def test_counts_that_do_not_match_are_refused(store: KlueVectorStore) -> None:
+    with pytest.raises(ValueError, match="1 ids for 2"):
+        store.add_texts(["하나", "둘"], ids=["1"])
+    with pytest.raises(ValueError, match="1 metadatas for 2"):
+        store.add_texts(["하나", "둘"], metadatas=[{}])
+    assert len(store) == 6
+
+
+def test_misspelt_arguments_are_refused(store: KlueVectorStore) -> None:
+    calls: list[Any] = [
+        lambda: KlueVectorStore(BigramEmbeddings(), titel_key="x"),  # type: ignore[call-arg]
+        lambda: KlueVectorStore.from_texts(["글"], BigramEmbeddings(), meta=[{}]),
+        lambda: store.add_texts(["글"], metadata=[{}]),
+        lambda: store.add_documents([], id=["1"]),
+        lambda: store.similarity_search(QUESTION, top_k=3),
+        lambda: store.similarity_search_with_score(QUESTION, filters={}),
+        lambda: store.similarity_search_by_vector([1.0] * 64, fetch_k=3),
+        lambda: store.max_marginal_relevance_search(QUESTION, lambda_multi=1),
+        lambda: store.delete(["d0"], namespace="x"),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError):
+            call()
+    assert len(store) == 6
+
+
+@pytest.mark.parametrize(
+    "wrong", [[], [1.0, 2.0], [float("nan")] * 64, [float("inf")] * 64], ids=["0", "2", "nan", "inf"]
+)
+def test_a_wrong_query_vector_is_refused(store: KlueVectorStore, wrong: list[float]) -> None:
+    with pytest.raises(ModelOutputError):
+        store.similarity_search_by_vector(wrong)
+
+
+class _Fewer(BigramEmbeddings):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return super().embed_documents(texts)[:-1]
+
+
+class _Ragged(BigramEmbeddings):
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [vector[: 60 + number] for number, vector in enumerate(super().embed_documents(texts))]
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [BrokenEmbeddings("여권"), BigramEmbeddings(size=32), _Fewer(), _Ragged()],
+    ids=["nan", "size", "fewer", "ragged"],
+)
+def test_a_broken_model_leaves_the_store_as_it_was(store: KlueVectorStore, broken: BigramEmbeddings) -> None:
+    before = store.similarity_search_with_score(QUESTION, k=10)
+    store._embedding = broken
+    with pytest.raises(ModelOutputError):
+        store.add_documents([Document("새 글", id="d0"), Document("여권 사진", id="new")])
+    store._embedding = BigramEmbeddings()
+    assert store.similarity_search_with_score(QUESTION, k=10) == before
+
+
+def test_nan_for_a_query_is_an_error() -> None:
+    store = KlueVectorStore.from_documents(documents(), BrokenEmbeddings("분실"))
+    with pytest.raises(ModelOutputError, match="NaN"):
+        store.similarity_search("여권 분실")
+
+
+# --- the model, titles, retrievers, async -------------------------------------------------------------------------
+
+
+def test_an_index_of_another_model_is_refused(tmp_path: Path) -> None:
+    KlueVectorStore.from_documents(documents(), BigramEmbeddings()).save(tmp_path)
+    with pytest.raises(ModelMismatchError, match=r"bigrams.*other"):
+        KlueVectorStore.load(tmp_path, BigramEmbeddings(model="other"))
+    with pytest.raises(ModelMismatchError, match="packaged"):
+        KlueVectorStore.load(tmp_path)
+
+
+def test_uses_the_packaged_embeddings_by_default() -> None:
+    store = KlueVectorStore.from_documents(documents())
+    assert type(store.embeddings).__name__ == "KlueEmbeddings"
+    assert store.similarity_search("이사한 뒤 전입신고는 언제까지?", k=1)[0].id == "d0"
+
+
+def test_titles_are_embedded_where_asked_for(tmp_path: Path) -> None:
+    given = [
+        Document("자세한 것은 문의하십시오.", id=title, metadata={"title": title})
+        for title in ("주차 등록", "여권 발급")
+    ]
+    titled = KlueVectorStore.from_documents(given, BigramEmbeddings(), title_key="title")
+    assert titled.similarity_search("여권 발급", k=1)[0] == given[1]
+    scores = KlueVectorStore.from_documents(given, BigramEmbeddings()).similarity_search_with_score("여권 발급")
+    assert len({score for _, score in scores}) == 1
+    titled.save(tmp_path)
+    loaded = KlueVectorStore.load(tmp_path, BigramEmbeddings())
+    loaded.add_documents([Document("자세한 것은 문의하십시오.", id="도서 대출", metadata={"title": "도서 대출"})])
+    assert loaded.similarity_search("도서 대출", k=1)[0].id == "도서 대출"
+
+
+def test_as_retriever(store: KlueVectorStore) -> None:
+    scored = store.similarity_search_with_score(QUESTION, k=6)
+    threshold = scored[1][1]
+    by_score = store.as_retriever(
+        search_type="similarity_score_threshold", search_kwargs={"score_threshold": threshold, "k": 6}
+    )
+    assert by_score.invoke(QUESTION) == [one for one, score in scored if score >= threshold]
+    assert store.as_retriever(search_kwargs={"k": 2}).invoke(QUESTION) == [one for one, _ in scored[:2]]
+    mmr = store.as_retriever(search_type="mmr", search_kwargs={"k": 2, "fetch_k": 6})
+    assert mmr.invoke(QUESTION) == store.max_marginal_relevance_search(QUESTION, k=2, fetch_k=6)
+
+
+async def test_async_twins(store: KlueVectorStore) -> None:
+    vector = BigramEmbeddings().embed_query(QUESTION)
+    assert await store.asimilarity_search(QUESTION, k=2) == store.similarity_search(QUESTION, k=2)
+    assert await store.asimilarity_search(QUESTION, filter={"number": 2}) == [documents()[2]]
+    assert await store.asimilarity_search_with_score(QUESTION) == store.similarity_search_with_score(QUESTION)
+    assert await store.asimilarity_search_with_relevance_scores(QUESTION) == store.similarity_search_with_score(
+        QUESTION
+    )
+    assert await store.asimilarity_search_by_vector(vector) == store.similarity_search_by_vector(vector)
+    assert await store.amax_marginal_relevance_search(QUESTION, k=3) == store.max_marginal_relevance_search(
+        QUESTION, k=3
+    )
+    assert await store.as_retriever().ainvoke(QUESTION) == store.similarity_search(QUESTION)
+    assert await store.aget_by_ids(["d1"]) == [documents()[1]]
+    assert await store.aadd_documents([Document("새 글", id="new")]) == ["new"]
+    assert await store.aadd_texts(["또 새 글"], ids=["newer"]) == ["newer"]
+    assert await store.adelete(["d0"]) is True
+    assert len(store) == 7
+    built = await KlueVectorStore.afrom_documents(documents(), BigramEmbeddings())
+    assert built.similarity_search(TEXTS[1], k=1) == [documents()[1]]
+    built = await KlueVectorStore.afrom_texts(TEXTS, BigramEmbeddings(), ids=list("abcdef"))
+    assert built.similarity_search(TEXTS[1], k=1)[0].id == "b"

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from langchain_klue_rerank.checks import (
     Filter,
     check_count,
+    check_ids,
     check_query,
     searchable_text,
     to_document,
@@ -103,9 +104,24 @@ class KlueBM25Retriever(BaseRetriever):
         self._index.add(passages, tokens=tokenize(texts, shared_analyzer() if self.kiwi else None))
         return [passage.id for passage in passages]
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Remove documents; unknown identifiers are passed over. Returns how many were removed."""
-        return self._index.delete(ids)
+    def delete(self, ids: Sequence[str] | None = None, *, filter: Filter | None = None) -> int:
+        """Remove documents.
+
+        Args:
+            ids: Identifiers of documents to remove; unknown ones are passed over.
+            filter: Also remove the documents that it keeps: metadata that they have, or a function of a Document.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            TypeError: If ids are not a list of strings.
+            ValueError: If neither is given.
+        """
+        keep = to_predicate(filter)
+        if ids is None and keep is None:
+            raise ValueError("delete() needs ids or a filter.")
+        return self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
 
     def _get_relevant_documents(
         self,

@@ -47,6 +47,19 @@ def check_count(name: str, value: Any) -> int:
     return value
 
 
+def check_ids(ids: Any) -> list[str]:
+    """Make sure that identifiers are a list of strings and return them.
+
+    Raises:
+        TypeError: If they are one string, whose letters would be taken for identifiers, or one is not a string.
+    """
+    if isinstance(ids, str):
+        raise TypeError(f"ids={ids!r} is a string; expected a list of ids.")
+    identifiers: list[str] = list(ids)
+    check_texts(identifiers)
+    return identifiers
+
+
 def to_documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None = None) -> list[Document]:
     """Turn texts and their metadata into documents.
 
@@ -72,7 +85,7 @@ def to_passages(documents: Sequence[Document], ids: Sequence[str | None] | None 
         ids: Their identifiers; where missing, the document's own, and where that is missing too, a new UUID.
 
     Raises:
-        TypeError: If one is not a Document.
+        TypeError: If one is not a Document, or an identifier is not a string.
         ValueError: If there are more or fewer identifiers than documents.
     """
     if ids is not None and len(ids) != len(documents):
@@ -82,6 +95,10 @@ def to_passages(documents: Sequence[Document], ids: Sequence[str | None] | None 
         if not isinstance(document, Document):
             raise TypeError(
                 f"Document number {number} is {document!r}, a {type(document).__name__}; expected a Document."
+            )
+        if ids is not None and not isinstance(ids[number], str | None):
+            raise TypeError(
+                f"Id number {number} is {ids[number]!r}, a {type(ids[number]).__name__}; expected a string."
             )
         identifier = (ids[number] if ids is not None else None) or document.id or str(uuid.uuid4())
         passages.append(Passage(identifier, document.page_content, document.metadata))

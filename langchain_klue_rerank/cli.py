@@ -128,21 +128,26 @@ def _models(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _index(options: argparse.Namespace) -> None:
+    from langchain_klue_rerank.engine.storage import check_target
     from langchain_klue_rerank.loaders import load_documents
     from langchain_klue_rerank.retriever import KlueRetriever
 
     if not 0 <= options.chunk_overlap < options.chunk_size:
         raise ValueError(f"--chunk-overlap {options.chunk_overlap} must be from 0 to below --chunk-size.")
+    check_target(options.out)
     start = time.perf_counter()
+    paths = list(_files(options.files))
     documents = [
         document
-        for path in _files(options.files)
+        for path in paths
         for document in load_documents(path, chunk_size=options.chunk_size, chunk_overlap=options.chunk_overlap)
     ]
     if not documents:
         raise ValueError("The files hold no text; there is nothing to index.")
     fields = _models(options)
     retriever = KlueRetriever.load(options.out, **fields) if options.append else KlueRetriever(**fields)
+    if options.append:  # a file that has changed leaves nothing of its old self
+        retriever.delete(filter={"source": [str(path) for path in paths]})
     add_documents(retriever, documents, quiet=options.json)
     retriever.save(options.out)
     seconds = time.perf_counter() - start

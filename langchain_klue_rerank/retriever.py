@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +22,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from langchain_klue_rerank.checks import (
     Filter,
     check_count,
+    check_ids,
     check_query,
     searchable_text,
     to_document,
@@ -85,7 +87,8 @@ class KlueRetriever(BaseRetriever):
         embeddings: What makes the vectors. Default: the packaged bi-encoder.
         reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
             packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept.
-        sources: Vector stores or retrievers that find the candidates instead of an index of our own; the rankings of
+        sources: Vector stores (asked for ``fetch_k``) or retrievers (asked for what they return) that find the
+            candidates instead of an index of our own; the rankings of
             several are fused by reciprocal rank.
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.
@@ -183,10 +186,25 @@ class KlueRetriever(BaseRetriever):
             self._index.add(passages, tokens, vectors)
         return [passage.id for passage in passages]
 
-    def delete(self, ids: Sequence[str]) -> int:
-        """Remove documents; unknown identifiers are passed over. Returns how many were removed."""
+    def delete(self, ids: Sequence[str] | None = None, *, filter: Filter | None = None) -> int:
+        """Remove documents.
+
+        Args:
+            ids: Identifiers of documents to remove; unknown ones are passed over.
+            filter: Also remove the documents that it keeps: metadata that they have, or a function of a Document.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            TypeError: If ids are not a list of strings.
+            ValueError: If neither is given.
+        """
         self._require_own_index()
-        return self._index.delete(ids)
+        keep = to_predicate(filter)
+        if ids is None and keep is None:
+            raise ValueError("delete() needs ids or a filter.")
+        return self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
 
     def save(self, folder: str | Path) -> None:
         """Save the own index, completely or not at all.
@@ -214,7 +232,11 @@ class KlueRetriever(BaseRetriever):
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
             ModelMismatchError: If its vectors were made by another model.
+            ValueError: If ``kiwi`` or ``title_key`` is given: the index decides them.
         """
+        for name in ("kiwi", "title_key"):
+            if name in fields:
+                raise ValueError(f"{name}={fields[name]!r}: this was decided when the index was built; leave it out.")
         index = PassageIndex.load(Path(folder))
         settings = index.settings
         built = "hybrid" if settings.lexical and settings.dense else "dense" if settings.dense else "lexical"
@@ -407,11 +429,22 @@ class KlueRetriever(BaseRetriever):
         ]
 
     def _fuse(self, rankings: Sequence[list[Document]], options: _Options) -> _Found:
-        """Fuse the rankings of sources; the same id, or where ids are missing the same text, is the same document."""
-        identified = all(document.id is not None for ranking in rankings for document in ranking)
-        keyed = [[(one.id if identified else one.page_content, one) for one in ranking] for ranking in rankings]
-        scores = reciprocal_rank_fusion([[key for key, _ in ranking] for ranking in keyed])
-        documents = {key: one for ranking in reversed(keyed) for key, one in reversed(ranking)}
+        """Fuse the rankings of sources.
+
+        The same text is the same document: two stores seldom agree on ids. Where one ranking has a text twice, the
+        second stands for the second everywhere.
+        """
+        documents: dict[tuple[str, int], Document] = {}
+        keyed = []
+        for ranking in rankings:
+            seen: Counter[str] = Counter()
+            keys = []
+            for document in ranking:
+                seen[document.page_content] += 1
+                keys.append((document.page_content, seen[document.page_content]))
+                documents.setdefault(keys[-1], document)
+            keyed.append(keys)
+        scores = reciprocal_rank_fusion(keyed)
         best = islice(scores.items(), options.fetch_k)
         return _Found([with_metadata(documents[key], **{self._score_key: score}) for key, score in best])
 

@@ -15,6 +15,7 @@ from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from langchain_klue_rerank.checks import (
     Filter,
     check_count,
+    check_ids,
     check_query,
     searchable_text,
     to_document,
@@ -109,7 +110,7 @@ class KlueVectorStore(VectorStore):
         if ids is None:
             self._index = PassageIndex(self._index.settings)
         else:
-            self._index.delete(ids)
+            self._index.delete(check_ids(ids))
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:

@@ -167,6 +167,12 @@ class PassageIndex:
         self._clear()
         self.add(passages, tokens, vectors)
 
+    def find(self, keep: Callable[[Passage], bool]) -> list[str]:
+        """Return the identifiers of the passages that a filter keeps."""
+        with self._lock:
+            passages = (self._passages.get(row) for row in self._passages.rows().tolist())
+            return [passage.id for passage in passages if keep(passage)]
+
     def get(self, identifiers: Sequence[str]) -> list[Passage]:
         """Return the passages with these identifiers; unknown ones are passed over."""
         with self._lock:

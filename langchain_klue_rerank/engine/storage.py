@@ -46,17 +46,7 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
         OSError: If writing fails, for example on a full disk; an earlier save is then untouched.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise IndexFormatError(f"Cannot save to {str(folder)!r}: it is a file. Name a folder.")
-    if folder.is_dir() and not _holds_save(folder):
-        names = {path.name for path in folder.iterdir()}
-        own = {name for name in names if _OWN.fullmatch(name)}
-        others = names - own - ({MANIFEST} if own else set())  # a damaged save may be replaced
-        if others:
-            raise IndexFormatError(
-                f"Cannot save to {str(folder)!r}: the folder holds other files (such as {min(others)!r}) and no "
-                "index. Name a new or an empty folder."
-            )
+    check_target(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / f"{_DATA_PREFIX}{uuid.uuid4().hex[:12]}"
     try:
@@ -81,6 +71,25 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
                 shutil.rmtree(other, ignore_errors=True)
             else:
                 other.unlink(missing_ok=True)
+
+
+def check_target(folder: Path) -> None:
+    """Make sure that a save into this folder can replace nothing but an earlier save.
+
+    Raises:
+        IndexFormatError: If it is a file, or a folder with other things in it.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise IndexFormatError(f"Cannot save to {str(folder)!r}: it is a file. Name a folder.")
+    if folder.is_dir() and not _holds_save(folder):
+        names = {path.name for path in folder.iterdir()}
+        own = {name for name in names if _OWN.fullmatch(name)}
+        others = names - own - ({MANIFEST} if own else set())  # a damaged save may be replaced
+        if others:
+            raise IndexFormatError(
+                f"Cannot save to {str(folder)!r}: the folder holds other files (such as {min(others)!r}) and no "
+                "index. Name a new or an empty folder."
+            )
 
 
 def open_folder(folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -339,3 +339,20 @@ def test_interrupting(index: Path, capsys: pytest.CaptureFixture[str], monkeypat
     monkeypatch.setattr(KlueRetriever, "load", interrupt)
     assert main(["search", str(index), QUESTION]) == 130
     assert "interrupted" in capsys.readouterr().err
+
+
+def test_appending_a_changed_file_leaves_nothing_of_its_old_self(tmp_path: Path) -> None:
+    file = tmp_path / "공지.txt"
+    file.write_text("주차장 청소는 화요일입니다. " * 100, encoding="utf-8")
+    assert main(["index", str(file), "--out", str(tmp_path / "index"), "--json"]) == 0
+    file.write_text("주차장 청소는 목요일입니다.", encoding="utf-8")
+    assert main(["index", str(file), "--out", str(tmp_path / "index"), "--append", "--json"]) == 0
+    assert len(KlueRetriever.load(tmp_path / "index")) == 1
+
+
+def test_a_folder_of_other_files_is_refused_before_any_file_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "내 문서.txt").write_text("글", encoding="utf-8")
+    assert main(["index", "없는 파일.txt", "--out", str(tmp_path)]) == 2
+    assert "Cannot save" in capsys.readouterr().err

@@ -684,3 +684,42 @@ def test_searching_while_documents_come_and_go() -> None:
 async def test_many_tasks_at_once_give_the_same(retriever: KlueRetriever) -> None:
     expected = [retriever.invoke(query) for query in QUERIES]
     assert await asyncio.gather(*(retriever.ainvoke(query) for query in QUERIES)) == expected
+
+
+class TestDelete:
+    def test_by_metadata(self) -> None:
+        retriever = KlueRetriever.from_documents(documents(), search_type="lexical", reranker=None)
+        kept = len(retriever)
+        retriever.add_documents([Document("낡은 공지입니다.", id="낡음", metadata={"source": "a.txt"})])
+        assert retriever.delete(filter={"source": ["a.txt", "b.txt"]}) == 1
+        assert len(retriever) == kept
+
+    @pytest.mark.parametrize("ids", ["d1", [1], [None]])
+    def test_ids_must_be_a_list_of_strings(self, ids: Any) -> None:
+        retriever = KlueRetriever.from_documents(documents(), search_type="lexical", reranker=None)
+        with pytest.raises(TypeError, match="string"):
+            retriever.delete(ids)
+
+    def test_nothing_said_is_an_error(self) -> None:
+        with pytest.raises(ValueError, match="ids or a filter"):
+            KlueRetriever(search_type="lexical", reranker=None).delete()
+
+
+def test_two_stores_with_ids_of_their_own_give_a_text_once() -> None:
+    texts = ["전입신고는 14일 안에 합니다.", "여권은 구청에서 만듭니다."]
+    sources = [KlueBM25Retriever.from_texts(texts), KlueBM25Retriever.from_texts(texts)]
+    found = KlueRetriever(sources=sources, reranker=None).invoke("전입신고와 여권")
+    assert sorted(document.page_content for document in found) == sorted(texts)
+
+
+def test_a_text_that_one_source_has_twice_stays_twice() -> None:
+    source = KlueBM25Retriever.from_texts(["같은 글입니다.", "같은 글입니다."], ids=["하나", "둘"])
+    found = KlueRetriever(sources=[source], reranker=None).invoke("같은 글")
+    assert {document.id for document in found} == {"하나", "둘"}
+
+
+@pytest.mark.parametrize("field", [{"kiwi": False}, {"title_key": None}])
+def test_loading_refuses_what_the_index_decides(tmp_path: Path, field: dict[str, Any]) -> None:
+    KlueRetriever.from_documents(documents(), search_type="lexical", reranker=None).save(tmp_path / "index")
+    with pytest.raises(ValueError, match=next(iter(field))):
+        KlueRetriever.load(tmp_path / "index", reranker=None, **field)

@@ -99,12 +99,7 @@ class KlueReranker(BaseDocumentCompressor):
         return self._encoder()
 
     def compress_documents(
-        self,
-        documents: Sequence[Document],
-        query: str,
-        callbacks: Callbacks = None,
-        *,
-        tokens: TokenizedTexts | None = None,
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
     ) -> list[Document]:
         """Reorder documents; LangChain's contract of `BaseDocumentCompressor`.
 
@@ -112,7 +107,6 @@ class KlueReranker(BaseDocumentCompressor):
             documents: The documents; they are not changed.
             query: The query. An empty one finds nothing, every score is 0 and the order stays.
             callbacks: Where to report the child run ``KlueReranker``.
-            tokens: The documents tokenized, where an index keeps them; saves the packaged model that work.
 
         Returns:
             Copies of the best ``top_n`` documents with at least ``score_threshold``, best first; of equals the earlier
@@ -123,21 +117,16 @@ class KlueReranker(BaseDocumentCompressor):
             ModelOutputError: If the model returns NaN or infinity.
         """
         documents = list(documents)
-        with child_run("KlueReranker", callbacks, self._inputs(documents, query)) as outputs:
-            return self._compress(documents, query, tokens, outputs)
+        with child_run("KlueReranker", callbacks, self.trace_inputs(query, len(documents))) as outputs:
+            return self._compress(documents, query, outputs)
 
     async def acompress_documents(
-        self,
-        documents: Sequence[Document],
-        query: str,
-        callbacks: Callbacks = None,
-        *,
-        tokens: TokenizedTexts | None = None,
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
     ) -> list[Document]:
         """Reorder documents without blocking the event loop; see `compress_documents`."""
         documents = list(documents)
-        async with async_child_run("KlueReranker", callbacks, self._inputs(documents, query)) as outputs:
-            return await run_in_executor(None, self._compress, documents, query, tokens, outputs)
+        async with async_child_run("KlueReranker", callbacks, self.trace_inputs(query, len(documents))) as outputs:
+            return await run_in_executor(None, self._compress, documents, query, outputs)
 
     def rerank(
         self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None
@@ -206,19 +195,16 @@ class KlueReranker(BaseDocumentCompressor):
         threshold = self.score_threshold
         return [number for number in order if threshold is None or scores[number] >= threshold][:top_n]
 
-    def select(self, documents: Sequence[Document], scores: Sequence[float]) -> list[Document]:
-        """Return copies of the best ``top_n`` documents with at least ``score_threshold``, best first."""
-        best = self._best(scores, self.top_n)
-        return [with_metadata(documents[number], relevance_score=scores[number]) for number in best]
-
-    def _compress(
-        self, documents: list[Document], query: str, tokens: TokenizedTexts | None, outputs: dict[str, Any]
-    ) -> list[Document]:
+    def _compress(self, documents: list[Document], query: str, outputs: dict[str, Any]) -> list[Document]:
         start = time.perf_counter()
-        [scores] = self.score([query], [documents], [tokens])
-        best = self.select(documents, scores)
+        [scores] = self.score([query], [documents])
+        best = [
+            with_metadata(documents[number], relevance_score=scores[number])
+            for number in self._best(scores, self.top_n)
+        ]
         outputs.update(documents=best, milliseconds=round(1000 * (time.perf_counter() - start), 3))
         return best
 
-    def _inputs(self, documents: Sequence[Document], query: str) -> dict[str, Any]:
-        return {"query": query, "documents": len(documents), "model": self.model_name or PACKAGED, "top_n": self.top_n}
+    def trace_inputs(self, query: str, documents: int) -> dict[str, Any]:
+        """Return what a run in a trace shows as the inputs of a reranking."""
+        return {"query": query, "documents": documents, "model": self.model_name or PACKAGED, "top_n": self.top_n}

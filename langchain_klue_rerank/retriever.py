@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,10 +34,11 @@ from langchain_klue_rerank.checks import (
 )
 from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, embed_queries, model_identity
 from langchain_klue_rerank.engine.documents import Passage
-from langchain_klue_rerank.engine.fusion import reciprocal_rank_fusion
+from langchain_klue_rerank.engine.fusion import blend_scores, reciprocal_rank_fusion
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
 from langchain_klue_rerank.reranker import KlueReranker
+from langchain_klue_rerank.tracing import async_child_run, child_run
 
 SearchType = Literal["hybrid", "dense", "lexical"]
 Source = VectorStore | BaseRetriever
@@ -67,8 +69,9 @@ class KlueRetriever(BaseRetriever):
     With its own index (`from_documents`, `load`) a document is tokenized once in its life, and all stages read those
     tokens. With ``sources`` the candidates come from any other LangChain vector stores or retrievers instead.
 
-    Results carry ``metadata["relevance_score"]``, a float in 0..1, from the reranker or, without one, from the first
-    stage; reranked results also carry ``metadata["first_stage_score"]``. Documents given in are never changed.
+    Results carry ``metadata["relevance_score"]``, a float in 0..1. After a `KlueReranker` it is the mean of the
+    reranker's and the first stage's score, which also stand there as ``rerank_score`` and ``first_stage_score``: the
+    mean is better than either alone on every set measured. Documents given in are never changed.
 
     Example:
         >>> from langchain_core.documents import Document
@@ -84,6 +87,8 @@ class KlueRetriever(BaseRetriever):
         search_type: ``"hybrid"`` (default), ``"dense"`` or ``"lexical"``; decides what an index is built with. A
             hybrid index can be searched in all three ways.
         dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.3.
+        rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1, the first stage's having the
+            rest. Default 0.5; 1 trusts the reranker alone.
         embeddings: What makes the vectors. Default: the packaged bi-encoder.
         reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
             packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept.
@@ -102,6 +107,7 @@ class KlueRetriever(BaseRetriever):
     score_threshold: float | None = Field(default=None, ge=0, le=1)
     search_type: SearchType = "hybrid"
     dense_weight: float = Field(default=0.3, ge=0)
+    rerank_weight: float = Field(default=0.5, ge=0, le=1)
     embeddings: Embeddings = Field(default_factory=KlueEmbeddings, frozen=True)
     reranker: BaseDocumentCompressor | None = Field(default_factory=KlueReranker)
     sources: Sequence[Source] | None = Field(default=None, frozen=True)
@@ -271,9 +277,10 @@ class KlueRetriever(BaseRetriever):
             rankings = [_ask(source, query, options, callbacks) for source in self.sources]
             found = self._fuse(rankings, options)
         if isinstance(self.reranker, KlueReranker):
-            return self._tuned(self.reranker, options).compress_documents(
-                found.documents, query, callbacks, tokens=found.tokens
-            )
+            with child_run(
+                "KlueReranker", callbacks, self.reranker.trace_inputs(query, len(found.documents))
+            ) as outputs:
+                return self._rank_one(self.reranker, query, found, options, outputs)
         if self.reranker is None:
             return _cut(found.documents, options)
         return _cut(self.reranker.compress_documents(found.documents, query, callbacks), options)
@@ -302,9 +309,9 @@ class KlueRetriever(BaseRetriever):
             asked = [_aask(source, query, options, callbacks) for source in self.sources]
             found = self._fuse(await asyncio.gather(*asked), options)
         if isinstance(self.reranker, KlueReranker):
-            return await self._tuned(self.reranker, options).acompress_documents(
-                found.documents, query, callbacks, tokens=found.tokens
-            )
+            inputs = self.reranker.trace_inputs(query, len(found.documents))
+            async with async_child_run("KlueReranker", callbacks, inputs) as outputs:
+                return await run_in_executor(None, self._rank_one, self.reranker, query, found, options, outputs)
         if self.reranker is None:
             return _cut(found.documents, options)
         return _cut(await self.reranker.acompress_documents(found.documents, query, callbacks), options)
@@ -367,9 +374,7 @@ class KlueRetriever(BaseRetriever):
             if reranker is None:
                 answers = [_cut(one.documents, options) for one in found]
             else:
-                reranker = self._tuned(reranker, options)
-                scores = reranker.score(asked, [one.documents for one in found], [one.tokens for one in found])
-                answers = [reranker.select(one.documents, own) for one, own in zip(found, scores, strict=True)]
+                answers = self._rank(reranker, asked, found, options)
         except Exception:
             return None  # asked by itself, each query gives its own documents or raises its own error
         waiting = iter(answers)
@@ -453,12 +458,33 @@ class KlueRetriever(BaseRetriever):
         """Where the first stage's score goes: without a reranker it is the last word."""
         return "relevance_score" if self.reranker is None else "first_stage_score"
 
-    def _tuned(self, reranker: KlueReranker, options: _Options) -> KlueReranker:
-        """Return the reranker with this call's k and threshold; without one its own threshold counts."""
-        threshold = reranker.score_threshold if options.score_threshold is None else options.score_threshold
-        return reranker.model_copy(
-            update={"top_n": options.k, "score_threshold": threshold, "title_key": self.title_key}
-        )
+    def _rank(
+        self, reranker: KlueReranker, queries: Sequence[str], found: Sequence[_Found], options: _Options
+    ) -> list[list[Document]]:
+        """Rerank the candidates of several queries together."""
+        if reranker.title_key != self.title_key:
+            reranker = reranker.model_copy(update={"title_key": self.title_key})
+        scores = reranker.score(queries, [one.documents for one in found], [one.tokens for one in found])
+        answers = []
+        for one, own in zip(found, scores, strict=True):
+            blended = blend_scores(own, [d.metadata["first_stage_score"] for d in one.documents], self.rerank_weight)
+            ranked = [
+                with_metadata(document, relevance_score=score, rerank_score=rerank_score)
+                for document, score, rerank_score in zip(one.documents, blended, own, strict=True)
+                if reranker.score_threshold is None or rerank_score >= reranker.score_threshold
+            ]
+            ranked.sort(key=lambda document: -document.metadata["relevance_score"])  # stable: equals keep their order
+            answers.append(_cut(ranked, options))
+        return answers
+
+    def _rank_one(
+        self, reranker: KlueReranker, query: str, found: _Found, options: _Options, outputs: dict[str, Any]
+    ) -> list[Document]:
+        """Rerank the candidates of one query and tell a trace."""
+        start = time.perf_counter()
+        [documents] = self._rank(reranker, [query], [found], options)
+        outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
+        return documents
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi or self._packaged else None)

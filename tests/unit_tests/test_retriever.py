@@ -113,11 +113,29 @@ def test_without_a_reranker_the_first_stage_has_the_last_word(retriever: KlueRet
 def test_reranking_is_that_of_the_reranker(retriever: KlueRetriever) -> None:
     first = retriever.model_copy(update={"reranker": None}).invoke(EVERYTHING, k=6)
     expected = KlueReranker(top_n=6).compress_documents(first, EVERYTHING)
-    found = retriever.invoke(EVERYTHING, k=6)
+    alone = retriever.model_copy(update={"rerank_weight": 1.0})
+    found = alone.invoke(EVERYTHING, k=6)
     assert [one.id for one in found] == [one.id for one in expected]
     assert [one.metadata["relevance_score"] for one in found] == pytest.approx(
         [one.metadata["relevance_score"] for one in expected], abs=1e-5
     )
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5, 0.8])
+def test_relevance_is_the_weighted_mean_of_both_stages(retriever: KlueRetriever, weight: float) -> None:
+    found = retriever.model_copy(update={"rerank_weight": weight}).invoke(EVERYTHING, k=6)
+    assert len(found) == 6
+    for document in found:
+        both = document.metadata["rerank_score"], document.metadata["first_stage_score"]
+        assert document.metadata["relevance_score"] == pytest.approx(weight * both[0] + (1 - weight) * both[1])
+    scores = [document.metadata["relevance_score"] for document in found]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_without_weight_the_first_stages_order_stays(retriever: KlueRetriever) -> None:
+    first = retriever.model_copy(update={"reranker": None}).invoke(EVERYTHING, k=6)
+    found = retriever.model_copy(update={"rerank_weight": 0.0}).invoke(EVERYTHING, k=6)
+    assert [one.id for one in found] == [one.id for one in first]
 
 
 def test_ids_texts_and_metadata_stay_and_nothing_is_shared() -> None:
@@ -140,7 +158,7 @@ def test_titles_are_searched_and_read() -> None:
         titled = KlueRetriever.from_documents(given, search_type=search_type)
         assert titled.invoke("여권 발급은 어떻게 하나요?", k=1)[0].id == "여권 발급 안내"
     blind = KlueRetriever.from_documents(given, title_key=None, search_type="lexical").invoke("여권 발급 신청")
-    assert len({one.metadata["relevance_score"] for one in blind}) == 1
+    assert len({one.metadata["rerank_score"] for one in blind}) == 1
 
 
 def test_the_retrievers_title_key_is_also_the_rerankers() -> None:
@@ -152,7 +170,7 @@ def test_the_retrievers_title_key_is_also_the_rerankers() -> None:
     titled = KlueRetriever(sources=[source], title_key="heading")
     assert titled.invoke("여권 발급은 어떻게 하나요?", k=1)[0].id == "여권 발급 안내"
     blind = KlueRetriever(sources=[source], title_key=None).invoke("여권 발급은 어떻게 하나요?")
-    assert len({one.metadata["relevance_score"] for one in blind}) == 1
+    assert len({one.metadata["rerank_score"] for one in blind}) == 1
 
 
 def test_nfd_finds_the_same_as_nfc(retriever: KlueRetriever) -> None:
@@ -218,9 +236,10 @@ def test_score_threshold(retriever: KlueRetriever, reranked: bool) -> None:
 
 def test_the_rerankers_own_threshold_counts(retriever: KlueRetriever) -> None:
     everything = retriever.invoke(EVERYTHING, k=6)
-    threshold = everything[2].metadata["relevance_score"]
+    threshold = sorted(one.metadata["rerank_score"] for one in everything)[3]
     strict = retriever.model_copy(update={"reranker": KlueReranker(score_threshold=threshold)})
-    expected = [one for one in everything if one.metadata["relevance_score"] >= threshold]
+    expected = [one for one in everything if one.metadata["rerank_score"] >= threshold]
+    assert len(expected) == 3
     assert strict.invoke(EVERYTHING, k=6) == expected
     all_same(strict.batch([EVERYTHING], k=6), [expected])
 
@@ -472,7 +491,7 @@ async def test_a_foreign_reranker() -> None:
 
 def test_a_hub_style_folder_as_reranker(klue_cross_encoder_folder: Path) -> None:
     reranker = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu")
-    retriever = foreign(reranker=reranker)
+    retriever = foreign(reranker=reranker, rerank_weight=1.0)
     found = retriever.invoke(EVERYTHING, k=6)
     first = foreign(reranker=None).invoke(EVERYTHING, k=6)
     expected = reranker.model_copy(update={"top_n": None}).compress_documents(first, EVERYTHING)

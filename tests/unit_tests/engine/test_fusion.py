@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from langchain_klue_rerank.engine.fusion import fuse_scores, reciprocal_rank_fusion, top
+from langchain_klue_rerank.engine.fusion import blend_scores, fuse_scores, reciprocal_rank_fusion, top
 
 SCORES = arrays(np.float32, st.integers(0, 30), elements=st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, 0.75, 1.0]))
 
@@ -52,3 +52,23 @@ def test_top_is_a_stable_sort(scores: np.ndarray, k: int, data: st.DataObject) -
     candidates = [row for row in range(len(scores)) if scores[row] > 0 and (allowed is None or allowed[row])]
     expected = sorted(candidates, key=lambda row: (-scores[row], row))[:k]
     assert top(scores, k, allowed).tolist() == expected
+
+
+def test_a_reranker_that_finds_nothing_leaves_the_first_stages_order() -> None:
+    first = [0.5, 0.4, 0.3]
+    blended = blend_scores([0.001, 0.002, 0.003], first, 0.5)
+    assert sorted(range(3), key=lambda i: -blended[i]) == [0, 1, 2]
+
+
+def test_a_reranker_that_is_sure_decides() -> None:
+    assert max(range(3), key=blend_scores([0.1, 0.2, 0.95], [0.5, 0.4, 0.3], 0.5).__getitem__) == 2
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), max_size=10),
+    st.floats(0, 1),
+)
+def test_blended_scores_lie_between_the_two(pairs: list[tuple[float, float]], weight: float) -> None:
+    blended = blend_scores([a for a, _ in pairs], [b for _, b in pairs], weight)
+    for score, (a, b) in zip(blended, pairs, strict=True):
+        assert min(a, b) - 1e-9 <= score <= max(a, b) + 1e-9

@@ -81,7 +81,8 @@ class KlueRetriever(BaseRetriever):
         '전입신고는 이사한 날부터 14일 안에 합니다.'
 
     Args:
-        k: How many documents to return. Default 4. Also an argument of ``invoke``, as are the next three.
+        k: How many documents to return; fewer if fewer have anything in common with the query. Default 4. Also an
+            argument of ``invoke``, as are the next three.
         fetch_k: How many candidates the first stage hands to the reranker; at least k are. Default 30.
         score_threshold: Lowest ``relevance_score`` to return, 0..1; None returns all.
         search_type: ``"hybrid"`` (default), ``"dense"`` or ``"lexical"``; decides what an index is built with. A

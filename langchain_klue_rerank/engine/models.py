@@ -142,14 +142,14 @@ def _fingerprint(folder: Path) -> str:
 
 @lru_cache(maxsize=1)
 def packaged_bi_encoder() -> StaticBiEncoder:
-    """Return the packaged bi-encoder; the packaged reranker reads the same vectors, so the process loads it once."""
+    """Return the packaged bi-encoder, loaded once in a process."""
     return StaticBiEncoder.load(WEIGHTS / "bi_encoder")
 
 
 @lru_cache(maxsize=1)
 def packaged_pair_scorer() -> PairScorer:
-    """Return the packaged reranker."""
-    return PairScorer.load(WEIGHTS / "reranker", packaged_bi_encoder())
+    """Return the packaged reranker, loaded once in a process."""
+    return PairScorer.load(WEIGHTS / "reranker")
 
 
 def load_bi_encoder(

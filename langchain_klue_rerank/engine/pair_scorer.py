@@ -1,15 +1,13 @@
 """The packaged reranker: how likely a passage answers a query, from what the two have in common.
 
 A small network reads the numbers of `pair_features`: each query term's matches are judged one by one and pooled by
-learned importance (after Guo et al. 2016, "A Deep Relevance Matching Model"), then joined with the features of the whole
-pair. There is no torch and no attention over the passage: thirty candidates take a few milliseconds.
+learned importance (after Guo et al. 2016, "A Deep Relevance Matching Model"), then joined with the features of the
+whole pair. There is no torch and no attention over the passage: thirty candidates take a few milliseconds.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,13 +17,11 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.pair_features import (
     MATCH_FEATURES,
     PAIR_FEATURES,
-    TERM_FEATURES,
     PairFeatures,
-    WordVectors,
+    lexical_score,
     pair_features,
-    prepare_query,
 )
-from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.pair_terms import TERM_FEATURES, TermStatistics, TermVectors, prepare_query
 from langchain_klue_rerank.engine.text import TokenizedTexts
 
 FORMAT: Final = "klue-pair-scorer"
@@ -33,6 +29,8 @@ FORMAT: Final = "klue-pair-scorer"
 FORMAT_VERSION: Final = 1
 CONFIG_FILE: Final = "config.json"
 FREQUENCIES_FILE: Final = "document_frequencies.npy"
+VOCABULARY_FILE: Final = "vocabulary.txt"
+VECTORS_FILE: Final = "vectors.npy"
 #: Layers of a network, in the order in which they are used.
 LAYERS: Final = ("term", "gate", "value", "hidden", "hidden2", "output")
 
@@ -43,35 +41,6 @@ _STRIDE: Final = 300
 _WORDS_AT_ONCE: Final = 20_000
 
 
-class TermStatistics:
-    """In how many texts a term stands, from a hashed table: weights of terms without a corpus at hand.
-
-    Args:
-        table: uint8, size a power of two: 0 for a term of at most one text, else about
-            ``1 + steps * log2(document frequency)``.
-        documents: How many texts were counted.
-        steps: Steps per doubling.
-    """
-
-    def __init__(self, table: NDArray[np.uint8], documents: int, steps: float) -> None:
-        self.table = table
-        self.documents = documents
-        self.steps = steps
-        frequency = np.where(np.arange(256) > 0, 2 ** ((np.arange(256) - 1) / steps), 0.5)
-        idf = np.log(1 + np.maximum(documents - frequency + 0.5, 0) / (frequency + 0.5))
-        self._idf = np.clip(idf / math.log(1 + documents), 0.01, 1).astype(np.float32)
-
-    def idf(self, terms: list[str]) -> NDArray[np.float32]:
-        """Return the inverse document frequency of each term, scaled to 0..1."""
-        slots = [term_slot(term, len(self.table)) for term in terms]
-        return self._idf[self.table[slots]] if slots else np.zeros(0, np.float32)
-
-
-def term_slot(term: str, size: int) -> int:
-    """Return where the table of a `TermStatistics` of that size keeps a term."""
-    return zlib.crc32(term.encode()) & (size - 1)
-
-
 class PairScorer:
     """Scores passages for a query.
 
@@ -79,35 +48,37 @@ class PairScorer:
 
     Args:
         statistics: Weights of terms.
+        vectors: What tells similar terms.
         networks: Arrays of an ensemble of e networks: ``<layer>_weight`` (e, in, out) and ``<layer>_bias`` (e, 1, out)
             for each of `LAYERS`, and ``mean`` and ``scale`` (features,) of the pair features. float64, so that the last
             bits, which depend on the shape of a product, stay invisible in the float32 scores.
+        anchor: Weight of the plain lexical score that the networks correct.
         slope: Of the calibration from the ensemble's mean output to a probability.
         intercept: Of the calibration.
-        word_vectors: The bi-encoder's, or None.
     """
 
     def __init__(
         self,
         statistics: TermStatistics,
+        vectors: TermVectors,
         networks: dict[str, NDArray[np.float64]],
+        anchor: float,
         slope: float,
         intercept: float,
-        word_vectors: WordVectors | None,
     ) -> None:
         self.statistics = statistics
+        self._vectors = vectors
         self._networks = networks
+        self._anchor = anchor
         self._slope = slope
         self._intercept = intercept
-        self._word_vectors = word_vectors
 
     @classmethod
-    def load(cls, folder: Path, bi_encoder: StaticBiEncoder | None) -> PairScorer:
+    def load(cls, folder: Path) -> PairScorer:
         """Open the weights in a folder.
 
         Args:
             folder: ``config.json`` and the arrays.
-            bi_encoder: The encoder whose word vectors were used in training; None only for weights trained without.
 
         Returns:
             The scorer.
@@ -122,23 +93,25 @@ class PairScorer:
             raise ValueError(f"{folder / CONFIG_FILE} does not describe a {FORMAT}.")
         if config.get("format_version") != FORMAT_VERSION:
             raise ValueError(
-                f"The weights in {folder} have format version {config.get('format_version')}; this release reads version "
-                f"{FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
+                f"The weights in {folder} have format version {config.get('format_version')}; this release reads "
+                f"version {FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
             )
         statistics = TermStatistics(
             np.load(folder / FREQUENCIES_FILE, allow_pickle=False), config["documents"], config["steps"]
         )
+        vectors = TermVectors(
+            (folder / VOCABULARY_FILE).read_text(encoding="utf-8").splitlines(),
+            np.load(folder / VECTORS_FILE, allow_pickle=False),
+        )
         names = ["mean", "scale", *(f"{layer}_{part}" for layer in LAYERS for part in ("weight", "bias"))]
         networks = {name: np.load(folder / f"{name}.npy", allow_pickle=False).astype(np.float64) for name in names}
-        if networks["mean"].shape != (PAIR_FEATURES,) or networks["term_weight"].shape[1] != MATCH_FEATURES + TERM_FEATURES:
+        if (
+            networks["mean"].shape != (PAIR_FEATURES,)
+            or networks["term_weight"].shape[1] != MATCH_FEATURES + TERM_FEATURES
+        ):
             raise ValueError(f"The arrays in {folder} do not fit the features of this release.")
-        return cls(
-            statistics,
-            networks,
-            config["calibration"]["slope"],
-            config["calibration"]["intercept"],
-            bi_encoder.word_vectors if bi_encoder is not None and config["bi_encoder"] else None,
-        )
+        calibration = config["calibration"]
+        return cls(statistics, vectors, networks, config["anchor"], calibration["slope"], calibration["intercept"])
 
     def score(self, query: TokenizedTexts, passages: TokenizedTexts) -> NDArray[np.float32]:
         """Score passages for a query.
@@ -148,8 +121,8 @@ class PairScorer:
             passages: n texts, tokenized with morphemes.
 
         Returns:
-            float32, shape (n,), each in 0..1: the probability that the passage answers the query. It depends on the query
-            and that passage alone; 0 for a passage or query without words.
+            float32, shape (n,), each in 0..1: the probability that the passage answers the query. It depends on the
+            query and that passage alone; 0 for a passage or query without words.
 
         Raises:
             ValueError: If `query` is not one text.
@@ -159,7 +132,7 @@ class PairScorer:
         scores = np.zeros(len(passages), np.float32)
         if not len(query.word_ids) or not len(passages.word_ids):
             return scores
-        terms = prepare_query(query, self.statistics.idf, self._word_vectors)
+        terms = prepare_query(query, self.statistics.idf, self._vectors)
         owners, starts, ends = _windows(passages.offsets)
         logits = np.empty(len(owners))
         first = 0
@@ -167,7 +140,8 @@ class PairScorer:
             total = np.cumsum(ends[first:] - starts[first:])
             last = first + max(int(np.searchsorted(total, _WORDS_AT_ONCE, side="right")), 1)
             part = _cut(passages, starts[first:last], ends[first:last])
-            logits[first:last] = ensemble(self._networks, pair_features(terms, part, self._word_vectors))
+            features = pair_features(terms, part, self._vectors)
+            logits[first:last] = ensemble(self._networks, features) + self._anchor * lexical_score(features.pairs)
             first = last
         best = np.full(len(passages), -np.inf)
         np.maximum.at(best, owners, logits)

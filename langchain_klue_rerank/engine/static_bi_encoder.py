@@ -155,9 +155,7 @@ def repeat_weights(texts: TokenizedTexts, power: float) -> NDArray[np.float32]:
         float32, one weight per entry of ``texts.word_ids``.
     """
     owners = np.repeat(np.arange(len(texts)), texts.lengths())
-    _, inverse, counts = np.unique(
-        owners * len(texts.words) + texts.word_ids, return_inverse=True, return_counts=True
-    )
+    _, inverse, counts = np.unique(owners * len(texts.words) + texts.word_ids, return_inverse=True, return_counts=True)
     weights: NDArray[np.float32] = (counts.astype(np.float64) ** (power - 1.0)).astype(np.float32)
     return weights[inverse]
 
@@ -258,8 +256,8 @@ class StaticBiEncoder:
     def encode(self, texts: TokenizedTexts) -> NDArray[np.float32]:
         """Turn texts into vectors.
 
-        The vector of a text depends on that text alone, to the last bit. Beside the result at most some 400 MB of memory
-        are used, however many the texts; a single text of more than 65,536 words needs 2 kB per distinct word.
+        The vector of a text depends on that text alone, to the last bit. Beside the result at most some 400 MB of
+        memory are used, however many the texts; a single text of more than 65,536 words needs 2 kB per distinct word.
 
         Args:
             texts: Texts tokenized with morphemes.

@@ -222,12 +222,12 @@ def test_missing_weights(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         StaticBiEncoder.load(tmp_path)
     with pytest.raises(FileNotFoundError):
-        PairScorer.load(tmp_path, None)
+        PairScorer.load(tmp_path)
 
 
 @needs_reranker
 def test_one_query_at_a_time() -> None:
-    scorer = PairScorer.load(WEIGHTS / "reranker", StaticBiEncoder.load(WEIGHTS / "bi_encoder"))
+    scorer = PairScorer.load(WEIGHTS / "reranker")
     tokens = tokenize(TEXTS, shared_analyzer())
     with pytest.raises(ValueError, match="one query"):
         scorer.score(tokens, tokens)

@@ -22,7 +22,7 @@ lint: $(VENV)/ready
 # The README's figures. DATA is the folder with klue_mrc and korquad.
 DATA ?= ../shared/data
 figures: $(VENV)/ready
-	$(VENV)/bin/klue-rerank evaluate --data $(DATA)/klue_mrc $(DATA)/korquad samples
+	$(VENV)/bin/klue-rerank evaluate --data $(DATA)/klue_mrc $(DATA)/tydiqa_ko/korean_tydiqa_dev.json samples $(DATA)/korquad
 	$(VENV)/bin/python -m benchmarks.lexical --data $(DATA)/klue_mrc
 	$(VENV)/bin/python -m benchmarks.search --data $(DATA)/klue_mrc
 

@@ -301,7 +301,7 @@ def _print_report(report: Report) -> None:
             "" if row.p_value is None else f"{row.p_value:.4f}",
             f"{row.milliseconds:.1f}\np95 {row.p95_milliseconds:.1f}",
         )
-    _console().print(table)
+    _console(least=126).print(table)
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -350,8 +350,10 @@ def _cell(query: str, document: Document) -> Any:
     return Text.assemble((title, "bold"), "\n", _best_sentence(query, document.page_content))
 
 
-def _console() -> Any:
+def _console(least: int = 0) -> Any:
+    """Return where to print, at least so many characters wide: a table that a terminal wraps is better than one cut."""
     from rich.console import Console
 
-    # a pipe tells no width: wide enough for the table of results
-    return Console(width=None if sys.stdout.isatty() else 150)
+    console = Console()
+    # a pipe tells no width
+    return Console(width=max(console.width if sys.stdout.isatty() else 150, least))

@@ -154,6 +154,8 @@ class KlueReranker(BaseDocumentCompressor):
         queries: Sequence[str],
         documents: Sequence[Sequence[str | Document]],
         tokens: Sequence[TokenizedTexts | None] | None = None,
+        *,
+        alone: bool = True,
     ) -> list[list[float]]:
         """Score the documents of several queries in one go.
 
@@ -161,6 +163,8 @@ class KlueReranker(BaseDocumentCompressor):
             queries: m queries.
             documents: For each query its strings or documents.
             tokens: For each query its documents' tokens, where an index keeps them.
+            alone: Whether these scores alone decide; False where a first stage's scores are added to them, which have
+                counted the bi-encoder's opinion already. Default True. Matters to the packaged model only.
 
         Returns:
             For each query its documents' scores in 0..1, in the order of the input.
@@ -178,6 +182,7 @@ class KlueReranker(BaseDocumentCompressor):
                 [queries[number] for number in asked],
                 [texts[number] for number in asked],
                 [tokens[number] for number in asked] if tokens is not None else None,
+                alone=alone,
             )
             for number, scores in zip(asked, found, strict=True):
                 result[number] = scores.tolist()

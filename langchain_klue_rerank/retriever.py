@@ -339,7 +339,12 @@ class KlueRetriever(IndexedRetriever):
         """Rerank the candidates of several queries together."""
         if reranker.title_key != self.title_key:
             reranker = reranker.model_copy(update={"title_key": self.title_key})
-        scores = reranker.score(queries, [one.documents for one in found], [one.tokens for one in found])
+        scores = reranker.score(
+            queries,
+            [one.documents for one in found],
+            [one.tokens for one in found],
+            alone=self.rerank_weight == 1,
+        )
         answers = []
         for one, own in zip(found, scores, strict=True):
             blended = blend_scores(own, [d.metadata["first_stage_score"] for d in one.documents], self.rerank_weight)

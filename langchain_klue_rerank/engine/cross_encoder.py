@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from langchain_klue_rerank.engine import torch_models
 from langchain_klue_rerank.engine.models import ModelOptions
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
+from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text import TokenizedTexts, clean, shared_analyzer, tokenize
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Share of a window that the next one repeats, so that no sentence is cut in both.
 _WINDOW_OVERLAP = 0.25
+#: How likely a passage of the same meaning (cosine 1) and no matching word answers.
+_COSINE_SHARE = 0.1
 
 
 class CrossEncoder(Protocol):
@@ -31,6 +34,8 @@ class CrossEncoder(Protocol):
         queries: Sequence[str],
         passages: Sequence[Sequence[str]],
         tokens: Sequence[TokenizedTexts | None] | None = None,
+        *,
+        alone: bool = True,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries in one go.
 
@@ -39,6 +44,8 @@ class CrossEncoder(Protocol):
             passages: For each query its passages. A passage longer than the model's window is read in overlapping
                 windows, of which the best counts.
             tokens: For each query its passages tokenized, if the caller has them; saves the packaged model that work.
+            alone: Whether these scores alone decide. Without a first stage's scores beside them the packaged model
+                also asks the packaged bi-encoder. Default True.
 
         Returns:
             For each query its passages' scores in 0..1, float32. A pair's score does not depend on the other pairs.
@@ -52,26 +59,42 @@ class CrossEncoder(Protocol):
 class PackagedCrossEncoder:
     """The packaged pair scorer behind the protocol.
 
+    It reads matches, and where there are none its scores say nothing. A retriever adds its first stage's scores, which
+    then decide. Alone, it takes the packaged bi-encoder's cosine for a little evidence of its own: the probability
+    that the matches or, seldom, the meaning answers. That hardly moves anything where words match and keeps it from
+    doing harm where they do not.
+
     Args:
-        model: The loaded model.
+        model: The loaded pair scorer.
+        bi_encoder: Returns the loaded bi-encoder; called on first need.
     """
 
-    def __init__(self, model: PairScorer) -> None:
-        self.model = model
+    def __init__(self, model: PairScorer, bi_encoder: Callable[[], StaticBiEncoder]) -> None:
+        self._model = model
+        self._bi_encoder = bi_encoder
 
     def score(
         self,
         queries: Sequence[str],
         passages: Sequence[Sequence[str]],
         tokens: Sequence[TokenizedTexts | None] | None = None,
+        *,
+        alone: bool = True,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""
         analyzer = shared_analyzer()
         ready = tokens if tokens is not None else [None] * len(queries)
-        return [
-            self.model.score(tokenize([query], analyzer), own if own is not None else tokenize(texts, analyzer))
-            for query, texts, own in zip(queries, passages, ready, strict=True)
-        ]
+        result = []
+        for query, texts, own in zip(queries, passages, ready, strict=True):
+            asked = tokenize([query], analyzer)
+            read = own if own is not None else tokenize(texts, analyzer)
+            scores = self._model.score(asked, read)
+            if alone:
+                encoder = self._bi_encoder()
+                cosines = encoder.encode(read) @ encoder.encode(asked)[0]
+                scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
+            result.append(scores)
+        return result
 
 
 class TorchCrossEncoder:
@@ -106,6 +129,8 @@ class TorchCrossEncoder:
         queries: Sequence[str],
         passages: Sequence[Sequence[str]],
         tokens: Sequence[TokenizedTexts | None] | None = None,
+        *,
+        alone: bool = True,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""
         import torch

@@ -181,5 +181,5 @@ def load_cross_encoder(model: str | None, options: ModelOptions) -> CrossEncoder
 
     found = resolve(model)
     if found == PACKAGED:
-        return cross_encoder.PackagedCrossEncoder(packaged_pair_scorer())
+        return cross_encoder.PackagedCrossEncoder(packaged_pair_scorer(), packaged_bi_encoder)
     return cross_encoder.TorchCrossEncoder(str(found), options)

@@ -7,24 +7,23 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pytest
 
 from langchain_klue_rerank.engine.bi_encoder import BiEncoder
 from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
-from langchain_klue_rerank.engine.models import WEIGHTS, ModelOptions, load_bi_encoder, load_cross_encoder
+from langchain_klue_rerank.engine.models import (
+    WEIGHTS,
+    ModelOptions,
+    load_bi_encoder,
+    load_cross_encoder,
+    packaged_bi_encoder,
+)
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder, StaticConfig, save
 from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
-
-needs_bi_encoder = pytest.mark.skipif(
-    not (WEIGHTS / "bi_encoder" / "config.json").exists(), reason="weights/bi_encoder is not trained yet"
-)
-needs_reranker = pytest.mark.skipif(
-    not all((WEIGHTS / name / "config.json").exists() for name in ("bi_encoder", "reranker")),
-    reason="weights/reranker is not trained yet",
-)
 
 TEXTS = [
     "전입신고는 이사한 날부터 14일 안에 주민센터에서 해야 합니다.",
@@ -47,7 +46,6 @@ def cross_encoder() -> CrossEncoder:
     return load_cross_encoder(None, ModelOptions())
 
 
-@needs_bi_encoder
 def test_vectors_have_length_1_and_nothing_has_none(bi_encoder: BiEncoder) -> None:
     vectors = bi_encoder.encode([*TEXTS, *NO_WORDS], "passage")
     assert vectors.dtype == np.float32
@@ -56,7 +54,6 @@ def test_vectors_have_length_1_and_nothing_has_none(bi_encoder: BiEncoder) -> No
     assert bi_encoder.encode([], "passage").shape == (0, vectors.shape[1])
 
 
-@needs_bi_encoder
 def test_a_vector_depends_on_its_text_alone(bi_encoder: BiEncoder) -> None:
     together = bi_encoder.encode(TEXTS, "passage")
     np.testing.assert_array_equal(bi_encoder.encode(TEXTS[::-1], "passage")[::-1], together)
@@ -64,25 +61,21 @@ def test_a_vector_depends_on_its_text_alone(bi_encoder: BiEncoder) -> None:
         np.testing.assert_array_equal(bi_encoder.encode([text], "passage")[0], vector)
 
 
-@needs_bi_encoder
 def test_tokens_at_hand_give_the_same_vectors(bi_encoder: BiEncoder) -> None:
     tokens = tokenize(TEXTS, shared_analyzer())
     np.testing.assert_array_equal(bi_encoder.encode(TEXTS, "passage", tokens), bi_encoder.encode(TEXTS, "passage"))
 
 
-@needs_bi_encoder
 def test_a_question_is_nearest_to_its_answer(bi_encoder: BiEncoder) -> None:
     similarities = bi_encoder.encode(TEXTS, "passage") @ bi_encoder.encode([QUERY], "query")[0]
     assert similarities.argmax() == 0
 
 
-@needs_bi_encoder
 def test_a_text_of_50_000_words(bi_encoder: BiEncoder) -> None:
     [vector] = bi_encoder.encode([" ".join(TEXTS) * 2_500], "passage")
     assert np.linalg.norm(vector) == pytest.approx(1, rel=1e-4)
 
 
-@needs_reranker
 def test_scores_are_between_0_and_1_and_the_answer_comes_first(cross_encoder: CrossEncoder) -> None:
     [scores] = cross_encoder.score([QUERY], [TEXTS])
     assert scores.dtype == np.float32
@@ -90,7 +83,6 @@ def test_scores_are_between_0_and_1_and_the_answer_comes_first(cross_encoder: Cr
     assert scores.argmax() == 0
 
 
-@needs_reranker
 def test_a_score_does_not_depend_on_the_other_candidates(cross_encoder: CrossEncoder) -> None:
     queries = [QUERY, "건강보험료", "두부"]
     together = cross_encoder.score(queries, [TEXTS, TEXTS[::-1], TEXTS[2:]])
@@ -100,7 +92,6 @@ def test_a_score_does_not_depend_on_the_other_candidates(cross_encoder: CrossEnc
             assert alone == pytest.approx(score, abs=1e-6)
 
 
-@needs_reranker
 def test_tokens_at_hand_give_the_same_scores(cross_encoder: CrossEncoder) -> None:
     tokens = tokenize(TEXTS, shared_analyzer())
     [expected] = cross_encoder.score([QUERY], [TEXTS])
@@ -111,7 +102,6 @@ def test_tokens_at_hand_give_the_same_scores(cross_encoder: CrossEncoder) -> Non
     np.testing.assert_allclose(found[1], expected, atol=1e-6)
 
 
-@needs_reranker
 def test_nothing_to_read_scores_0(cross_encoder: CrossEncoder) -> None:
     assert cross_encoder.score([], []) == []
     assert [own.tolist() for own in cross_encoder.score([QUERY, QUERY], [[], NO_WORDS])] == [[], [0.0] * len(NO_WORDS)]
@@ -119,7 +109,6 @@ def test_nothing_to_read_scores_0(cross_encoder: CrossEncoder) -> None:
         assert cross_encoder.score([query], [TEXTS])[0].tolist() == [0.0] * len(TEXTS)
 
 
-@needs_reranker
 def test_the_answer_is_found_at_the_end_of_a_long_passage(cross_encoder: CrossEncoder) -> None:
     filler = " ".join(TEXTS[2:4] * 200)
     [[without, behind, alone]] = cross_encoder.score([QUERY], [[filler, f"{filler} {TEXTS[0]}", TEXTS[0]]])
@@ -128,7 +117,6 @@ def test_the_answer_is_found_at_the_end_of_a_long_passage(cross_encoder: CrossEn
     assert alone > without
 
 
-@needs_reranker
 def test_a_query_and_a_passage_of_50_000_words(cross_encoder: CrossEncoder) -> None:
     long = " ".join(TEXTS) * 2_500
     for query, passage in ((QUERY, long), (long, TEXTS[0])):
@@ -136,7 +124,6 @@ def test_a_query_and_a_passage_of_50_000_words(cross_encoder: CrossEncoder) -> N
         assert 0 <= score <= 1
 
 
-@needs_reranker
 def test_threads_get_what_one_gets(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
     [expected_scores] = cross_encoder.score([QUERY], [TEXTS])
     expected_vectors = bi_encoder.encode(TEXTS, "passage")
@@ -157,7 +144,6 @@ def test_threads_get_what_one_gets(bi_encoder: BiEncoder, cross_encoder: CrossEn
         np.testing.assert_array_equal(vectors, expected_vectors)
 
 
-@needs_reranker
 def test_another_process_gets_the_same_without_torch(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
     code = f"""
 import sys
@@ -225,9 +211,43 @@ def test_missing_weights(tmp_path: Path) -> None:
         PairScorer.load(tmp_path)
 
 
-@needs_reranker
 def test_one_query_at_a_time() -> None:
     scorer = PairScorer.load(WEIGHTS / "reranker")
     tokens = tokenize(TEXTS, shared_analyzer())
     with pytest.raises(ValueError, match="one query"):
         scorer.score(tokens, tokens)
+
+
+class TestPackagedCrossEncoder:
+    """What a `KlueReranker` without a retriever hands its documents to."""
+
+    QUERY = "연차 휴가는 며칠인가요?"
+    PASSAGES: Final = ["휴일에는 쉽니다.", "직원은 해마다 15일을 쉴 수 있다.", "김치찌개를 끓이는 법"]
+
+    def test_where_no_word_matches_the_meaning_decides(self) -> None:
+        encoder = load_cross_encoder(None, ModelOptions())
+        passages = ["자동차 엔진 오일은 1년마다 바꾼다.", "직원은 일을 쉬는 날에도 월급을 받는다."]
+        [scores] = encoder.score(["휴가 급여"], [passages])
+        vectors = packaged_bi_encoder()
+        analyzer = shared_analyzer()
+        cosines = vectors.encode(tokenize(passages, analyzer)) @ vectors.encode(tokenize(["휴가 급여"], analyzer))[0]
+        assert scores.argmax() == cosines.argmax() == 1
+
+    def test_alone_the_meaning_adds_at_most_a_tenth(self) -> None:
+        encoder = load_cross_encoder(None, ModelOptions())
+        [alone] = encoder.score([self.QUERY], [self.PASSAGES])
+        [beside] = encoder.score([self.QUERY], [self.PASSAGES], alone=False)
+        assert (alone >= beside).all()
+        assert (alone - beside <= 0.1).all()
+        assert ((alone >= 0) & (alone <= 1)).all()
+
+    def test_a_pairs_score_does_not_depend_on_the_other_pairs(self) -> None:
+        encoder = load_cross_encoder(None, ModelOptions())
+        [together] = encoder.score([self.QUERY], [self.PASSAGES])
+        single = [encoder.score([self.QUERY], [[passage]])[0][0] for passage in self.PASSAGES]
+        assert together.tolist() == pytest.approx(single, abs=1e-6)
+
+    def test_nothing_to_read_scores_nothing(self) -> None:
+        encoder = load_cross_encoder(None, ModelOptions())
+        [scores] = encoder.score([self.QUERY], [["", "!!!"]])
+        assert scores.tolist() == [0, 0]

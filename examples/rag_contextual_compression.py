@@ -1,7 +1,7 @@
 """A RAG chain of LangChain's own parts: FAISS finds 30 candidates, our reranker keeps the best 3.
 
 pip install "langchain-klue-rerank[langchain]"
-python -m examples.rag_contextual_compression "장인어른이 돌아가셨는데 며칠 쉴 수 있죠?"
+python -m examples.rag_contextual_compression "감자 상자에 뭘 같이 넣어 두면 순이 덜 나오나요?"
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The same chain with our own retriever: lexical and dense candidates, fused and reranked, from one index.
 
 pip install langchain-klue-rerank
-python -m examples.rag_klue_retriever "장인어른이 돌아가셨는데 며칠 쉴 수 있죠?"
+python -m examples.rag_klue_retriever "감자 상자에 뭘 같이 넣어 두면 순이 덜 나오나요?"
 """
 
 from __future__ import annotations

@@ -63,9 +63,9 @@ class KlueRetriever(IndexedRetriever):
     tokens. With ``sources`` the candidates come from any other LangChain vector stores or retrievers instead.
 
     Results carry ``metadata["relevance_score"]``, a float in 0..1. After a `KlueReranker` it is the mean of the
-    reranker's and the first stage's score, which also stand there as ``rerank_score`` and ``first_stage_score``: the
-    mean does about as well as the reranker alone on texts like those it was trained on, and unlike it no harm on
-    others. Documents given in are never changed.
+    reranker's and the first stage's score, which also stand there as ``rerank_score`` and ``first_stage_score``: where
+    the reranker is sure it decides, where it finds nothing the first stage's order stays. Documents given in are never
+    changed.
 
     Example:
         >>> from langchain_core.documents import Document

@@ -11,7 +11,6 @@ from pytest_socket import SocketBlockedError
 
 from langchain_klue_rerank.engine.models import (
     PACKAGED,
-    WEIGHTS,
     Lazy,
     ModelOptions,
     identity,
@@ -114,7 +113,6 @@ def test_a_hub_model_is_known_by_name_and_revision() -> None:
     assert len({identity("BAAI/bge-m3"), identity("BAAI/bge-m3", "v2"), identity("BAAI/bge-m4")}) == 3
 
 
-@pytest.mark.skipif(not (WEIGHTS / "bi_encoder").exists(), reason="the packaged bi-encoder is not trained yet")
 def test_the_packaged_model_is_known_by_its_weights() -> None:
     assert identity(None) == identity("packaged")
     assert identity(None).startswith("packaged:")

@@ -24,6 +24,7 @@ from langchain_klue_rerank import KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.models import WEIGHTS
 from langchain_klue_rerank.evaluation import EvaluationSet, read_sets
 
 # What a user's process does from its start to the first result. Peak memory is read from Linux's /proc: getrusage
@@ -49,6 +50,8 @@ def main() -> None:
     options = parser.parse_args()
     data = read_sets(options.data)[-1]
     print(f"{data.name}: {len(data.documents)} passages, {sum(len(d.page_content) for d in data.documents)} characters")
+    weights = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
+    print(f"{'packaged weights':58s} {weights / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         retriever = _indexing(data, options.data, options.runs, folder / "index")

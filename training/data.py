@@ -62,7 +62,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def with_title(title: str, text: str) -> str:
-    """Put the title before the text, as `KlueVectorStore` users are advised to."""
+    """Put the title before the text, as `KlueRetriever` searches them."""
     return f"{title}\n{text}"
 
 

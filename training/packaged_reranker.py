@@ -315,7 +315,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
     parser.add_argument("--out", type=Path, default=Path("langchain_klue_rerank/weights/reranker"))
     parser.add_argument("--bi-encoder", type=Path, default=None, help="the packaged bi-encoder's folder")
-    parser.add_argument("--work", type=Path, default=Path("build/packaged_reranker"), help="where checkpoints go")
+    parser.add_argument("--work", type=Path, default=Path("runs/reranker"), help="where checkpoints go")
     parser.add_argument("--resume", action="store_true", help="take finished networks from the work folder")
     parser.add_argument("--max-minutes", type=float, default=60.0, help="stop training after so long; default 60")
     options = parser.parse_args()

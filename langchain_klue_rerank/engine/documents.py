@@ -36,6 +36,7 @@ class PassageStore:
         self._ids: list[str] = []
         self._rows: dict[str, int] = {}
         self._passages: list[Passage | None] = []
+        self._alive: NDArray[np.bool_] | None = None  # made on demand, after every change anew
         self._lines: Sequence[str] = ()
 
     def __len__(self) -> int:
@@ -49,6 +50,7 @@ class PassageStore:
 
     def add(self, passages: Iterable[Passage]) -> None:
         """Append passages with new identifiers; their metadata is copied."""
+        self._alive = None
         for passage in passages:
             self._rows[passage.id] = len(self._ids)
             self._ids.append(passage.id)
@@ -59,6 +61,7 @@ class PassageStore:
         row = self._rows.pop(identifier, None)
         if row is not None:
             self._passages[row] = None
+            self._alive = None
         return row
 
     def row(self, identifier: str) -> int | None:
@@ -68,6 +71,13 @@ class PassageStore:
     def rows(self) -> NDArray[np.int64]:
         """Return the numbers of all passages that are not removed, rising."""
         return np.fromiter(self._rows.values(), np.int64, len(self._rows))
+
+    def alive(self) -> NDArray[np.bool_]:
+        """Return of every number whether its passage is there, (size,) bool; not to be changed."""
+        if self._alive is None:
+            self._alive = np.zeros(self.size, bool)
+            self._alive[self.rows()] = True
+        return self._alive
 
     def get(self, row: int) -> Passage:
         """Return a copy of the passage with that number."""

@@ -212,9 +212,9 @@ class PassageIndex:
                 self.require_lexical()
             if vectors is not None:
                 vectors = as_unit_vectors(vectors, self.dimension)
-            allowed = np.zeros(self._passages.size, bool)
-            allowed[self._passages.rows()] = True
+            allowed = self._passages.alive()
             if keep is not None:
+                allowed = allowed.copy()
                 for row in np.flatnonzero(allowed).tolist():
                     allowed[row] = keep(self._passages.get(row))
             return [

@@ -22,6 +22,7 @@ from langchain_klue_rerank.engine.pair_features import (
     pair_features,
 )
 from langchain_klue_rerank.engine.pair_terms import TERM_FEATURES, TermStatistics, TermVectors, prepare_query
+from langchain_klue_rerank.engine.ragged import Ragged
 from langchain_klue_rerank.engine.text import TokenizedTexts
 
 FORMAT: Final = "klue-pair-scorer"
@@ -191,7 +192,5 @@ def _windows(offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
 
 def _cut(passages: TokenizedTexts, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> TokenizedTexts:
     """Return the stretches of words from `starts` to `ends` as texts of their own."""
-    lengths = ends - starts
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
-    return TokenizedTexts(passages.words, passages.morphemes, passages.word_ids[index], offsets)
+    words = Ragged(passages.word_ids, passages.offsets).spans(starts, ends)
+    return TokenizedTexts(passages.words, passages.morphemes, words.values, words.offsets)

@@ -53,9 +53,12 @@ class Ragged:
 
     def take(self, rows: NDArray[np.integer]) -> Ragged:
         """Return the rows asked for, in that order; a row may be asked for twice."""
-        starts = self.offsets[rows]
-        lengths = self.offsets[np.asarray(rows) + 1] - starts
-        offsets = np.zeros(len(rows) + 1, np.int64)
+        return self.spans(self.offsets[rows], self.offsets[np.asarray(rows) + 1])
+
+    def spans(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Ragged:
+        """Return the stretches of `values` from `starts` to `ends` as rows; they may overlap."""
+        lengths = ends - starts
+        offsets = np.zeros(len(starts) + 1, np.int64)
         np.cumsum(lengths, out=offsets[1:])
         index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
         return Ragged(self.values[index], offsets)

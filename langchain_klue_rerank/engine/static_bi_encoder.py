@@ -267,15 +267,7 @@ class StaticBiEncoder:
         """
         vectors = np.zeros((len(texts), self.dimension), np.float32)
         for first, last in _text_chunks(texts.offsets):
-            begin, end = texts.offsets[first], texts.offsets[last]
-            used, ids = np.unique(texts.word_ids[begin:end], return_inverse=True)
-            chunk = TokenizedTexts(
-                words=[texts.words[word] for word in used.tolist()],
-                morphemes=[texts.morphemes[word] for word in used.tolist()],
-                word_ids=ids.astype(np.int32),
-                offsets=texts.offsets[first : last + 1] - begin,
-            )
-            vectors[first:last] = self._sum_words(chunk)
+            vectors[first:last] = self._sum_words(texts.take(np.arange(first, last)))
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         vectors /= np.where(norms > 0, norms, 1.0)[:, None]
         return vectors

@@ -20,7 +20,7 @@ class KlueBM25Retriever(IndexedRetriever):
     table). Only documents that share a morpheme or a bigram with the query are found. ``metadata["relevance_score"]``
     is the share of the query's weight that a document holds, 0..1.
 
-    Example:
+    Examples:
         >>> retriever = KlueBM25Retriever.from_texts(["전입신고는 14일 안에 합니다.", "여권은 구청에서 만듭니다."], k=1)
         >>> retriever.invoke("여권을 만들려면?")[0].page_content
         '여권은 구청에서 만듭니다.'

@@ -29,7 +29,7 @@ class KlueEmbeddings(BaseModel, Embeddings):
     loads any sentence-transformers model (needs the ``torch`` extra), among them those fine-tuned from klue/roberta.
     The model is loaded once, on first use.
 
-    Example:
+    Examples:
         >>> embeddings = KlueEmbeddings()
         >>> vector = embeddings.embed_query("전입신고는 며칠 안에 해야 하나요?")
         >>> hub = KlueEmbeddings(model="BAAI/bge-m3", device="cuda")  # doctest: +SKIP

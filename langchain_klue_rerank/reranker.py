@@ -44,7 +44,7 @@ class KlueReranker(BaseDocumentCompressor):
     stay. A document that is longer than the model's window is read whole, in overlapping windows of which the best
     counts.
 
-    Example:
+    Examples:
         >>> reranker = KlueReranker(top_n=1)
         >>> reranker.rerank(["고양이는 포유류입니다.", "전입신고는 14일 안에 합니다."], "전입신고 기한")[0]["index"]
         1

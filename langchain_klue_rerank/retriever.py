@@ -67,7 +67,7 @@ class KlueRetriever(IndexedRetriever):
     the reranker is sure it decides, where it finds nothing the first stage's order stays. Documents given in are never
     changed.
 
-    Example:
+    Examples:
         >>> from langchain_core.documents import Document
         >>> documents = [Document("전입신고는 이사한 날부터 14일 안에 합니다."), Document("여권은 구청에서 만듭니다.")]
         >>> retriever = KlueRetriever.from_documents(documents, k=1)

@@ -33,7 +33,7 @@ class KlueVectorStore(VectorStore):
     Search is exact. A score is ``(1 + cosine) / 2``: 0..1, higher is nearer, the same from every method. Saving writes
     NumPy arrays and JSON with checksums, completely or not at all; loading runs no code from the folder.
 
-    Example:
+    Examples:
         >>> store = KlueVectorStore.from_texts(["전입신고는 14일 안에 합니다.", "여권은 구청에서 만듭니다."])
         >>> store.similarity_search("이사 신고 기한", k=1)[0].page_content
         '전입신고는 14일 안에 합니다.'

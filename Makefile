@@ -4,14 +4,14 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint figures clean
+.PHONY: demo test lint docs package figures clean
 
 # Index the sample documents with the base install (no torch) and ask them a few questions.
 demo: .venv-demo/ready
 	.venv-demo/bin/klue-rerank demo
 
-# Lint, type check and the whole fast suite.
-test: $(VENV)/ready lint
+# Lint, type check, the documentation and the whole fast suite.
+test: $(VENV)/ready lint docs
 	$(VENV)/bin/python -m pytest
 
 lint: $(VENV)/ready
@@ -19,12 +19,33 @@ lint: $(VENV)/ready
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
+# The documentation, into site/. A broken link fails, and so does a page that fetches scripts or styles from elsewhere.
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+	! grep -rE '(src|href)="(https?:)?//[^"]*\.(js|css|woff2?)"|src="https?://' site --include='*.html'
+
+# Wheel and sdist, into dist/: checked, installed in an empty environment and used there without network.
+package: $(VENV)/ready
+	rm -rf dist
+	$(VENV)/bin/python -m build
+	$(VENV)/bin/python -m twine check --strict dist/*
+	$(VENV)/bin/python -m pytest tests/package_tests
+
 # The README's figures. DATA is the folder with klue_mrc and korquad.
 DATA ?= ../shared/data
 figures: $(VENV)/ready
 	$(VENV)/bin/klue-rerank evaluate --data $(DATA)/klue_mrc $(DATA)/tydiqa_ko/korean_tydiqa_dev.json samples $(DATA)/korquad
 	$(VENV)/bin/python -m benchmarks.lexical --data $(DATA)/klue_mrc
 	$(VENV)/bin/python -m benchmarks.search --data $(DATA)/klue_mrc
+
+# Without the package itself: the API reference is read from the source.
+.venv-docs/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -c 'import tomllib; \
+	  print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+	  > .venv-docs/requirements.txt
+	.venv-docs/bin/python $(PIP) --requirement .venv-docs/requirements.txt
+	touch $@
 
 .venv-demo/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-demo
@@ -38,4 +59,4 @@ $(VENV)/ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-demo .venv-docs site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -55,9 +55,16 @@ def test_the_command_line_tells_its_version_without_loading_anything() -> None:
     assert not HEAVY & modules_after(code)
 
 
-def test_importing_warns_of_nothing() -> None:
-    command = [sys.executable, "-W", "error", "-c", "import langchain_klue_rerank"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import langchain_klue_rerank",
+        # every public name, each from its own module, and the searching
+        "from langchain_klue_rerank import *; KlueRetriever.from_texts(['여권은 구청에서 만듭니다.']).invoke('여권')",
+    ],
+)
+def test_nothing_warns_from_import_to_result(code: str) -> None:
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 

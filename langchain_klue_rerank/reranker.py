@@ -24,6 +24,7 @@ from langchain_klue_rerank.engine.models import (
     load_cross_encoder,
     resolve,
 )
+from langchain_klue_rerank.engine.scoring_queue import seconds_until
 from langchain_klue_rerank.tracing import async_child_run, child_run
 
 if TYPE_CHECKING:
@@ -267,7 +268,7 @@ class KlueReranker(BaseDocumentCompressor):
         task = asyncio.ensure_future(run_in_executor(_waiting_room(), score))
         if deadline is None:
             return await task
-        done, _ = await asyncio.wait({task}, timeout=max(0.0, deadline - time.monotonic()) + _GRACE)
+        done, _ = await asyncio.wait({task}, timeout=seconds_until(deadline + _GRACE))
         if not done:  # so many callers that not even a thread was free
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
             return [[math.nan] * len(own) for own in documents]

@@ -17,7 +17,7 @@ from langchain_klue_rerank.engine.models import CrossEncoderOptions
 from langchain_klue_rerank.engine.pair_batches import Pair, Workload, assemble
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
 from langchain_klue_rerank.engine.pair_tokens import Ids
-from langchain_klue_rerank.engine.scoring_queue import ScoringQueue
+from langchain_klue_rerank.engine.scoring_queue import ScoringQueue, seconds_until
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text import TokenizedTexts, clean, shared_analyzer, tokenize
 from langchain_klue_rerank.engine.transformer_models import open_transformer
@@ -121,7 +121,7 @@ class PackagedCrossEncoder:
         asked = None
         cost = 0.0
         for start in range(0, len(texts), _AT_A_TIME):
-            if not self._turn.acquire(timeout=max(0.0, deadline - cost - time.monotonic())):
+            if not self._turn.acquire(timeout=seconds_until(deadline - cost)):
                 return
             try:
                 began = time.monotonic()
@@ -207,7 +207,8 @@ class TransformerCrossEncoder:
             pairs.sort(key=lambda pair: pair.place - ends[bisect_right(ends, pair.place) - 1])
         scores = self._queue.score(pairs, deadline)
         best = np.full(ends[-1], -np.inf, np.float32)
-        np.maximum.at(best, [pair.place for pair in pairs], scores)  # NaN wins: a passage is known when all of it is
+        with np.errstate(invalid="ignore"):  # NaN wins: a passage is known when all of it is
+            np.maximum.at(best, [pair.place for pair in pairs], scores)
         return np.split(best[same], ends[1:-1]) if passages else []
 
     def _pairs(self, query: Ids, passages: dict[int, Ids]) -> list[Pair]:

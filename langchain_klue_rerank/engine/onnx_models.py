@@ -188,7 +188,7 @@ def _export(name: str, folder: Path, precision: str, load_torch: Callable[[], An
     part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{precision}-part-"))
     try:
         try:
-            config = _write(name, part, precision, load_torch())
+            config = _write(name, part, precision, load_torch(), folder.parent / "fp32")
         except ExportRefusedError as error:  # remembered, so that the next start need not find out again
             for path in part.iterdir():
                 path.unlink()
@@ -204,7 +204,8 @@ def _export(name: str, folder: Path, precision: str, load_torch: Callable[[], An
     return config
 
 
-def _write(name: str, part: Path, precision: str, model: Any) -> dict[str, Any]:
+def _write(name: str, part: Path, precision: str, model: Any, whole: Path) -> dict[str, Any]:
+    """Write an export; `whole` is where the fp32 export is, if there is one, which int8 can begin with."""
     from langchain_klue_rerank.engine.transformer_models import pair_tokenizer
 
     if not getattr(model.tokenizer, "is_fast", False):
@@ -215,7 +216,10 @@ def _write(name: str, part: Path, precision: str, model: Any) -> dict[str, Any]:
     model = model.float().cpu()
     tokenizer = pair_tokenizer(model, name)
     path = part / MODEL_FILE
-    _export_graph(model, tokenizer.reads_types, path)
+    if precision == "int8" and (_read_config(whole) or {}).get("sha256"):
+        shutil.copyfile(whole / MODEL_FILE, path)
+    else:
+        _export_graph(model, tokenizer.reads_types, path)
     if precision == "int8":
         _quantize(path)
     difference = _largest_difference(

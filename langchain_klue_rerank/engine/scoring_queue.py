@@ -105,7 +105,7 @@ class ScoringQueue:
                 self._running += 1
                 threading.Thread(target=self._work, name="klue-reranker", daemon=True).start()
             self._changed.notify()
-        request.done.wait(None if deadline is None else max(0.0, deadline - time.monotonic()))
+        request.done.wait(None if deadline is None else seconds_until(deadline))
         with self._changed:
             if request in self._urgent:  # no worker is to begin another of its pairs
                 self._urgent.remove(request)
@@ -235,3 +235,8 @@ class ScoringQueue:
         if request in self._urgent:
             self._urgent.remove(request)
         request.done.set()
+
+
+def seconds_until(deadline: float) -> float:
+    """Return how long to wait for a value of `time.monotonic`: 0 if it is over, and no more than a lock can wait."""
+    return min(max(0.0, deadline - time.monotonic()), threading.TIMEOUT_MAX)

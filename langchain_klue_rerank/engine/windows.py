@@ -66,15 +66,17 @@ def _best(
 ) -> list[Span]:
     step = max(1, int(room * _GRID))
     starts = np.minimum(np.arange(0, length - room + step, step), length - room)
-    worth = np.zeros(len(starts))
-    for places, weight in zip(hits, weights, strict=True):
-        worth += weight * (np.searchsorted(places, starts + room) > np.searchsorted(places, starts))
     chosen: list[Span] = []
     for _ in range(count):
+        worth = np.zeros(len(starts))
+        for places, weight in zip(hits, weights, strict=True):
+            worth += weight * (np.searchsorted(places, starts + room) > np.searchsorted(places, starts))
+        for start, _end in chosen:
+            worth[np.abs(starts - start) < room / 2] = -1
         best = int(worth.argmax())
         if worth[best] < 0:  # all others lie half within what is chosen
             break
         start = int(starts[best])
         chosen.append((start, start + room))
-        worth[np.abs(starts - start) < room / 2] = -1
+        hits = [places[(places < start) | (places >= start + room)] for places in hits]  # a match counts once
     return chosen

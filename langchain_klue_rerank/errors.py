@@ -19,6 +19,10 @@ class ModelLoadError(KlueRerankError, OSError):
     """A model cannot be found or loaded."""
 
 
+class ExportRefusedError(ModelLoadError):
+    """A model's ONNX export does not give the scores of the model itself."""
+
+
 class ModelOutputError(KlueRerankError, RuntimeError):
     """A model returned something unusable, such as NaN or a vector of another size."""
 

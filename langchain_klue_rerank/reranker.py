@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import time
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypedDict
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
@@ -13,7 +16,15 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.checks import check_count, check_query, searchable_text, with_metadata
-from langchain_klue_rerank.engine.models import PACKAGED, Lazy, ModelOptions, load_cross_encoder, resolve
+from langchain_klue_rerank.engine.models import (
+    PACKAGED,
+    Backend,
+    CrossEncoderOptions,
+    Lazy,
+    load_cross_encoder,
+    resolve,
+)
+from langchain_klue_rerank.engine.scoring_queue import seconds_until
 from langchain_klue_rerank.tracing import async_child_run, child_run
 
 if TYPE_CHECKING:
@@ -21,16 +32,22 @@ if TYPE_CHECKING:
     from langchain_klue_rerank.engine.text import TokenizedTexts
 
 
+#: Seconds after its deadline for which a result that is on its way is waited for.
+_GRACE = 0.005
+
+
 class RankedDocument(TypedDict):
     """One line of `KlueReranker.rerank`.
 
     Attributes:
         index: Place of the document in the input.
-        relevance_score: Its score, 0..1.
+        relevance_score: Its score, 0..1; 0 if it was not read.
+        reranked: Whether it was read. Only where an option lets documents stay unread.
     """
 
     index: int
     relevance_score: float
+    reranked: NotRequired[bool]
 
 
 class KlueReranker(BaseDocumentCompressor):
@@ -53,10 +70,24 @@ class KlueReranker(BaseDocumentCompressor):
         model: ``None`` (the packaged weights), the path of a folder, or a hub id.
         top_n: How many documents to keep, None for all. Default 3, as LangChain's other rerankers.
         score_threshold: Lowest score to keep, 0..1; None keeps all.
-        batch_size: Pairs computed at a time. Default 32. Not for the packaged weights, nor are those below
-            ``title_key``.
+        max_latency_ms: Milliseconds after which a call returns with what has been decided by then: documents that were
+            not read follow in the order in which they came, with ``metadata["reranked"]`` False, a score of 0 and
+            whatever the threshold. Waiting for other callers counts, loading the model does not. None (default) waits
+            for everything. A batch of n queries has n times as long.
+        early_stop: Score at which a document is so surely the answer that the rest, which came after it, is not read;
+            it follows as above, except that a threshold drops it. `engine.early_stop.calibrate` finds a value. None
+            (default) reads everything.
         title_key: The metadata key of a title that is read before the text; None reads the text alone. Default
             ``"title"``.
+        backend: What computes a model from a folder or the hub: ``"torch"`` (default), ``"onnx"`` (the same scores,
+            faster on a CPU), ``"onnx-int8"`` (faster still, scores rounded) or ``"auto"`` (half precision on a GPU, the
+            fastest of these that is installed on a CPU). ONNX needs the ``onnx`` extra. Not for the packaged weights,
+            nor are the following.
+        max_windows: Most windows read of a long document, chosen by the words they share with the query; None (default)
+            reads all of it.
+        window_length: Tokens of a document read at a time; None for all that fit beside the query. A pair's cost grows
+            with its length, so ``max_windows=1, window_length=128`` is several times cheaper than all.
+        batch_size: Most pairs computed at a time. Default 32.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand.
         max_length: Longest pair in tokens; None for the model's own limit.
         revision: Branch, tag or commit of a hub model.
@@ -65,7 +96,8 @@ class KlueReranker(BaseDocumentCompressor):
     Raises:
         ModelLoadError: At once if the name is neither a folder nor a hub id; on first use if the model cannot be
             loaded.
-        MissingExtraError: On first use, if the model needs the ``torch`` extra and that is not installed.
+        MissingExtraError: On first use, if the model needs the ``torch`` or the ``onnx`` extra and that is not
+            installed.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=())
@@ -73,7 +105,12 @@ class KlueReranker(BaseDocumentCompressor):
     model_name: str | None = Field(default=None, alias="model", frozen=True)
     top_n: int | None = Field(default=3, ge=0)
     score_threshold: float | None = Field(default=None, ge=0, le=1)
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    early_stop: float | None = Field(default=None, ge=0)
     title_key: str | None = "title"
+    backend: Backend = Field(default="torch", frozen=True)
+    max_windows: int | None = Field(default=None, ge=1, frozen=True)
+    window_length: int | None = Field(default=None, ge=8, frozen=True)
     device: str | None = Field(default=None, frozen=True)
     batch_size: int = Field(default=32, ge=1, frozen=True)
     max_length: int | None = Field(default=None, ge=8, frozen=True)
@@ -85,7 +122,16 @@ class KlueReranker(BaseDocumentCompressor):
     def model_post_init(self, context: Any, /) -> None:
         """Check the model's name; loading waits for the first use."""
         resolve(self.model_name)
-        options = ModelOptions(self.device, self.batch_size, self.max_length, self.revision, self.trust_remote_code)
+        options = CrossEncoderOptions(
+            self.device,
+            self.batch_size,
+            self.max_length,
+            self.revision,
+            self.trust_remote_code,
+            self.backend,
+            self.max_windows,
+            self.window_length,
+        )
         self._encoder = Lazy(partial(load_cross_encoder, self.model_name, options))
 
     @property
@@ -118,7 +164,9 @@ class KlueReranker(BaseDocumentCompressor):
         """
         documents = list(documents)
         with child_run("KlueReranker", callbacks, self.trace_inputs(query, len(documents))) as outputs:
-            return self._compress(documents, query, outputs)
+            start = time.perf_counter()
+            [scores] = self.score([query], [documents])
+            return self._keep(documents, scores, start, outputs)
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
@@ -126,7 +174,9 @@ class KlueReranker(BaseDocumentCompressor):
         """Reorder documents without blocking the event loop; see `compress_documents`."""
         documents = list(documents)
         async with async_child_run("KlueReranker", callbacks, self.trace_inputs(query, len(documents))) as outputs:
-            return await run_in_executor(None, self._compress, documents, query, outputs)
+            start = time.perf_counter()
+            [scores] = await self.ascore([query], [documents])
+            return self._keep(documents, scores, start, outputs)
 
     def rerank(
         self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None
@@ -147,7 +197,10 @@ class KlueReranker(BaseDocumentCompressor):
         """
         kept = self.top_n if top_n is None else check_count("top_n", top_n)
         [scores] = self.score([query], [documents])
-        return [{"index": number, "relevance_score": scores[number]} for number in self._best(scores, kept)]
+        return [
+            {"index": number, **self.verdict(scores[number])}  # type: ignore[typeddict-item]
+            for number in self._best(scores, kept)
+        ]
 
     def score(
         self,
@@ -156,6 +209,7 @@ class KlueReranker(BaseDocumentCompressor):
         tokens: Sequence[TokenizedTexts | None] | None = None,
         *,
         alone: bool = True,
+        deadline: float | None = None,
     ) -> list[list[float]]:
         """Score the documents of several queries in one go.
 
@@ -165,9 +219,12 @@ class KlueReranker(BaseDocumentCompressor):
             tokens: For each query its documents' tokens, where an index keeps them.
             alone: Whether these scores alone decide; False where a first stage's scores are added to them, which have
                 counted the bi-encoder's opinion already. Default True. Matters to the packaged model only.
+            deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
 
         Returns:
-            For each query its documents' scores in 0..1, in the order of the input.
+            For each query its documents' scores in 0..1, in the order of the input. NaN for a document that was not
+            read in time, minus infinity for one that was skipped; neither occurs without ``max_latency_ms`` and
+            ``early_stop``.
 
         Raises:
             TypeError: If a query is not a string, or a document is neither a string nor a Document.
@@ -178,15 +235,47 @@ class KlueReranker(BaseDocumentCompressor):
         # a blank query asks for nothing: no document answers it
         asked = [number for number, query in enumerate(queries) if check_query(query).strip() and texts[number]]
         if asked:
-            found = self.encoder.score(
+            encoder = self.encoder
+            score = encoder.score
+            if self.early_stop is not None:
+                from langchain_klue_rerank.engine.early_stop import score_until_sure
+
+                score = partial(score_until_sure, encoder, sure=self.early_stop)
+            found = score(
                 [queries[number] for number in asked],
                 [texts[number] for number in asked],
                 [tokens[number] for number in asked] if tokens is not None else None,
                 alone=alone,
+                deadline=self._deadline(len(queries)) if deadline is None else deadline,
             )
             for number, scores in zip(asked, found, strict=True):
                 result[number] = scores.tolist()
         return result
+
+    async def ascore(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[str | Document]],
+        tokens: Sequence[TokenizedTexts | None] | None = None,
+        *,
+        alone: bool = True,
+    ) -> list[list[float]]:
+        """Score the documents of several queries without blocking the event loop; see `score`."""
+        if not self._encoder.made:
+            await run_in_executor(None, self._encoder)
+        deadline = self._deadline(len(queries))
+        score = partial(self.score, queries, documents, tokens, alone=alone, deadline=deadline)
+        task = asyncio.ensure_future(run_in_executor(_waiting_room(), score))
+        if deadline is None:
+            return await task
+        done, _ = await asyncio.wait({task}, timeout=seconds_until(deadline + _GRACE))
+        if not done:  # so many callers that not even a thread was free
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            return [[math.nan] * len(own) for own in documents]
+        return task.result()
+
+    def _deadline(self, queries: int) -> float | None:
+        return None if self.max_latency_ms is None else time.monotonic() + queries * self.max_latency_ms / 1000
 
     def _text(self, document: Any) -> str:
         if isinstance(document, str):
@@ -195,16 +284,28 @@ class KlueReranker(BaseDocumentCompressor):
             return searchable_text(document.page_content, document.metadata, self.title_key)
         raise TypeError(f"{document!r} is a {type(document).__name__}; a reranker takes strings or Documents.")
 
-    def _best(self, scores: Sequence[float], top_n: int | None) -> list[int]:
-        order = sorted(range(len(scores)), key=lambda number: -scores[number])  # stable: equals keep their order
-        threshold = self.score_threshold
-        return [number for number in order if threshold is None or scores[number] >= threshold][:top_n]
+    def verdict(self, score: float) -> dict[str, Any]:
+        """Return what the metadata of a document says about a score that `score` gave it."""
+        read = math.isfinite(score)
+        marks = {} if self.max_latency_ms is None and self.early_stop is None else {"reranked": read}
+        return {"relevance_score": score if read else 0.0, **marks}
 
-    def _compress(self, documents: list[Document], query: str, outputs: dict[str, Any]) -> list[Document]:
-        start = time.perf_counter()
-        [scores] = self.score([query], [documents])
+    def keeps(self, score: float) -> bool:
+        """Whether a document with this score passes the threshold; one that was not read in time does."""
+        return self.score_threshold is None or math.isnan(score) or score >= self.score_threshold
+
+    def _best(self, scores: Sequence[float], top_n: int | None) -> list[int]:
+        def badness(number: int) -> float:
+            return -scores[number] if math.isfinite(scores[number]) else math.inf
+
+        order = sorted(range(len(scores)), key=badness)  # stable: equals, and what is unread, keep their order
+        return [number for number in order if self.keeps(scores[number])][:top_n]
+
+    def _keep(
+        self, documents: list[Document], scores: list[float], start: float, outputs: dict[str, Any]
+    ) -> list[Document]:
         best = [
-            with_metadata(documents[number], relevance_score=scores[number])
+            with_metadata(documents[number], **self.verdict(scores[number]))
             for number in self._best(scores, self.top_n)
         ]
         outputs.update(documents=best, milliseconds=round(1000 * (time.perf_counter() - start), 3))
@@ -213,3 +314,9 @@ class KlueReranker(BaseDocumentCompressor):
     def trace_inputs(self, query: str, documents: int) -> dict[str, Any]:
         """Return what a run in a trace shows as the inputs of a reranking."""
         return {"query": query, "documents": documents, "model": self.model_name or PACKAGED, "top_n": self.top_n}
+
+
+@lru_cache(maxsize=1)
+def _waiting_room() -> ThreadPoolExecutor:
+    """Threads in which async callers wait; asyncio's own are too few for callers to meet in a batch."""
+    return ThreadPoolExecutor(max_workers=128, thread_name_prefix="klue-reranker-caller")

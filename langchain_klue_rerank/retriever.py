@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -172,7 +173,9 @@ class KlueRetriever(IndexedRetriever):
             with child_run(
                 "KlueReranker", callbacks, self.reranker.trace_inputs(query, len(found.documents))
             ) as outputs:
-                return self._rank_one(self.reranker, query, found, options, outputs)
+                start = time.perf_counter()
+                [documents] = self._rank(self.reranker, [query], [found], options)
+                return _traced(documents, start, outputs)
         if self.reranker is None:
             return _cut(found.documents, options)
         return _cut(self.reranker.compress_documents(found.documents, query, callbacks), options)
@@ -202,7 +205,10 @@ class KlueRetriever(IndexedRetriever):
         if isinstance(self.reranker, KlueReranker):
             inputs = self.reranker.trace_inputs(query, len(found.documents))
             async with async_child_run("KlueReranker", callbacks, inputs) as outputs:
-                return await run_in_executor(None, self._rank_one, self.reranker, query, found, options, outputs)
+                start = time.perf_counter()
+                reranker = self._with_our_title(self.reranker)
+                scores = await reranker.ascore([query], [found.documents], [found.tokens], alone=self._decides_alone)
+                return _traced(self._blend(reranker, found, scores[0], options), start, outputs)
         if self.reranker is None:
             return _cut(found.documents, options)
         return _cut(await self.reranker.acompress_documents(found.documents, query, callbacks), options)
@@ -337,34 +343,42 @@ class KlueRetriever(IndexedRetriever):
         self, reranker: KlueReranker, queries: Sequence[str], found: Sequence[_Found], options: _Options
     ) -> list[list[Document]]:
         """Rerank the candidates of several queries together."""
-        if reranker.title_key != self.title_key:
-            reranker = reranker.model_copy(update={"title_key": self.title_key})
-        scores = reranker.score(
-            queries,
-            [one.documents for one in found],
-            [one.tokens for one in found],
-            alone=self.rerank_weight == 1,
-        )
-        answers = []
-        for one, own in zip(found, scores, strict=True):
-            blended = blend_scores(own, [d.metadata["first_stage_score"] for d in one.documents], self.rerank_weight)
-            ranked = [
-                with_metadata(document, relevance_score=score, rerank_score=rerank_score)
-                for document, score, rerank_score in zip(one.documents, blended, own, strict=True)
-                if reranker.score_threshold is None or rerank_score >= reranker.score_threshold
-            ]
-            ranked.sort(key=lambda document: -document.metadata["relevance_score"])  # stable: equals keep their order
-            answers.append(_cut(ranked, options))
-        return answers
+        reranker = self._with_our_title(reranker)
+        documents, tokens = [one.documents for one in found], [one.tokens for one in found]
+        scores = reranker.score(queries, documents, tokens, alone=self._decides_alone)
+        return [self._blend(reranker, one, own, options) for one, own in zip(found, scores, strict=True)]
 
-    def _rank_one(
-        self, reranker: KlueReranker, query: str, found: _Found, options: _Options, outputs: dict[str, Any]
+    def _with_our_title(self, reranker: KlueReranker) -> KlueReranker:
+        """Return a reranker that reads the same title as the first stage."""
+        return (
+            reranker
+            if reranker.title_key == self.title_key
+            else reranker.model_copy(update={"title_key": self.title_key})
+        )
+
+    @property
+    def _decides_alone(self) -> bool:
+        """Whether the reranker's scores are the last word."""
+        return self.rerank_weight == 1
+
+    def _blend(
+        self, reranker: KlueReranker, found: _Found, scores: Sequence[float], options: _Options
     ) -> list[Document]:
-        """Rerank the candidates of one query and tell a trace."""
-        start = time.perf_counter()
-        [documents] = self._rank(reranker, [query], [found], options)
-        outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
-        return documents
+        """Order one query's candidates by both stages' scores; what the reranker did not read has the first's only."""
+        verdicts = [reranker.verdict(score) for score in scores]
+        rerank_scores = [verdict.pop("relevance_score") for verdict in verdicts]
+        blended = blend_scores(
+            rerank_scores, [document.metadata["first_stage_score"] for document in found.documents], self.rerank_weight
+        )
+        ranked = []
+        for document, score, verdict, rerank_score, total in zip(
+            found.documents, scores, verdicts, rerank_scores, blended, strict=True
+        ):
+            unread = math.isnan(score)  # the deadline came first: no threshold can tell
+            if reranker.keeps(score) and (unread or total >= (options.score_threshold or 0)):
+                ranked.append(with_metadata(document, relevance_score=total, rerank_score=rerank_score, **verdict))
+        ranked.sort(key=lambda document: -document.metadata["relevance_score"])  # stable: equals keep their order
+        return ranked[: options.k]
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi or self._packaged else None)
@@ -385,6 +399,12 @@ class KlueRetriever(IndexedRetriever):
 
 
 _CALL_ARGUMENTS = ("k", "fetch_k", "score_threshold", "search_type", "filter")
+
+
+def _traced(documents: list[Document], start: float, outputs: dict[str, Any]) -> list[Document]:
+    """Tell a trace what came back, and after how long."""
+    outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
+    return documents
 
 
 def _cut(documents: Iterable[Document], options: _Options) -> list[Document]:

@@ -1,29 +1,35 @@
-"""Cross-encoders: a query and a passage, read together, into a score. Packaged or from sentence-transformers."""
+"""Cross-encoders: a query and a passage, read together, into a score. Packaged, or a transformer."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from langchain_klue_rerank.engine import torch_models
-from langchain_klue_rerank.engine.models import ModelOptions
+from langchain_klue_rerank.engine.models import CrossEncoderOptions
+from langchain_klue_rerank.engine.pair_batches import Pair, Workload, assemble
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
+from langchain_klue_rerank.engine.pair_tokens import Ids
+from langchain_klue_rerank.engine.scoring_queue import ScoringQueue, seconds_until
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text import TokenizedTexts, clean, shared_analyzer, tokenize
-from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
+from langchain_klue_rerank.engine.transformer_models import open_transformer
+from langchain_klue_rerank.engine.windows import cut, promising
+from langchain_klue_rerank.errors import ModelOutputError
 
 logger = logging.getLogger(__name__)
 
-#: Share of a window that the next one repeats, so that no sentence is cut in both.
-_WINDOW_OVERLAP = 0.25
 #: How likely a passage of the same meaning (cosine 1) and no matching word answers.
 _COSINE_SHARE = 0.1
+#: Passages that the packaged model reads between two looks at the clock.
+_AT_A_TIME = 5
 
 
 class CrossEncoder(Protocol):
@@ -36,6 +42,7 @@ class CrossEncoder(Protocol):
         tokens: Sequence[TokenizedTexts | None] | None = None,
         *,
         alone: bool = True,
+        deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries in one go.
 
@@ -46,9 +53,12 @@ class CrossEncoder(Protocol):
             tokens: For each query its passages tokenized, if the caller has them; saves the packaged model that work.
             alone: Whether these scores alone decide. Without a first stage's scores beside them the packaged model
                 also asks the packaged bi-encoder. Default True.
+            deadline: Value of `time.monotonic` at which to return with what is known by then; None to read everything.
+                Passages are read in their order, so the most promising should come first.
 
         Returns:
-            For each query its passages' scores in 0..1, float32. A pair's score does not depend on the other pairs.
+            For each query its passages' scores in 0..1, float32. A pair's score does not depend on the other pairs
+            (but for the rounding of int8). NaN for a passage that was not read in time.
 
         Raises:
             ModelOutputError: If the model returns NaN or infinity.
@@ -72,6 +82,7 @@ class PackagedCrossEncoder:
     def __init__(self, model: PairScorer, bi_encoder: Callable[[], StaticBiEncoder]) -> None:
         self._model = model
         self._bi_encoder = bi_encoder
+        self._turn = threading.Lock()
 
     def score(
         self,
@@ -80,49 +91,97 @@ class PackagedCrossEncoder:
         tokens: Sequence[TokenizedTexts | None] | None = None,
         *,
         alone: bool = True,
+        deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""
-        analyzer = shared_analyzer()
         ready = tokens if tokens is not None else [None] * len(queries)
-        result = []
-        for query, texts, own in zip(queries, passages, ready, strict=True):
-            asked = tokenize([query], analyzer)
-            read = own if own is not None else tokenize(texts, analyzer)
-            scores = self._model.score(asked, read)
-            if alone:
-                encoder = self._bi_encoder()
-                cosines = encoder.encode(read) @ encoder.encode(asked)[0]
-                scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
-            result.append(scores)
+        if deadline is None:
+            return [
+                self._score(tokenize([query], shared_analyzer()), texts, own, alone)
+                for query, texts, own in zip(queries, passages, ready, strict=True)
+            ]
+        result = [np.full(len(texts), np.nan, np.float32) for texts in passages]
+        for query, texts, own, scores in zip(queries, passages, ready, result, strict=True):
+            self._score_in_time(query, texts, own, alone, deadline, scores)
         return result
 
+    def _score_in_time(
+        self,
+        query: str,
+        texts: Sequence[str],
+        tokens: TokenizedTexts | None,
+        alone: bool,
+        deadline: float,
+        scores: NDArray[np.float32],
+    ) -> None:
+        """Fill in scores, a few passages at a time, until another few would take too long.
 
-class TorchCrossEncoder:
-    """A sentence-transformers cross-encoder with one output.
+        Callers with a deadline compute one at a time: threads that share an interpreter would all be late together.
+        """
+        asked = None
+        cost = 0.0
+        for start in range(0, len(texts), _AT_A_TIME):
+            if not self._turn.acquire(timeout=seconds_until(deadline - cost)):
+                return
+            try:
+                began = time.monotonic()
+                if began + cost > deadline:
+                    return
+                if asked is None:
+                    asked = tokenize([query], shared_analyzer())
+                part = slice(start, min(start + _AT_A_TIME, len(texts)))
+                own = tokens.take(np.arange(part.start, part.stop)) if tokens is not None else None
+                scores[part] = self._score(asked, texts[part], own, alone)
+                cost = max(cost, time.monotonic() - began)
+            finally:
+                self._turn.release()
+
+    def _score(
+        self, asked: TokenizedTexts, texts: Sequence[str], tokens: TokenizedTexts | None, alone: bool
+    ) -> NDArray[np.float32]:
+        read = tokens if tokens is not None else tokenize(texts, shared_analyzer())
+        scores = self._model.score(asked, read)
+        if alone:
+            encoder = self._bi_encoder()
+            cosines = encoder.encode(read) @ encoder.encode(asked)[0]
+            scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
+        return scores
+
+
+class TransformerCrossEncoder:
+    """A transformer with one output, computed by torch or ONNX Runtime.
+
+    Passages are tokenized once and kept; pairs of all queries and all callers that meet are sorted by length into full
+    batches.
 
     Args:
         name: Folder or hub id.
-        options: Device, batch size, longest input, revision, remote code.
+        options: Backend, windows, device, pairs in a batch, longest input, revision, remote code.
 
     Raises:
-        ModelLoadError: If it cannot be loaded, or has several outputs.
-        MissingExtraError: If sentence-transformers is not installed.
+        ModelLoadError: If it cannot be loaded, has several outputs, or its ONNX export fails its check.
+        MissingExtraError: If what computes it is not installed.
+        ValueError: If ``max_length`` is more than the model can read.
     """
 
-    def __init__(self, name: str, options: ModelOptions) -> None:
+    def __init__(self, name: str, options: CrossEncoderOptions) -> None:
         self._name = name
-        self._model = torch_models.load("CrossEncoder", name, options)
-        if self._model.num_labels != 1:
-            raise ModelLoadError(
-                f"The model {name!r} has {self._model.num_labels} outputs; a reranker has one. Name a cross-encoder "
-                "trained for reranking, not a classifier."
-            )
-        torch_models.repair_tokenizer(self._model)
-        self._max_length = torch_models.input_length(self._model, name, options.max_length)
-        self._model.max_seq_length = self._max_length
-        self._batch_size = options.batch_size
-        # The fast tokenizer keeps its truncation state in one object: two threads at once crash it.
-        self._lock = threading.Lock()
+        self._options = options
+        self._model = open_transformer(name, options)
+        #: What was computed since the model was loaded, or since the caller put a new one here.
+        self.workload = Workload()
+        self._queue = ScoringQueue(
+            self._compute,
+            workers=self._model.workers,
+            tokens=self._model.batch_tokens,
+            pairs=options.batch_size,
+            overhead=self._model.tokenizer.template.size,
+        )
+
+    @property
+    def backend(self) -> str:
+        """What computes: ``"torch"``, ``"torch, bfloat16"``, ``"onnx"`` or ``"onnx-int8"``."""
+        return self._model.backend
 
     def score(
         self,
@@ -131,57 +190,57 @@ class TorchCrossEncoder:
         tokens: Sequence[TokenizedTexts | None] | None = None,
         *,
         alone: bool = True,
+        deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""
-        import torch
+        asked = self._model.tokenizer.encode([clean(query) for query in queries])
+        read = self._model.tokenizer.encode([clean(text) for texts in passages for text in texts])
+        ends = [0, *accumulate(len(texts) for texts in passages)]
+        pairs: list[Pair] = []
+        same = np.arange(ends[-1])  # for each passage the first of its query with the same text: it is read once
+        for query, start, end in zip(asked, ends[:-1], ends[1:], strict=True):
+            firsts: dict[int, int] = {}
+            for place in range(start, end):
+                same[place] = firsts.setdefault(id(read[place]), place)
+            pairs += self._pairs(query, {place: read[place] for place in firsts.values()})
+        if deadline is not None:  # first the first passages of all queries
+            pairs.sort(key=lambda pair: pair.place - ends[bisect_right(ends, pair.place) - 1])
+        scores = self._queue.score(pairs, deadline)
+        best = np.full(ends[-1], -np.inf, np.float32)
+        with np.errstate(invalid="ignore"):  # NaN wins: a passage is known when all of it is
+            np.maximum.at(best, [pair.place for pair in pairs], scores)
+        return np.split(best[same], ends[1:-1]) if passages else []
 
-        counts = [len(texts) for texts in passages]
-        best = np.zeros(sum(counts), np.float32)
-        with self._lock:
-            pairs: list[tuple[str, str]] = []
-            owners: list[int] = []
-            number = 0
-            for query, texts in zip(queries, passages, strict=True):
-                query, room = self._fit_query(clean(query))
-                for text in texts:
-                    for window in self._windows(clean(text), room):
-                        pairs.append((query, window))
-                        owners.append(number)
-                    number += 1
-            if pairs:
-                scores = self._model.predict(
-                    pairs, batch_size=self._batch_size, activation_fn=torch.nn.Sigmoid(), show_progress_bar=False
-                )
-                np.maximum.at(best, owners, check_scores(scores, self._name))
-        return np.split(best, list(accumulate(counts))[:-1]) if counts else []
+    def _pairs(self, query: Ids, passages: dict[int, Ids]) -> list[Pair]:
+        """Return the pairs of a query with the windows of its passages; `passages` has their places as keys."""
+        query, room = self._fit_query(query)
+        most = self._options.max_windows
+        if most is None:
+            spans = [cut(len(passage), room) for passage in passages.values()]
+        else:
+            spans = promising(query, list(passages.values()), room, most)
+        return [
+            Pair(query, passage[start:end], place)
+            for (place, passage), own in zip(passages.items(), spans, strict=True)
+            for start, end in own
+        ]
 
-    def _fit_query(self, query: str) -> tuple[str, int]:
-        """Cut a query that would leave passages less than half of the window; returns it and the room that is left."""
-        special = self._model.tokenizer.num_special_tokens_to_add(pair=True)
-        limit = max(1, (self._max_length - special) // 2)
-        spans = self._spans(query)
-        if len(spans) > limit:
-            logger.warning("The query has %d tokens; %s reads its first %d", len(spans), self._name, limit)
-            spans = spans[:limit]
-            query = query[: spans[-1][1]]
-        return query, max(1, self._max_length - special - len(spans))
+    def _fit_query(self, query: Ids) -> tuple[Ids, int]:
+        """Cut a query that would leave passages less than half of the input; returns it and a window's length."""
+        free = self._model.max_length - self._model.tokenizer.template.size
+        limit = max(1, free // 2)
+        if len(query) > limit:
+            logger.warning("The query has %d tokens; %s reads its first %d", len(query), self._name, limit)
+            query = query[:limit]
+        room = max(1, free - len(query))
+        return query, min(room, self._options.window_length or room)
 
-    def _windows(self, text: str, room: int) -> Iterator[str]:
-        spans = self._spans(text)
-        step = max(1, int(room * (1 - _WINDOW_OVERLAP)))
-        for start in range(0, max(1, len(spans) - room + step), step):
-            window = spans[start : start + room]
-            yield text[window[0][0] : window[-1][1]] if window else text
-
-    def _spans(self, text: str) -> list[tuple[int, int]]:
-        """Return where in the text each token begins and ends."""
-        tokenizer: Any = self._model.tokenizer
-        if not tokenizer.is_fast:  # such a tokenizer does not tell; no token is shorter than a character
-            return [(start, start + 1) for start in range(len(text))]
-        encoded = tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
-        )
-        return encoded["offset_mapping"]  # type: ignore[no-any-return]
+    def _compute(self, pairs: Sequence[Pair]) -> NDArray[np.float32]:
+        """Score a batch."""
+        batch = assemble(pairs, self._model.tokenizer)
+        logits = check_scores(self._model.compute(batch), self._name)
+        self.workload.add(len(pairs), int(batch.mask.sum()), batch.ids.size)
+        return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)
 
 
 def check_scores(scores: ArrayLike, name: str) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
@@ -49,6 +49,25 @@ class ModelOptions:
     trust_remote_code: bool = False
 
 
+#: What computes a cross-encoder.
+Backend = Literal["auto", "torch", "onnx", "onnx-int8"]
+
+
+@dataclass(frozen=True)
+class CrossEncoderOptions(ModelOptions):
+    """How to load and run a cross-encoder; the packaged one needs none of it.
+
+    Attributes:
+        backend: What computes; see `transformer_models.open_transformer`.
+        max_windows: Most windows read of a passage, chosen by what they share with the query; None for all.
+        window_length: Tokens of a passage read at a time; None for all that fit beside the query.
+    """
+
+    backend: Backend = "torch"
+    max_windows: int | None = None
+    window_length: int | None = None
+
+
 class Lazy(Generic[Loaded]):
     """A value made on first use, once, whatever the number of threads that ask at the same time.
 
@@ -62,6 +81,11 @@ class Lazy(Generic[Loaded]):
         self._make = make
         self._lock = threading.Lock()
         self._value: Loaded | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether the value is there already."""
+        return self._value is not None
 
     def __call__(self) -> Loaded:
         """Return the value, making it if need be; a failure is raised to every caller and tried again by the next."""
@@ -175,11 +199,11 @@ def load_bi_encoder(
     return bi_encoder.TorchBiEncoder(str(found), options, query_prompt, passage_prompt)
 
 
-def load_cross_encoder(model: str | None, options: ModelOptions) -> CrossEncoder:
+def load_cross_encoder(model: str | None, options: CrossEncoderOptions) -> CrossEncoder:
     """Load a cross-encoder; arguments and errors as in `load_bi_encoder`."""
     from langchain_klue_rerank.engine import cross_encoder
 
     found = resolve(model)
     if found == PACKAGED:
         return cross_encoder.PackagedCrossEncoder(packaged_pair_scorer(), packaged_bi_encoder)
-    return cross_encoder.TorchCrossEncoder(str(found), options)
+    return cross_encoder.TransformerCrossEncoder(str(found), options)

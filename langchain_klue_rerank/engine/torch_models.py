@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.models import ModelOptions
 from langchain_klue_rerank.errors import MissingExtraError, ModelLoadError
+
+if TYPE_CHECKING:
+    from langchain_klue_rerank.engine.pair_batches import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -72,15 +78,69 @@ def input_length(model: Any, name: str, wanted: int | None) -> int:
     Raises:
         ValueError: If more is asked for than the model has positions.
     """
+    limit = positions(model)
+    return check_length(limit, min(limit, model.max_seq_length or limit), name, wanted)
+
+
+def positions(model: Any) -> int:
+    """Return how many tokens a loaded model has positions for."""
     config = _config(model)
-    positions = getattr(config, "max_position_embeddings", None)
-    limit = int(positions) if positions else 512
+    known = getattr(config, "max_position_embeddings", None)
+    limit = int(known) if known else 512
     if config.model_type in _POSITIONS_AFTER_PADDING:
         limit -= (config.pad_token_id or 0) + 1
+    return limit
+
+
+def check_length(limit: int, own: int, name: str, wanted: int | None) -> int:
+    """Return how many tokens to read of a model with `limit` positions that by itself reads `own`.
+
+    Raises:
+        ValueError: If more is wanted than the model has positions.
+    """
     if wanted is not None and wanted > limit:
         raise ValueError(f"max_length={wanted} is more than the {limit} tokens that the model {name!r} can read.")
-    own = model.max_seq_length
-    return min(limit, wanted or own or limit)
+    return wanted or own
+
+
+class TorchCompute:
+    """Computes a cross-encoder's logits with torch.
+
+    Args:
+        model: A loaded sentence-transformers CrossEncoder.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __call__(self, batch: Batch) -> NDArray[np.float32]:
+        """Return a logit for each pair of a batch, shape (pairs,)."""
+        import torch
+
+        features = {"input_ids": batch.ids, "attention_mask": batch.mask}
+        if batch.types is not None:
+            features["token_type_ids"] = batch.types
+        with torch.inference_mode():
+            inputs = {name: torch.from_numpy(values).to(self.model.device) for name, values in features.items()}
+            logits: NDArray[np.float32] = self.model(inputs)["scores"].float().cpu().numpy().reshape(-1)
+        return logits
+
+
+def best_device() -> str:
+    """Return the device that torch would take: ``"cuda"``, ``"mps"`` ... or ``"cpu"``."""
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator()
+    return accelerator.type if accelerator is not None and torch.accelerator.is_available() else "cpu"
+
+
+def half_precision(device: str) -> Any:
+    """Return the cheapest type of number that an accelerator computes without harm: bfloat16, else float16."""
+    import torch
+
+    if device.startswith("cuda") and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
 
 
 def _config(model: Any) -> Any:

@@ -24,7 +24,7 @@ from langchain_core.load import dumps
 from langchain_core.runnables import RunnableLambda
 from pydantic import ValidationError
 
-from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, ListRetriever, Recorder, documents
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, ListRetriever, Recorder, documents, same
 
 
 def scores(result: Sequence[Document]) -> list[float]:
@@ -183,10 +183,11 @@ class CompressorTests:
 
     def test_threads_give_the_same(self, reranker: BaseDocumentCompressor) -> None:
         queries = [QUESTION, "여권을 만들려면 무엇이 필요한가요?", "책은 몇 권까지 빌려 주나요?"] * 4
-        expected = [state(reranker.compress_documents(documents(), query)) for query in queries]
+        expected = [reranker.compress_documents(documents(), query) for query in queries]
         with ThreadPoolExecutor(6) as pool:
-            found = pool.map(lambda query: state(reranker.compress_documents(documents(), query)), queries)
-            assert list(found) == expected
+            found = list(pool.map(lambda query: reranker.compress_documents(documents(), query), queries))
+        for one, other in zip(found, expected, strict=True):
+            same(one, other)
 
     async def test_concurrent_tasks_load_once_and_leave_the_loop_free(
         self, reranker: Any, monkeypatch: pytest.MonkeyPatch
@@ -211,7 +212,8 @@ class CompressorTests:
         *results, _ = await asyncio.gather(*tasks, other_work())
         assert len(loads) == 1
         assert loads[0] is not threading.main_thread()
-        assert all(state(result) == state(results[0]) for result in results)
+        for result in results:
+            same(result, results[0])
 
     def test_inside_a_contextual_compression_retriever(self, reranker: BaseDocumentCompressor) -> None:
         from langchain_classic.retrievers import ContextualCompressionRetriever

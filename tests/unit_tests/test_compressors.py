@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 import unicodedata
 from pathlib import Path
@@ -163,7 +164,9 @@ def test_packaged_may_be_named() -> None:
 def test_nan_from_a_model_is_an_error(klue_cross_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hub = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu")
     model: Any = hub.encoder
-    monkeypatch.setattr(model._model, "predict", lambda pairs, **_: [float("nan")] * len(pairs))
+    monkeypatch.setattr(
+        model._model.compute.model, "forward", lambda inputs: {"scores": inputs["input_ids"] * math.nan}
+    )
     with pytest.raises(ModelOutputError, match="NaN"):
         hub.compress_documents(documents(), QUESTION)
 

@@ -1,0 +1,296 @@
+"""The transformer engine: sentence-transformers' scores for every shape of model, whatever computes them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from langchain_klue_rerank.engine import onnx_models
+from langchain_klue_rerank.engine.cross_encoder import TransformerCrossEncoder
+from langchain_klue_rerank.engine.models import CrossEncoderOptions
+from langchain_klue_rerank.engine.pair_batches import Workload
+from langchain_klue_rerank.engine.pair_tokens import PairTokenizer, Template, find_template
+from langchain_klue_rerank.errors import ExportRefusedError, ModelLoadError
+from tests.conftest import USABLE_LENGTH
+from tests.tiny_models import save_bert_cross_encoder, save_roberta_cross_encoder
+
+torch = pytest.importorskip("torch")
+sentence_transformers = pytest.importorskip("sentence_transformers")
+
+CPU = CrossEncoderOptions(device="cpu", batch_size=4)
+QUERIES = ["전입신고는 며칠 안에 하나요?", "책은 몇 권", "구청"]
+PASSAGES = [
+    ["전입신고는 14일 안에 합니다.", "여권은 구청에서 (02-120) 신청", "", "날"],
+    ["도서관 책은 다섯 권까지 빌립니다.", "새집"],
+    ["민원실 신청", "😀 이사", "권 다섯 날"],
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory, klue_cross_encoder_folder: Path) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("shapes")
+    return {
+        "klue": klue_cross_encoder_folder,
+        "bert": save_bert_cross_encoder(root / "bert"),
+        "roberta": save_roberta_cross_encoder(root / "roberta"),
+    }
+
+
+@pytest.fixture(scope="module")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One cache folder for the whole module: every shape is exported once."""
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv(onnx_models.CACHE_VARIABLE, str(folder))
+        yield folder
+
+
+def expected(folder: Path, **settings: Any) -> list[np.ndarray]:
+    model = sentence_transformers.CrossEncoder(str(folder), device="cpu", **settings)
+    return [
+        np.asarray(model.predict([(query, text) for text in texts], activation_fn=torch.nn.Sigmoid()))
+        for query, texts in zip(QUERIES, PASSAGES, strict=True)
+    ]
+
+
+def assert_same(found: list[np.ndarray], wanted: list[np.ndarray], tolerance: float = 1e-5) -> None:
+    assert len(found) == len(wanted)
+    for own, one in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(own, one, atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("shape", "backend"),
+    [("klue", "torch"), ("bert", "torch"), ("roberta", "torch"), ("klue", "onnx"), ("bert", "onnx")],
+)
+def test_scores_are_those_of_sentence_transformers(
+    folders: dict[str, Path], exports: Path, shape: str, backend: Any
+) -> None:
+    names = {"processor_kwargs": {"model_input_names": ["input_ids", "attention_mask"]}} if shape == "klue" else {}
+    wanted = expected(folders[shape], **names)
+    assert np.ptp(np.concatenate(wanted)) > 0.05  # there is something to tell apart
+    model = TransformerCrossEncoder(str(folders[shape]), CrossEncoderOptions(batch_size=4, backend=backend))
+    assert model.backend == backend
+    assert_same(model.score(QUERIES, PASSAGES), wanted)
+
+
+def test_int8_keeps_the_scores_within_the_tolerance(folders: dict[str, Path], exports: Path) -> None:
+    model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
+    exact = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    assert_same(model.score(QUERIES, PASSAGES), exact.score(QUERIES, PASSAGES), 2 * onnx_models.TOLERANCE["int8"])
+
+
+def test_what_is_exported_opens_without_torch(folders: dict[str, Path], exports: Path) -> None:
+    model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    [scores] = model.score(QUERIES[:1], PASSAGES[:1])
+    program = (
+        "import sys\n"
+        "from langchain_klue_rerank import KlueReranker\n"
+        "reranker = KlueReranker(model=sys.argv[1], backend='onnx')\n"
+        "print(reranker.score([sys.argv[2]], [sys.argv[3:]])[0])\n"
+        "loaded = {'torch', 'transformers', 'sentence_transformers', 'onnx', 'onnxscript'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    command = [sys.executable, "-c", program, str(folders["klue"]), QUERIES[0], *PASSAGES[0]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert json.loads(done.stdout) == pytest.approx(scores.tolist(), abs=1e-6)
+
+
+def export_folder(exports: Path, folder: Path) -> Path:
+    """The fp32 export of a model."""
+    [found] = [
+        path.parent
+        for path in (exports / "onnx").glob("*/fp32/config.json")
+        if json.loads(path.read_text()).get("model") == str(folder)
+    ]
+    return found
+
+
+def test_a_damaged_export_is_made_anew(
+    folders: dict[str, Path], exports: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = CrossEncoderOptions(backend="onnx")
+    wanted = TransformerCrossEncoder(str(folders["klue"]), options).score(QUERIES, PASSAGES)
+    kept = export_folder(exports, folders["klue"])
+    graph = (kept / onnx_models.MODEL_FILE).read_bytes()
+    (kept / onnx_models.MODEL_FILE).write_bytes(b"half a model")
+    monkeypatch.setattr(onnx_models, "_export_graph", lambda model, reads_types, path: path.write_bytes(graph))
+    again = TransformerCrossEncoder(str(folders["klue"]), options)
+    assert "damaged" in caplog.text
+    assert_same(again.score(QUERIES, PASSAGES), wanted)
+    assert {path.name for path in kept.parent.iterdir()} <= {"fp32", "int8"}
+
+
+def test_an_export_with_other_scores_is_refused_and_that_is_remembered(
+    folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(onnx_models.CACHE_VARIABLE, str(tmp_path))
+    calls = []
+
+    def graph(model: Any, reads_types: bool, path: Path) -> None:
+        calls.append(1)
+        path.write_bytes((export_folder(exports, folders["klue"]) / onnx_models.MODEL_FILE).read_bytes())
+
+    monkeypatch.setattr(onnx_models, "_export_graph", graph)
+    monkeypatch.setattr(onnx_models, "_largest_difference", lambda *_: float("nan"))
+    for _ in range(2):
+        with pytest.raises(ExportRefusedError, match=r"differ from torch's .*'torch'"):
+            TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    assert len(calls) == 1
+    model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cpu", backend="auto"))
+    assert model.backend == "torch"  # int8 was refused, too
+
+
+def test_an_export_that_fails_leaves_nothing_behind(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript")
+    monkeypatch.setenv(onnx_models.CACHE_VARIABLE, str(tmp_path))
+
+    def graph(model: Any, reads_types: bool, path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(onnx_models, "_export_graph", graph)
+    with pytest.raises(OSError, match="the disk is full"):
+        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_auto_takes_int8_on_a_cpu_and_says_so(
+    folders: dict[str, Path], exports: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO"):
+        model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cpu", backend="auto"))
+    assert model.backend == "onnx-int8"
+    assert "backend='auto' took onnx-int8" in caplog.text
+
+
+def test_onnx_on_a_gpu_and_too_long_an_input_are_refused(folders: dict[str, Path], exports: Path) -> None:
+    with pytest.raises(ValueError, match="device='cuda'"):
+        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cuda", backend="onnx"))
+    with pytest.raises(ValueError, match=f"{USABLE_LENGTH} tokens"):
+        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx", max_length=65))
+
+
+# Windows
+
+
+def long_passages() -> list[str]:
+    filler = " ".join(["강 산 물 국 경 시 군 구 도 동"] * 30)
+    return [f"{filler} 계 약 기 간 {filler}", filler]
+
+
+def test_one_window_is_read_of_each_passage(folders: dict[str, Path]) -> None:
+    query = "계 약 기 간"
+    whole = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    one = TransformerCrossEncoder(
+        str(folders["klue"]), CrossEncoderOptions(device="cpu", max_windows=1, window_length=20)
+    )
+    [everything] = whole.score([query], [long_passages()])
+    [chosen] = one.score([query], [long_passages()])
+    assert whole.workload.pairs > 10
+    assert one.workload.pairs == 2
+    assert one.workload.tokens == 2 * (20 + 4 + 3)
+    assert np.isfinite(everything).all()
+    assert np.isfinite(chosen).all()
+
+
+def test_a_short_passage_gets_its_exact_score_in_any_case(folders: dict[str, Path]) -> None:
+    one = TransformerCrossEncoder(
+        str(folders["klue"]), CrossEncoderOptions(device="cpu", max_windows=1, window_length=40)
+    )
+    assert_same(
+        one.score(QUERIES, PASSAGES), TransformerCrossEncoder(str(folders["klue"]), CPU).score(QUERIES, PASSAGES)
+    )
+
+
+def test_equal_passages_are_read_once(folders: dict[str, Path]) -> None:
+    model = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    model.workload = Workload()
+    [scores] = model.score(["강"], [["산 물", "도 동", "산 물", "산 물"]])
+    assert model.workload.pairs == 2
+    assert scores[0] == scores[2] == scores[3] != scores[1]
+
+
+# Deadlines
+
+
+def test_a_deadline_that_is_over_reads_nothing(folders: dict[str, Path]) -> None:
+    model = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    assert all(np.isnan(own).all() for own in model.score(QUERIES, PASSAGES, deadline=0.0))
+    assert_same(model.score(QUERIES, PASSAGES, deadline=float("inf")), model.score(QUERIES, PASSAGES))
+
+
+# Tokens
+
+
+def test_a_passage_is_tokenized_once() -> None:
+    asked: list[str] = []
+
+    def encode(texts: Any) -> list[list[int]]:
+        asked.extend(texts)
+        return [[len(text)] * len(text) for text in texts]
+
+    tokenizer = PairTokenizer(encode, Template((0,), (2,), (2,)), 1, False, cached_tokens=10)
+    assert [one.tolist() for one in tokenizer.encode(["가나", "다", "가나"])] == [[2, 2], [1], [2, 2]]
+    tokenizer.encode(["다", "가나"])
+    assert asked == ["가나", "다"]
+    tokenizer.encode(["라라라라라라라라"])  # 8 tokens: what was used longest ago goes
+    tokenizer.encode(["가나"])
+    tokenizer.encode(["다"])
+    assert asked == ["가나", "다", "라라라라라라라라", "다"]
+
+
+def test_many_threads_share_the_cache(folders: dict[str, Path]) -> None:
+    model = TransformerCrossEncoder(str(folders["roberta"]), CPU)
+    tokenizer = model._model.tokenizer
+    tokenizer._cached_tokens = 40
+    texts = [f"여권 {number} 신청" for number in range(60)]
+    wanted = [one.tolist() for one in tokenizer.encode(texts)]
+    wrong = []
+
+    def work() -> None:
+        for _ in range(5):
+            if [one.tolist() for one in tokenizer.encode(texts)] != wanted:
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert 0 < tokenizer._size <= 40
+
+
+def test_a_pair_that_is_not_two_texts_is_refused() -> None:
+    def encode(text: str) -> list[int]:
+        return [ord(sign) for sign in text]
+
+    with pytest.raises(ValueError, match="one after the other"):
+        find_template(encode, lambda one, other: ([*encode(other), *encode(one)], [0] * len(one + other)))
+    with pytest.raises(ValueError, match="another rule"):
+        find_template(
+            encode, lambda one, other: ([len(one), *encode(one), *encode(other)], [0] * (1 + len(one + other)))
+        )
+
+
+def test_a_model_with_a_prompt_is_refused(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = sentence_transformers.CrossEncoder.preprocess
+
+    def prompted(self: Any, pairs: Any, **settings: Any) -> Any:
+        return plain(self, [(f"{len(one)}: {one}", other) for one, other in pairs], **settings)
+
+    monkeypatch.setattr(sentence_transformers.CrossEncoder, "preprocess", prompted)
+    with pytest.raises(ModelLoadError, match="two texts"):
+        TransformerCrossEncoder(str(folders["bert"]), CPU)

@@ -4,7 +4,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint figures clean
+.PHONY: demo test integration lint figures clean
 
 # Index the sample documents with the base install (no torch) and ask them a few questions.
 demo: .venv-demo/ready
@@ -13,6 +13,10 @@ demo: .venv-demo/ready
 # Lint, type check and the whole fast suite.
 test: $(VENV)/ready lint
 	$(VENV)/bin/python -m pytest
+
+# The integration tests with every vector store there is a test for; `make test` runs PostgreSQL, Qdrant, FAISS, in-memory.
+integration: $(VENV)/stores
+	REQUIRE_STORES=1 $(VENV)/bin/python -m pytest tests/integration_tests
 
 lint: $(VENV)/ready
 	$(VENV)/bin/python -m ruff check .
@@ -35,6 +39,10 @@ $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) "$(TORCH)"
 	$(VENV)/bin/python $(PIP) --editable ".[dev]"
+	touch $@
+
+$(VENV)/stores: $(VENV)/ready
+	$(VENV)/bin/python $(PIP) --editable ".[stores]"
 	touch $@
 
 clean:

@@ -75,10 +75,9 @@ class IndexedRetriever(BaseRetriever):
 
         Raises:
             TypeError: If one is not a Document, or an identifier is not a string.
-            ValueError: If there are more or fewer ids than documents, or the retriever has no index of its own.
+            ValueError: If there are more or fewer ids than documents.
             ModelOutputError: If the model returns NaN, infinity or vectors of another dimension.
         """
-        self._require_own_index()
         passages = to_passages(documents, ids)
         if passages:
             texts = [searchable_text(passage.text, passage.metadata, self.title_key) for passage in passages]
@@ -98,9 +97,8 @@ class IndexedRetriever(BaseRetriever):
 
         Raises:
             TypeError: If ids are not a list of strings.
-            ValueError: If neither is given, or the retriever has no index of its own.
+            ValueError: If neither is given.
         """
-        self._require_own_index()
         keep = to_predicate(filter)
         if ids is None and keep is None:
             raise ValueError("delete() needs ids or a filter.")
@@ -113,11 +111,10 @@ class IndexedRetriever(BaseRetriever):
             folder: A new or empty folder, or an earlier save, which is replaced.
 
         Raises:
-            ValueError: If a document's metadata cannot be kept as JSON, or the retriever has no index of its own.
+            ValueError: If a document's metadata cannot be kept as JSON.
             IndexFormatError: If the folder holds something else.
             OSError: If writing fails; an earlier save is then untouched.
         """
-        self._require_own_index()
         self._index.save(Path(folder))
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
@@ -126,6 +123,3 @@ class IndexedRetriever(BaseRetriever):
     def _embed(self, texts: Sequence[str], tokens: TokenizedTexts) -> NDArray[np.float32] | None:
         """Return the passages' vectors, (n, dim), or None for an index without."""
         return None
-
-    def _require_own_index(self) -> None:
-        """Raise a ValueError if there is no index to change."""

@@ -179,6 +179,17 @@ class PassageIndex:
             rows = [self._passages.row(identifier) for identifier in identifiers]
             return [self._passages.get(row) for row in rows if row is not None]
 
+    def tokens(self, passages: Sequence[Passage]) -> TokenizedTexts | None:
+        """Return the stored tokens of passages; None unless every one is here, by identifier and text."""
+        with self._lock:
+            rows = [self._passages.row(passage.id) for passage in passages]
+            known = [row for row in rows if row is not None]
+            if self._lexical is None or len(known) < len(rows):
+                return None
+            if any(self._passages.get(row).text != one.text for row, one in zip(known, passages, strict=True)):
+                return None
+            return self._tokens.take(np.asarray(known, np.int64))
+
     def search(
         self,
         k: int,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.checks import Filter, check_ids, searchable_text, to_documents, to_passages, to_predicate
-from langchain_klue_rerank.engine.index import PassageIndex
+from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
 
 
@@ -25,6 +25,9 @@ class IndexedRetriever(BaseRetriever):
     k: int = Field(default=4, ge=0)
     kiwi: bool = Field(default=True, frozen=True)
     title_key: str | None = Field(default="title", frozen=True)
+    # A field, not only a private attribute, because LangChain's configurable fields make a new retriever of the fields.
+    # Not for callers: `from_documents` and `load` make it.
+    index: PassageIndex | None = Field(default=None, exclude=True, repr=False)
 
     _index: PassageIndex = PrivateAttr()
 
@@ -116,6 +119,20 @@ class IndexedRetriever(BaseRetriever):
             OSError: If writing fails; an earlier save is then untouched.
         """
         self._index.save(Path(folder))
+
+    def _start(self, settings: IndexSettings) -> None:
+        """Start with the index that another retriever hands on, or with an empty one.
+
+        Raises:
+            ValueError: If it was built with other settings.
+        """
+        for name in ("kiwi", "title_key"):
+            if self.index is not None and getattr(self.index.settings, name) != getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)!r}: this was decided when the index was built.")
+        self._use(self.index if self.index is not None else PassageIndex(settings))
+
+    def _use(self, index: PassageIndex) -> None:
+        self.index = self._index = index
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi else None)

@@ -117,7 +117,7 @@ class KlueRetriever(IndexedRetriever):
             raise ValueError("sources=[] names no source of candidates; give at least one, or None for an own index.")
         own = self.sources is None  # what has sources gets its vectors' candidates from them
         dense = own and self.search_type != "lexical"
-        self._index = PassageIndex(
+        self._start(
             IndexSettings(
                 lexical=not own or self.search_type != "dense",
                 dense=dense,
@@ -126,6 +126,8 @@ class KlueRetriever(IndexedRetriever):
                 model=model_identity(self.embeddings) if dense else None,
             )
         )
+        if self._index.settings.dense:
+            check_model(self._index, self.embeddings)
 
     @classmethod
     def load(cls, folder: str | Path, **fields: Any) -> KlueRetriever:
@@ -152,7 +154,7 @@ class KlueRetriever(IndexedRetriever):
         retriever = cls(**fields)
         if settings.dense:
             check_model(index, retriever.embeddings, Path(folder))
-        retriever._index = index
+        retriever._use(index)
         return retriever
 
     def _get_relevant_documents(

@@ -96,7 +96,11 @@ class KlueVectorStore(VectorStore):
     def add_documents(
         self, documents: list[Document], *, ids: Sequence[str | None] | None = None, **kwargs: Any
     ) -> list[str]:
-        """Add documents; see `add_texts`. Without ``ids`` a document's own id counts."""
+        """Add documents; see `add_texts`. Without ``ids`` a document's own id counts.
+
+        LangChain's indexing API says a ``batch_size``; the size of the model's batches is the model's own.
+        """
+        kwargs.pop("batch_size", None)
         _refuse(kwargs)
         passages = to_passages(documents, ids)
         if passages:

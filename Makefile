@@ -4,7 +4,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint docs package figures clean
+.PHONY: demo test integration lint docs package figures clean
 
 # Index the sample documents with the base install (no torch) and ask them a few questions.
 demo: .venv-demo/ready
@@ -13,6 +13,10 @@ demo: .venv-demo/ready
 # Lint, type check, the documentation and the whole fast suite.
 test: $(VENV)/ready lint docs
 	$(VENV)/bin/python -m pytest
+
+# The integration tests with every vector store there is a test for; `make test` runs PostgreSQL, Qdrant, FAISS, in-memory.
+integration: $(VENV)/stores
+	REQUIRE_STORES=1 $(VENV)/bin/python -m pytest tests/integration_tests
 
 lint: $(VENV)/ready
 	$(VENV)/bin/python -m ruff check .
@@ -56,6 +60,10 @@ $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) "$(TORCH)"
 	$(VENV)/bin/python $(PIP) --editable ".[dev]"
+	touch $@
+
+$(VENV)/stores: $(VENV)/ready
+	$(VENV)/bin/python $(PIP) --editable ".[stores]"
 	touch $@
 
 clean:

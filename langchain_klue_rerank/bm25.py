@@ -35,7 +35,7 @@ class KlueBM25Retriever(IndexedRetriever):
     def model_post_init(self, context: Any, /) -> None:
         """Start with an empty index."""
         super().model_post_init(context)
-        self._index = PassageIndex(IndexSettings(dense=False, kiwi=self.kiwi, title_key=self.title_key))
+        self._start(IndexSettings(dense=False, kiwi=self.kiwi, title_key=self.title_key))
 
     def _get_relevant_documents(
         self,
@@ -67,5 +67,5 @@ class KlueBM25Retriever(IndexedRetriever):
         index = PassageIndex.load(Path(folder))
         index.require_lexical()
         retriever = cls(kiwi=index.settings.kiwi, title_key=index.settings.title_key, **fields)
-        retriever._index = index
+        retriever._use(index)
         return retriever

@@ -155,7 +155,7 @@ def model_identity(embedding: Embeddings) -> str:
     )
 
 
-def check_model(index: PassageIndex, embedding: Embeddings, folder: Path) -> None:
+def check_model(index: PassageIndex, embedding: Embeddings, folder: Path | None = None) -> None:
     """Make sure that an index was written with this model.
 
     Raises:
@@ -163,7 +163,8 @@ def check_model(index: PassageIndex, embedding: Embeddings, folder: Path) -> Non
     """
     own = model_identity(embedding)
     if index.settings.model not in (None, own):
+        where = f" at {str(folder)!r}" if folder is not None else ""
         raise ModelMismatchError(
-            f"The index at {str(folder)!r} was written with the model {index.settings.model!r}, not with {own!r}. "
+            f"The index{where} was written with the model {index.settings.model!r}, not with {own!r}. "
             "Load it with that model, or build it again."
         )

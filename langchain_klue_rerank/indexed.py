@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.checks import Filter, check_ids, searchable_text, to_documents, to_passages, to_predicate
-from langchain_klue_rerank.engine.index import PassageIndex
+from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
 
 
@@ -25,6 +25,9 @@ class IndexedRetriever(BaseRetriever):
     k: int = Field(default=4, ge=0)
     kiwi: bool = Field(default=True, frozen=True)
     title_key: str | None = Field(default="title", frozen=True)
+    # A field, not only a private attribute, because LangChain's configurable fields make a new retriever of the fields.
+    # Not for callers: `from_documents` and `load` make it.
+    index: PassageIndex | None = Field(default=None, exclude=True, repr=False)
 
     _index: PassageIndex = PrivateAttr()
 
@@ -75,10 +78,9 @@ class IndexedRetriever(BaseRetriever):
 
         Raises:
             TypeError: If one is not a Document, or an identifier is not a string.
-            ValueError: If there are more or fewer ids than documents, or the retriever has no index of its own.
+            ValueError: If there are more or fewer ids than documents.
             ModelOutputError: If the model returns NaN, infinity or vectors of another dimension.
         """
-        self._require_own_index()
         passages = to_passages(documents, ids)
         if passages:
             texts = [searchable_text(passage.text, passage.metadata, self.title_key) for passage in passages]
@@ -98,9 +100,8 @@ class IndexedRetriever(BaseRetriever):
 
         Raises:
             TypeError: If ids are not a list of strings.
-            ValueError: If neither is given, or the retriever has no index of its own.
+            ValueError: If neither is given.
         """
-        self._require_own_index()
         keep = to_predicate(filter)
         if ids is None and keep is None:
             raise ValueError("delete() needs ids or a filter.")
@@ -113,12 +114,25 @@ class IndexedRetriever(BaseRetriever):
             folder: A new or empty folder, or an earlier save, which is replaced.
 
         Raises:
-            ValueError: If a document's metadata cannot be kept as JSON, or the retriever has no index of its own.
+            ValueError: If a document's metadata cannot be kept as JSON.
             IndexFormatError: If the folder holds something else.
             OSError: If writing fails; an earlier save is then untouched.
         """
-        self._require_own_index()
         self._index.save(Path(folder))
+
+    def _start(self, settings: IndexSettings) -> None:
+        """Start with the index that another retriever hands on, or with an empty one.
+
+        Raises:
+            ValueError: If it was built with other settings.
+        """
+        for name in ("kiwi", "title_key"):
+            if self.index is not None and getattr(self.index.settings, name) != getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)!r}: this was decided when the index was built.")
+        self._use(self.index if self.index is not None else PassageIndex(settings))
+
+    def _use(self, index: PassageIndex) -> None:
+        self.index = self._index = index
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi else None)
@@ -126,6 +140,3 @@ class IndexedRetriever(BaseRetriever):
     def _embed(self, texts: Sequence[str], tokens: TokenizedTexts) -> NDArray[np.float32] | None:
         """Return the passages' vectors, (n, dim), or None for an index without."""
         return None
-
-    def _require_own_index(self) -> None:
-        """Raise a ValueError if there is no index to change."""

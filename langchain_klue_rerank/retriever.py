@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -27,13 +27,17 @@ from langchain_klue_rerank.checks import (
     with_metadata,
 )
 from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, embed_queries, model_identity
+from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.fusion import blend_scores
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
 from langchain_klue_rerank.indexed import IndexedRetriever
 from langchain_klue_rerank.reranker import KlueReranker
-from langchain_klue_rerank.sources import Source, aask, ask
+from langchain_klue_rerank.sources import Source, aask, ask, fuse, fuse_beside
 from langchain_klue_rerank.tracing import async_child_run, child_run
+
+#: What places in a store's ranking weigh beside cosines, of which those of 30 candidates differ by about that much.
+_PLACES = 1 / 3
 
 SearchType = Literal["hybrid", "dense", "lexical"]
 
@@ -61,7 +65,11 @@ class KlueRetriever(IndexedRetriever):
     """Two-stage retrieval for Korean: lexical and dense candidates, fused, then reranked.
 
     With its own index (`from_documents`, `load`) a document is tokenized once in its life, and all stages read those
-    tokens. With ``sources`` the candidates come from any other LangChain vector stores or retrievers instead.
+    tokens. With ``sources`` the candidates come from any other LangChain vector stores or retrievers. Documents added
+    to a retriever with sources go into an index of their words only, never into the sources: hybrid search then fuses
+    our lexical candidates with those of the sources, as where the vectors live in PostgreSQL::
+
+        KlueRetriever.from_documents(documents, sources=[PGVector(...)])
 
     Results carry ``metadata["relevance_score"]``, a float in 0..1. After a `KlueReranker` it is the mean of the
     reranker's and the first stage's score, which also stand there as ``rerank_score`` and ``first_stage_score``: where
@@ -81,15 +89,18 @@ class KlueRetriever(IndexedRetriever):
         fetch_k: How many candidates the first stage hands to the reranker; at least k are. Default 30.
         score_threshold: Lowest ``relevance_score`` to return, 0..1; None returns all.
         search_type: ``"hybrid"`` (default), ``"dense"`` or ``"lexical"``; decides what an index is built with. A
-            hybrid index can be searched in all three ways.
-        dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.3.
+            hybrid index can be searched in all three ways. With sources, dense asks them and lexical our own index.
+        dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.3. Of sources,
+            whose scores cannot be compared, the places count instead, a third as much.
         rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1, the first stage's having the
             rest. Default 0.5; 1 trusts the reranker alone.
         embeddings: What makes the vectors. Default: the packaged bi-encoder.
         reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
             packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept.
-        sources: Vector stores (asked for ``fetch_k``) or retrievers (asked for what they return) that find the
-            candidates instead of an index of our own; the rankings of several are fused by reciprocal rank.
+        sources: Vector stores (asked for ``fetch_k``) or retrievers (asked for what they return) that find
+            candidates. Rankings of several are fused by reciprocal rank; beside the lexical scores of documents added
+            here the places in them count. A text that several find is one document, and one that our index has comes
+            back as it was added.
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.
         kiwi: Whether lexical search reads Kiwi morphemes beside character bigrams. Default True.
@@ -109,16 +120,19 @@ class KlueRetriever(IndexedRetriever):
         super().model_post_init(context)
         if self.sources is not None and not self.sources:
             raise ValueError("sources=[] names no source of candidates; give at least one, or None for an own index.")
-        dense = self.search_type != "lexical"
-        self._index = PassageIndex(
+        own = self.sources is None  # what has sources gets its vectors' candidates from them
+        dense = own and self.search_type != "lexical"
+        self._start(
             IndexSettings(
-                lexical=self.search_type != "dense",
+                lexical=not own or self.search_type != "dense",
                 dense=dense,
                 kiwi=self.kiwi,
                 title_key=self.title_key,
                 model=model_identity(self.embeddings) if dense else None,
             )
         )
+        if self._index.settings.dense:
+            check_model(self._index, self.embeddings)
 
     @classmethod
     def load(cls, folder: str | Path, **fields: Any) -> KlueRetriever:
@@ -139,12 +153,13 @@ class KlueRetriever(IndexedRetriever):
                 raise ValueError(f"{name}={fields[name]!r}: this was decided when the index was built; leave it out.")
         index = PassageIndex.load(Path(folder))
         settings = index.settings
-        built = "hybrid" if settings.lexical and settings.dense else "dense" if settings.dense else "lexical"
+        dense = settings.dense or fields.get("sources") is not None
+        built = "hybrid" if settings.lexical and dense else "dense" if dense else "lexical"
         fields = {"search_type": built, **fields, "kiwi": settings.kiwi, "title_key": settings.title_key}
         retriever = cls(**fields)
         if settings.dense:
             check_model(index, retriever.embeddings, Path(folder))
-        retriever._index = index
+        retriever._use(index)
         return retriever
 
     def _get_relevant_documents(
@@ -165,10 +180,11 @@ class KlueRetriever(IndexedRetriever):
         if not check_query(query).strip() or not options.k:
             return []
         callbacks = run_manager.get_child()
-        if self.sources is None:
-            [found] = self._search([query], options)
+        if self._asks_sources(options):
+            rankings = ask(self.sources or (), query, options.fetch_k, options.filter, callbacks)
+            found = self._fuse(query, rankings, options)
         else:
-            found = self._found(ask(self.sources, query, options.fetch_k, options.filter, callbacks))
+            [found] = self._search([query], options)
         if isinstance(self.reranker, KlueReranker):
             with child_run(
                 "KlueReranker", callbacks, self.reranker.trace_inputs(query, len(found.documents))
@@ -198,10 +214,11 @@ class KlueRetriever(IndexedRetriever):
         if not check_query(query).strip() or not options.k:
             return []
         callbacks = run_manager.get_child()
-        if self.sources is None:
-            [found] = await run_in_executor(None, self._search, [query], options)
+        if self._asks_sources(options):
+            rankings = await aask(self.sources or (), query, options.fetch_k, options.filter, callbacks)
+            found = await run_in_executor(None, self._fuse, query, rankings, options)
         else:
-            found = self._found(await aask(self.sources, query, options.fetch_k, options.filter, callbacks))
+            [found] = await run_in_executor(None, self._search, [query], options)
         if isinstance(self.reranker, KlueReranker):
             inputs = self.reranker.trace_inputs(query, len(found.documents))
             async with async_child_run("KlueReranker", callbacks, inputs) as outputs:
@@ -299,7 +316,8 @@ class KlueRetriever(IndexedRetriever):
         if search_type not in get_args(SearchType):
             raise ValueError(f"search_type={search_type!r} is none of {', '.join(get_args(SearchType))}.")
         settings = self._index.settings
-        if (search_type != "lexical" and not settings.dense) or (search_type != "dense" and not settings.lexical):
+        dense = settings.dense or self.sources is not None
+        if (search_type != "lexical" and not dense) or (search_type != "dense" and not settings.lexical):
             built = "vectors" if settings.dense else "words"
             raise ValueError(f"search_type={search_type!r} is not possible: the index was built with {built} only.")
         return _Options(k, max(k, fetch_k) if k else 0, score_threshold, search_type, filter)
@@ -310,14 +328,13 @@ class KlueRetriever(IndexedRetriever):
             return []
         tokens = self._tokenize(queries)
         vectors = embed_queries(self.embeddings, queries, tokens) if options.search_type != "lexical" else None
-        reads_tokens = self.kiwi and isinstance(self.reranker, KlueReranker) and self.reranker.packaged
         results = self._index.search(
             options.fetch_k,
             tokens=None if options.search_type == "dense" else tokens,
             vectors=vectors,
             dense_weight=self.dense_weight,
             keep=to_predicate(options.filter),
-            with_tokens=reads_tokens,
+            with_tokens=self._reads_tokens,
         )
         return [
             _Found(
@@ -330,9 +347,32 @@ class KlueRetriever(IndexedRetriever):
             for result in results
         ]
 
-    def _found(self, candidates: Iterable[tuple[Document, float]]) -> _Found:
-        """Return what foreign sources found, in copies that carry the first stage's score."""
-        return _Found([with_metadata(document, **{self._score_key: score}) for document, score in candidates])
+    def _asks_sources(self, options: _Options) -> bool:
+        """Say whether a query goes to the sources: all do while nothing was added to the index beside them."""
+        return self.sources is not None and (options.search_type != "lexical" or not len(self))
+
+    def _fuse(self, query: str, rankings: list[list[Document]], options: _Options) -> _Found:
+        """Fuse what sources found with the lexical candidates of the own index, where something was added to it."""
+        if len(self) and options.search_type == "hybrid":
+            [own] = self._search([query], replace(options, search_type="lexical"))
+            scores = [one.metadata[self._score_key] for one in own.documents]
+            rankings = [self._as_added(ranking) for ranking in rankings]
+            candidates = fuse_beside(own.documents, scores, rankings, _PLACES * self.dense_weight)
+        else:
+            candidates = fuse(rankings)
+        documents = [
+            with_metadata(document, **{self._score_key: score}) for document, score in candidates[: options.fetch_k]
+        ]
+        passages = [Passage(one.id or "", one.page_content, one.metadata) for one in documents]
+        return _Found(documents, self._index.tokens(passages) if self._reads_tokens else None)
+
+    def _as_added(self, documents: list[Document]) -> list[Document]:
+        """Put the documents as they were added in place of what a source made of them."""
+        added = {passage.id: passage for passage in self._index.get([one.id for one in documents if one.id])}
+        return [
+            to_document(added[one.id]) if one.id in added and added[one.id].text == one.page_content else one
+            for one in documents
+        ]
 
     @property
     def _score_key(self) -> str:
@@ -391,11 +431,10 @@ class KlueRetriever(IndexedRetriever):
         """Whether the packaged bi-encoder makes the vectors, which reads tokens."""
         return isinstance(self.embeddings, KlueEmbeddings) and self.embeddings.packaged
 
-    def _require_own_index(self) -> None:
-        if self.sources is not None:
-            raise ValueError(
-                "This retriever takes its candidates from sources and has no index of its own; change those."
-            )
+    @property
+    def _reads_tokens(self) -> bool:
+        """Whether the packaged reranker is asked, which reads the index's tokens."""
+        return self.kiwi and isinstance(self.reranker, KlueReranker) and self.reranker.packaged
 
 
 _CALL_ARGUMENTS = ("k", "fetch_k", "score_threshold", "search_type", "filter")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
+from numpy.typing import NDArray
 
 from langchain_klue_rerank.checks import (
     Filter,
@@ -24,7 +26,14 @@ from langchain_klue_rerank.checks import (
     to_predicate,
 )
 from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, model_identity
+from langchain_klue_rerank.engine.community_folder import read_community_folder
 from langchain_klue_rerank.engine.index import Candidates, IndexSettings, PassageIndex
+from langchain_klue_rerank.errors import ModelMismatchError
+
+logger = logging.getLogger(__name__)
+
+#: Cosine of the same text's vectors below which they are not of the same model; half precision leaves 0.999.
+_SAME_MODEL = 0.9
 
 
 class KlueVectorStore(VectorStore):
@@ -87,7 +96,11 @@ class KlueVectorStore(VectorStore):
     def add_documents(
         self, documents: list[Document], *, ids: Sequence[str | None] | None = None, **kwargs: Any
     ) -> list[str]:
-        """Add documents; see `add_texts`. Without ``ids`` a document's own id counts."""
+        """Add documents; see `add_texts`. Without ``ids`` a document's own id counts.
+
+        LangChain's indexing API says a ``batch_size``; the size of the model's batches is the model's own.
+        """
+        kwargs.pop("batch_size", None)
         _refuse(kwargs)
         passages = to_passages(documents, ids)
         if passages:
@@ -267,6 +280,82 @@ class KlueVectorStore(VectorStore):
         check_model(index, store._embedding, Path(folder))
         store._index = index
         return store
+
+    @classmethod
+    def from_community_folder(
+        cls,
+        folder: str | Path,
+        embeddings: Embeddings | None = None,
+        *,
+        re_embed: bool = False,
+        index_name: str = "index",
+    ) -> KlueVectorStore:
+        """Open what langchain-community's ``FAISS.save_local`` wrote: documents, ids, metadata and vectors.
+
+        Nothing in the folder is run, and langchain-community need not be installed: the pickle may name the two
+        classes of a normal file and nothing else, and the vectors of a flat index, which is what that class makes by
+        itself, are read without FAISS's reader, which is not safe with a stranger's file either.
+
+        The vectors are searched by their cosine. That is the order of the folder's L2 or inner product where the
+        vectors have length 1; where they do not, a warning says so.
+
+        Args:
+            folder: The folder.
+            embeddings: What made its vectors. Default: the packaged bi-encoder, which then most likely did not, so that
+                ``re_embed`` is needed.
+            re_embed: Whether to embed the documents anew with ``embeddings`` instead of reading vectors.
+            index_name: As given to ``save_local``. Default ``"index"``.
+
+        Raises:
+            IndexFormatError: If a file is missing or damaged, the pickle names anything but the two classes of a normal
+                file, the FAISS index is not flat, or documents and vectors do not fit together.
+            ModelMismatchError: If the vectors have another dimension than the model's.
+        """
+        content = read_community_folder(Path(folder), index_name, with_vectors=not re_embed)
+        store = cls(embeddings)
+        texts = [passage.text for passage in content.passages]
+        if content.vectors is None:
+            vectors = embed_passages(store._embedding, texts) if texts else None
+        else:
+            vectors = content.vectors
+            store._check_vectors(vectors, texts, str(folder))
+            if not content.cosine_order:
+                logger.warning(
+                    "The vectors in %r have other lengths than 1; their cosine may rank otherwise.", str(folder)
+                )
+        if texts:
+            store._index.add(content.passages, vectors=vectors)
+        return store
+
+    def _check_vectors(self, vectors: NDArray[np.float32], texts: list[str], folder: str) -> None:
+        """Compare the first vector that was read with what the model makes of its text.
+
+        Raises:
+            ModelMismatchError: If their dimensions differ.
+        """
+        number = next((number for number, text in enumerate(texts) if text.strip() and vectors[number].any()), None)
+        if number is None:
+            return
+        own = embed_passages(self._embedding, [texts[number]])[0]
+        model = model_identity(self._embedding)
+        if len(own) != vectors.shape[1]:
+            raise ModelMismatchError(
+                f"The vectors in {folder!r} have {vectors.shape[1]} numbers, those of {model!r} have {len(own)}. Give "
+                "the embeddings that made them, or embed the documents anew with re_embed=True."
+            )
+        cosine = float(own @ vectors[number]) / float(np.linalg.norm(own) * np.linalg.norm(vectors[number]) or 1)
+        if cosine < _SAME_MODEL:
+            logger.warning(
+                "The vectors in %r are not those of %r: of the first text they have the cosine %.2f. Give the "
+                "embeddings that made them, or use re_embed=True.",
+                folder,
+                model,
+                cosine,
+            )
+
+    def documents(self) -> list[Document]:
+        """Return all documents, in the order in which they were added; as for ``KlueRetriever.from_documents``."""
+        return [to_document(passage) for passage in self._index.get(self._index.find(lambda passage: True))]
 
 
 def _refuse(unknown: dict[str, Any]) -> None:

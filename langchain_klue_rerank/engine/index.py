@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +76,21 @@ class PassageIndex:
         self._tokens = TokenStore()
         self._lexical = LexicalIndex(self._tokens, morphemes=self.settings.kiwi) if self.settings.lexical else None
         self._vectors: VectorIndex | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        with self._lock:
+            rows = self._passages.rows()
+            return {
+                "settings": self.settings,
+                "passages": [self._passages.get(row) for row in rows.tolist()],
+                "tokens": self._tokens.take(rows) if self._lexical is not None else None,
+                "vectors": self._vectors.vectors[rows] if self._vectors is not None else None,
+            }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        PassageIndex.__init__(self, state.pop("settings"))
+        if state["passages"]:
+            self.add(**state)
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -178,6 +194,17 @@ class PassageIndex:
         with self._lock:
             rows = [self._passages.row(identifier) for identifier in identifiers]
             return [self._passages.get(row) for row in rows if row is not None]
+
+    def tokens(self, passages: Sequence[Passage]) -> TokenizedTexts | None:
+        """Return the stored tokens of passages; None unless every one is here, by identifier and text."""
+        with self._lock:
+            rows = [self._passages.row(passage.id) for passage in passages]
+            known = [row for row in rows if row is not None]
+            if self._lexical is None or len(known) < len(rows):
+                return None
+            if any(self._passages.get(row).text != one.text for row, one in zip(known, passages, strict=True)):
+                return None
+            return self._tokens.take(np.asarray(known, np.int64))
 
     def search(
         self,

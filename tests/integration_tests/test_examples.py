@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import inspect
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
 from examples import rag_klue_retriever
 from examples.chat_model import QuotingChatModel, chat_model
+from examples.documents import sample_documents
+from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
 
 QUESTION = "주차 단속 알림 문자 서비스는 차량 한 대에 번호를 몇 개까지 등록할 수 있나요?"
 ANSWER = "번호 두 개까지"
@@ -34,3 +41,29 @@ def test_without_a_model_set_the_examples_quote(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delenv("CHAT_MODEL", raising=False)
     assert isinstance(chat_model(), QuotingChatModel)
     assert QuotingChatModel().invoke("질문만 있고 자료는 없음").content == "The documents do not say."
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_swapping_the_retriever_of_an_app_is_a_few_lines() -> None:
+    pytest.importorskip("langchain_community")
+    from examples.swap_retriever import after, before
+
+    assert "[1]" in before.build_chain(QuotingChatModel()).invoke(QUESTION)  # its vectors mean nothing: any source
+    assert ANSWER in after.build_chain(QuotingChatModel()).invoke(QUESTION)
+
+    def code(module: ModuleType) -> list[str]:
+        return inspect.getsource(module).split('"""', 2)[2].splitlines()
+
+    changed = [line for line in difflib.ndiff(code(before), code(after)) if line[0] in "+-" and line[2:].strip()]
+    assert sum(line.startswith("+") for line in changed) == 2  # an import and the retriever
+    assert len(changed) <= 10
+
+
+def test_the_vector_store_example_with_cores_store(tmp_path: Path) -> None:
+    from examples import vector_stores
+
+    store = vector_stores.in_memory("passages", KlueEmbeddings(), tmp_path)
+    documents = vector_stores.with_uuids(sample_documents()[:20])
+    store.add_documents(documents)
+    retriever = KlueRetriever.from_documents(documents, sources=[store], k=1)
+    assert retriever.invoke("승강기에 갇혔어요")[0].metadata["title"] == "승강기에 갇혔을 때의 행동 요령"

@@ -599,17 +599,87 @@ async def test_a_filter_holds_for_every_source() -> None:
     assert {one.id for one in await retriever.ainvoke(EVERYTHING, filter=wanted)} == {"d1", "d2"}
 
 
-def test_a_retriever_over_sources_has_no_index_to_change(tmp_path: Path) -> None:
-    retriever = KlueRetriever(sources=[in_memory()])
-    for call in (
-        lambda: retriever.add_documents(documents()),
-        lambda: retriever.delete(["d0"]),
-        lambda: retriever.save(tmp_path / "index"),
-        lambda: KlueRetriever.from_documents(documents(), sources=[in_memory()]),
-    ):
-        with pytest.raises(ValueError, match="sources"):
-            call()
-    assert not (tmp_path / "index").exists()
+class TestOwnWordsBesideSources:
+    """Vectors live in a foreign store, the words of the same documents in our own index."""
+
+    async def test_both_find_and_nothing_is_doubled(self) -> None:
+        given = documents()
+        # the store knows the first three, the own index the last four
+        store = InMemoryVectorStore.from_documents(given[:3], BigramEmbeddings())
+        retriever = KlueRetriever.from_documents(given[2:], sources=[store], k=6)
+        found = retriever.invoke(EVERYTHING)
+        assert sorted(str(one.id) for one in found) == ["d0", "d1", "d2", "d3", "d4", "d5"]
+        assert retriever.invoke(QUESTION, k=1)[0].id == "d0"
+        assert retriever.invoke("세탁기가 탈수할 때 흔들려요", k=1)[0].id == "d4"
+        assert await retriever.ainvoke(EVERYTHING) == found
+        assert retriever.batch([EVERYTHING, ""]) == [found, []]
+
+    def test_what_both_find_comes_first(self) -> None:
+        given = documents()
+        store = ListRetriever(found=[given[1], given[0]])
+        retriever = KlueRetriever.from_documents(given, sources=[store], reranker=None, k=6)
+        found = retriever.invoke("전입신고")
+        assert [one.id for one in found] == ["d0", "d1"]
+        words = retriever.invoke("전입신고", search_type="lexical")[0].metadata["relevance_score"]
+        scores = [one.metadata["relevance_score"] for one in found]
+        assert scores == pytest.approx([(words + 0.1 * 0.5) / 1.1, 0.1 / 1.1])
+        retriever.dense_weight = 30.0  # now the store's order decides
+        assert [one.id for one in retriever.invoke("전입신고")] == ["d1", "d0"]
+
+    @pytest.mark.parametrize(("search_type", "expected"), [("dense", {"d0"}), ("lexical", {"d1"})])
+    def test_either_can_be_asked_alone(self, search_type: Any, expected: set[str]) -> None:
+        given = documents()
+        retriever = KlueRetriever.from_documents(given[1:2], sources=[ListRetriever(found=given[:1])])
+        assert {one.id for one in retriever.invoke("여권 전입신고", search_type=search_type)} == expected
+        assert {one.id for one in retriever.invoke("여권 전입신고")} == {"d0", "d1"}
+
+    def test_documents_come_back_as_they_were_added(self) -> None:
+        given = documents(tags=["원본"])
+        changed = [Document(one.page_content, id=one.id, metadata={"pk": one.id}) for one in given]
+        retriever = KlueRetriever.from_documents(given, sources=[ListRetriever(found=changed)], reranker=None, k=6)
+        for found in retriever.invoke(QUESTION):
+            assert found.metadata.pop("relevance_score") > 0
+            assert found in given
+
+    def test_an_id_that_means_another_text_in_a_source_is_not_confused(self) -> None:
+        other = Document("여권 사진은 여섯 달 안에 찍은 것이어야 합니다.", id="d0")
+        retriever = KlueRetriever.from_documents(documents(), sources=[ListRetriever(found=[other])], k=6)
+        texts = [one.page_content for one in retriever.invoke("전입신고와 여권 사진")]
+        assert other.page_content in texts
+        assert TEXTS[0] in texts
+
+    def test_the_same_scores_with_and_without_tokens_at_hand(self) -> None:
+        anonymous = [Document(text) for text in TEXTS]
+        with_tokens, without = (
+            KlueRetriever.from_documents(documents()[:1], sources=[ListRetriever(found=found)], k=6).invoke(QUESTION)
+            for found in (documents()[:1], anonymous[:1])
+        )
+        assert with_tokens == without
+
+    def test_sources_are_never_written_to(self) -> None:
+        store = InMemoryVectorStore(BigramEmbeddings())
+        retriever = KlueRetriever.from_documents(documents(), sources=[store])
+        assert len(retriever) == 6
+        assert store.store == {}
+        assert retriever.delete(["d0"]) == 1
+        assert "d0" not in {one.id for one in retriever.invoke(QUESTION, k=6)}
+
+    def test_only_words_are_kept_and_saved(self, tmp_path: Path) -> None:
+        retriever = KlueRetriever.from_documents(
+            documents(), embeddings=BrokenEmbeddings("신고"), sources=[in_memory()]
+        )
+        retriever.save(tmp_path / "index")
+        assert not list((tmp_path / "index").rglob("vectors.npy"))
+        loaded = KlueRetriever.load(tmp_path / "index", sources=[in_memory()])
+        assert loaded.search_type == "hybrid"
+        same(loaded.invoke(QUESTION), retriever.invoke(QUESTION))
+        assert KlueRetriever.load(tmp_path / "index").search_type == "lexical"
+
+    async def test_a_filter_holds_for_both(self) -> None:
+        retriever = KlueRetriever.from_documents(documents(), sources=[in_memory()], k=6)
+        for condition in ({"number": [1, 2]}, lambda document: document.metadata["number"] in (1, 2)):
+            assert {one.id for one in retriever.invoke(EVERYTHING, filter=condition)} == {"d1", "d2"}
+            assert {one.id for one in await retriever.ainvoke(EVERYTHING, filter=condition)} == {"d1", "d2"}
 
 
 async def test_a_failing_source_is_not_hidden() -> None:

@@ -207,6 +207,18 @@ def test_replacing_everything_at_once_and_emptying() -> None:
     assert search(index, "판2") == []
 
 
+def test_stored_tokens_of_passages_by_identifier_and_text() -> None:
+    index = small_index()
+    known = index.get(["다", "가"])
+    tokens = index.tokens(known)
+    assert tokens is not None
+    expected = tokens_of([one.text for one in known])
+    assert [tokens.words[number] for number in tokens.word_ids] == [expected.words[n] for n in expected.word_ids]
+    assert index.tokens([*known, passage("라", "모르는 글")]) is None
+    assert index.tokens([passage("가", "같은 번호, 다른 글")]) is None
+    assert PassageIndex(replace(SETTINGS, lexical=False)).tokens([]) is None
+
+
 def test_a_filter_says_what_may_be_found() -> None:
     index = small_index()
     query = "전입신고 체류기간 건강보험"

@@ -1,0 +1,120 @@
+"""The same questions and vectors through every vector store: is the top 10 that of our own store?
+
+    pip install "langchain-klue-rerank[stores]"
+    python -m benchmarks.stores --data ../shared/data/klue_mrc
+
+Where a top 10 differs, the exact cosines say why: the same ten scores to six decimals are ties and rounding; lower ones
+mean that the store's index is approximate and passed a nearer passage over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from examples.vector_stores import Opener, openers, with_uuids
+from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, KlueVectorStore
+from langchain_klue_rerank.evaluation import read_sets
+
+K = 10
+
+
+class Ready(Embeddings):
+    """Gives every store the same vectors, made once."""
+
+    def __init__(self, texts: list[str], questions: list[str]) -> None:
+        packaged = KlueEmbeddings()
+        self._vectors = dict(zip(texts, packaged.embed_documents(texts), strict=True))
+        self._queries = {question: packaged.embed_query(question) for question in questions}
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of passages; any other text is asked for its dimension only."""
+        other = next(iter(self._vectors.values()))
+        return [self._vectors.get(text, other) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return a question's vector; see `embed_documents`."""
+        return self._queries.get(text, next(iter(self._queries.values())))
+
+
+def main() -> None:
+    """Print for every store on how many questions it agrees with ours, why it does not on the others, and the time."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="samples", help="as for klue-rerank evaluate; of several sets the largest")
+    parser.add_argument("--questions", type=int, default=200, help="how many, drawn at random (seed 42)")
+    options = parser.parse_args()
+    data = max(read_sets(options.data), key=lambda one: len(one.documents))
+    questions = random.Random(42).sample(data.questions, min(options.questions, len(data.questions)))
+    documents = with_uuids([Document(one.page_content, id=one.id) for one in data.documents])
+    embeddings = Ready([one.page_content for one in documents], questions)
+    exact = _cosines(embeddings, documents, questions)
+    print(f"{data.name}: {len(questions)} questions over {len(documents)} passages, top {K}")
+
+    def own(name: str, embeddings: Embeddings, folder: Path) -> KlueVectorStore:
+        return KlueVectorStore(embeddings)
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        stores: dict[str, Opener] = {"ours": own, **openers(stack, folder)}
+        expected: list[list[str]] = []
+        print(f"{'store':18s} {'same 10':>8s} {'ties':>6s} {'approximate':>12s} {'indexing':>9s} {'a query':>8s}")
+        for name, opener in stores.items():
+            start = time.perf_counter()
+            store = opener("passages", embeddings, folder)
+            for first in tqdm(range(0, len(documents), 500), desc=name, leave=False):
+                some = documents[first : first + 500]
+                store.add_documents(some, ids=[str(one.id) for one in some])
+            seconds = time.perf_counter() - start
+            retriever = KlueRetriever(sources=[store], reranker=None, k=K, fetch_k=K)
+            found, milliseconds = _ask(lambda question, own=retriever: own.invoke(question), questions)
+            expected = expected or found
+            verdicts = [_compare(*pair) for pair in zip(found, expected, exact, strict=True)]
+            counts = [verdicts.count(verdict) for verdict in ("same", "ties", "approximate")]
+            print(f"{name:18s} {counts[0]:8d} {counts[1]:6d} {counts[2]:12d} {seconds:7.1f} s {milliseconds:5.1f} ms")
+
+
+def _cosines(embeddings: Ready, documents: list[Document], questions: list[str]) -> list[dict[str, float]]:
+    """Return for each question every passage's cosine, in double precision."""
+    passages = _unit(embeddings.embed_documents([one.page_content for one in documents]))
+    asked = _unit([embeddings.embed_query(question) for question in questions])
+    names = [str(one.id) for one in documents]
+    return [dict(zip(names, row, strict=True)) for row in (asked @ passages.T).tolist()]
+
+
+def _unit(vectors: list[list[float]]) -> NDArray[np.float64]:
+    table = np.asarray(vectors, np.float64)
+    return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
+
+
+def _ask(ask: Callable[[str], list[Document]], questions: list[str]) -> tuple[list[list[str]], float]:
+    """Return the ids found for each question and the median of the milliseconds."""
+    found, times = [], []
+    for question in questions:
+        start = time.perf_counter()
+        documents = ask(question)
+        times.append(1000 * (time.perf_counter() - start))
+        found.append([str(one.id) for one in documents])
+    return found, float(np.median(times))
+
+
+def _compare(found: list[str], expected: list[str], exact: dict[str, float]) -> str:
+    if found == expected:
+        return "same"
+    scores = [sorted((exact[one] for one in ids), reverse=True) for ids in (found, expected)]
+    same = len(found) == len(expected) and np.allclose(*scores, atol=1e-6)
+    return "ties" if same else "approximate"
+
+
+if __name__ == "__main__":
+    main()

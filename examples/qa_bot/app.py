@@ -18,7 +18,7 @@ from examples.qa_bot.shelf import File, Shelf, State
 
 HERE = Path(__file__).parent
 #: Seconds between two looks at files that are being read.
-_REFRESH = 0.5
+_REFRESH = 1.0
 
 
 def main() -> None:

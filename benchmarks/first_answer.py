@@ -1,4 +1,4 @@
-"""Seconds from a fresh clone over ``make bot`` to the first answer with a source: ``python -m benchmarks.first_answer``.
+"""Seconds from a fresh clone to the bot's first answer with a source: ``python -m benchmarks.first_answer``.
 
 Clones what is committed here into a temporary folder, runs ``make bot`` there, which installs everything, and asks the
 page a question in headless Chromium as a visitor would. Needs playwright and Chromium, as ``make bot-test`` does.

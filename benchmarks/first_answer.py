@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -46,6 +47,8 @@ def main() -> None:
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait()
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{used.ru_utime + used.ru_stime:6.1f} s  of processor time, the browser included; the rest is waiting")
 
 
 def wait_for(url: str, server: subprocess.Popen[bytes], seconds: float) -> None:

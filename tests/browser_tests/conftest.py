@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 FLAGS = [
@@ -28,6 +28,8 @@ FLAGS = [
 ]
 #: Milliseconds that reading files may take; the machine may be busy.
 READING = 1_200_000
+
+expect.set_options(timeout=60_000)
 
 
 class Visitor:

@@ -131,7 +131,7 @@ def large_text() -> bytes:
 
 
 def test_a_chat_model_from_the_settings_streams_and_completes_a_follow_up(visit: Visit) -> None:
-    with fake_chat_server(answer_from_first_source, pause=0.3) as server:
+    with fake_chat_server(answer_from_first_source, pause=0.5) as server:
         visitor = visit()
         visitor.upload(("근무 규칙.txt", RULES.encode()))
         visitor.page.get_by_role("button", name="설정").click()
@@ -144,7 +144,7 @@ def test_a_chat_model_from_the_settings_streams_and_completes_a_follow_up(visit:
         field.fill("재택근무 신청 기한을 알려 주세요")
         field.press("Enter")
         expect(visitor.page.locator(".qa-caret")).to_be_visible()  # it is being written
-        expect(visitor.page.locator(".qa-scores")).to_have_count(1, timeout=60_000)
+        expect(visitor.page.locator(".qa-scores")).to_have_count(1)
         expect(visitor.page.locator("a.qa-cite")).to_have_count(1)
         answer = visitor.ask("수요일에는요?")
         expect(answer).to_contain_text("이렇게 풀어서 찾았습니다: 재택근무 신청 기한을 알려 주세요 수요일에는요?")

@@ -4,11 +4,20 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test integration lint docs package figures clean
+.PHONY: demo bot bot-test test integration lint docs package figures clean
 
 # Index the sample documents with the base install (no torch) and ask them a few questions.
 demo: .venv-demo/ready
 	.venv-demo/bin/klue-rerank demo
+
+# A page on localhost that answers questions over your files; see examples/qa_bot/README.md.
+bot: .venv-bot/ready
+	.venv-bot/bin/python -m streamlit run examples/qa_bot/app.py
+
+# The same page in a real browser: needs Chromium (Debian: apt-get install chromium fonts-nanum).
+CHROMIUM ?= /usr/bin/chromium
+bot-test: .venv-bot/test-ready
+	CHROMIUM=$(CHROMIUM) .venv-bot/bin/python -m pytest tests/browser_tests
 
 # Lint, type check, the documentation and the whole fast suite.
 test: $(VENV)/ready lint docs
@@ -56,6 +65,15 @@ figures: $(VENV)/ready
 	.venv-demo/bin/python $(PIP) .
 	touch $@
 
+.venv-bot/ready: pyproject.toml
+	$(PYTHON) -m venv .venv-bot
+	.venv-bot/bin/python $(PIP) --editable ".[bot]"
+	touch $@
+
+.venv-bot/test-ready: .venv-bot/ready
+	.venv-bot/bin/python $(PIP) hypothesis playwright pytest pytest-asyncio pytest-socket
+	touch $@
+
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python $(PIP) "$(TORCH)"
@@ -67,4 +85,4 @@ $(VENV)/stores: $(VENV)/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-docs site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-demo .venv-docs .venv-bot site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,137 @@
+"""Questions in, answers with sources out. Knows no page: `Bot.ask` yields an answer that grows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from langchain_core.documents import Document
+from langchain_core.language_models import BaseChatModel
+
+from examples.qa_bot import chat
+from examples.qa_bot.answers import Answer, Source, candidates, cited_numbers, keep_known_citations, quote, source
+from examples.qa_bot.settings import SCORE_THRESHOLD, SOURCES, SURE_SCORE
+from examples.qa_bot.shelf import Shelf
+from examples.qa_bot.timings import StageTimer
+from langchain_klue_rerank import KlueReranker
+from langchain_klue_rerank.engine.text import clean
+
+logger = logging.getLogger(__name__)
+
+EMPTY_QUESTION = "질문을 적어 주세요."
+NO_FILES = "먼저 문서를 올려 주세요. 올린 문서에서 답을 찾습니다."
+NOT_IN_FILES = "올린 문서에 없습니다."
+
+QUOTING = "대화 모델이 설정되어 있지 않아 문서의 문장을 그대로 옮겼습니다."
+STILL_READING = "아직 읽고 있는 파일이 있습니다. 다 읽은 뒤에 물으면 답이 달라질 수 있습니다."
+UNSURE = "질문에 꼭 맞는 내용은 찾지 못했습니다. 가장 가까운 문장이니 원문을 확인해 주세요."
+NO_SOURCES_NAMED = "대화 모델이 근거를 밝히지 않아 그 답 대신 문서의 문장을 그대로 옮겼습니다."
+
+#: A further passage is quoted if it is nearly as relevant as the best.
+_NEARLY = 0.7
+
+
+class Bot:
+    """Answers questions over the files of a shelf.
+
+    Args:
+        shelf: The files.
+        model: The chat model; None to quote.
+        score_threshold: Lowest relevance score of a passage that may answer, 0..1.
+    """
+
+    def __init__(
+        self, shelf: Shelf, model: BaseChatModel | None = None, score_threshold: float = SCORE_THRESHOLD
+    ) -> None:
+        self._shelf = shelf
+        self._model = model
+        self._threshold = score_threshold
+
+    def ask(self, question: str, turns: Sequence[chat.Turn] = ()) -> Iterator[Answer]:
+        """Answer a question.
+
+        Args:
+            question: The question.
+            turns: Earlier questions and answers; a chat model understands a follow-up with them.
+
+        Yields:
+            The answer as it grows; the last one is whole.
+        """
+        question = clean(question).strip()
+        if not question:
+            yield Answer(EMPTY_QUESTION)
+            return
+        if not len(self._shelf.retriever):
+            yield Answer(STILL_READING if self._shelf.busy else NO_FILES)
+            return
+        timer = StageTimer()
+        notes = [STILL_READING] if self._shelf.busy else []
+        query = self._whole_question(question, turns, timer, notes)
+        found = self._shelf.retriever.invoke(query, {"callbacks": [timer]})
+        answer = Answer(notes=tuple(notes), candidates=candidates(found), milliseconds=timer.milliseconds)
+        passages = [one for one in found if one.metadata["relevance_score"] >= self._threshold][:SOURCES]
+        if not passages:
+            yield replace(answer, text=NOT_IN_FILES)
+        elif self._model is None:
+            yield from self._quote(answer, query, passages, QUOTING)
+        else:
+            yield from self._write(answer, query, passages, timer)
+
+    def _whole_question(self, question: str, turns: Sequence[chat.Turn], timer: StageTimer, notes: list[str]) -> str:
+        """Let the chat model, where there is one, complete a follow-up; without, it is searched as it is."""
+        if self._model is None or not turns:
+            return question
+        try:
+            query = chat.rewrite(self._model, question, turns, [timer])
+        except Exception:  # whatever the server's client raises: the question itself is still there
+            logger.exception("rewriting a follow-up failed")
+            return question
+        if query != question:
+            notes.append(f"이렇게 풀어서 찾았습니다: {query}")
+        return query
+
+    def _write(self, answer: Answer, query: str, passages: list[Document], timer: StageTimer) -> Iterator[Answer]:
+        """Let the chat model answer; what it says without a source is not kept."""
+        assert self._model is not None
+        text = ""
+        try:
+            for piece in chat.stream_answer(self._model, query, passages, [timer]):
+                text += piece
+                yield replace(answer, text=text)
+        except Exception as error:  # whatever the server's client raises
+            logger.exception("the chat model failed")
+            reason = f"대화 모델을 쓸 수 없어 문서의 문장을 그대로 옮겼습니다. {chat.explain(error)}"
+            yield from self._quote(answer, query, passages, reason)
+            return
+        text = keep_known_citations(text.strip(), len(passages))
+        cited = cited_numbers(text)
+        if cited:
+            sources = tuple(one for one in self._sources(answer, query, passages) if one.number in cited)
+            yield replace(answer, text=text, sources=sources, found=True)
+        elif chat.NOT_FOUND.rstrip(".") in text:
+            yield replace(answer, text=NOT_IN_FILES)
+        else:
+            yield from self._quote(answer, query, passages, NO_SOURCES_NAMED)
+
+    def _quote(self, answer: Answer, query: str, passages: list[Document], why: str) -> Iterator[Answer]:
+        """Answer with the passages' own sentences."""
+        best = passages[0].metadata["relevance_score"]
+        notes = (*answer.notes, *([UNSURE] if best < SURE_SCORE else []), why)
+        near = [one for one in passages if one.metadata["relevance_score"] >= _NEARLY * best]
+        sources: list[Source] = []
+        for one in self._sources(answer, query, near):
+            if all(one.sentence != other.sentence for other in sources):  # neighbouring passages overlap
+                sources.append(replace(one, number=len(sources) + 1))
+                yield replace(answer, text=quote(sources), sources=tuple(sources), notes=notes, found=True)
+
+    def _sources(self, answer: Answer, query: str, passages: list[Document]) -> Iterator[Source]:
+        reranker = self._shelf.retriever.reranker
+        assert isinstance(reranker, KlueReranker)
+        for number, document in enumerate(passages, 1):
+            start = time.perf_counter()
+            found = source(number, document, query, reranker)
+            spent = 1000 * (time.perf_counter() - start)
+            answer.milliseconds["sentences"] = answer.milliseconds.get("sentences", 0.0) + spent
+            yield found

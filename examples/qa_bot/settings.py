@@ -1,0 +1,92 @@
+"""What can be set: the chat model, from the environment or the page, and the numbers of the search."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+#: Longest passage in characters, and what neighbours share: shorter than the package's own, since a page shows them.
+PASSAGE_LENGTH, PASSAGE_OVERLAP = 400, 50
+#: Passages that an answer may cite.
+SOURCES = 5
+#: Candidates that are reranked, and shown where the scores are.
+CANDIDATES = 30
+#: Lowest relevance score of a passage that may answer; where there is none, the answer is not in the files. Both
+#: scores were chosen with ``python -m examples.qa_bot.threshold``.
+SCORE_THRESHOLD = 0.12
+#: Below this score the visitor is told that the passage may not be the answer.
+SURE_SCORE = 0.2
+#: Passages indexed at a time; between two batches other visitors get their turn.
+BATCH = 64
+#: Largest file in megabytes; server.maxUploadSize in .streamlit/config.toml is the same.
+MAX_MEGABYTES = 200
+
+#: Answers where a server wants no key, as Ollama: the client insists on one.
+NO_KEY = "no-key"
+
+
+class SettingsError(ValueError):
+    """The chat model cannot be used as it is set; the message tells a visitor why."""
+
+
+@dataclass(frozen=True)
+class ChatSettings:
+    """Where the chat model is. Without a name there is none, and the bot quotes.
+
+    Attributes:
+        model: The model's name, as the server knows it.
+        base_url: Address of an OpenAI-compatible server; empty for OpenAI's own.
+        api_key: The key, if the server wants one.
+    """
+
+    model: str = ""
+    base_url: str = ""
+    api_key: str = field(default="", repr=False)
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a chat model."""
+        return bool(self.model)
+
+    def check(self) -> None:
+        """Make sure that the address is one.
+
+        Raises:
+            SettingsError: If it is not.
+        """
+        if not self.configured or not self.base_url:
+            return
+        parts = urlsplit(self.base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(
+                f"주소 {self.base_url!r}은(는) http:// 나 https:// 로 시작해야 합니다. 보기: http://localhost:11434/v1"
+            )
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> ChatSettings:
+    """Read CHAT_MODEL, OPENAI_BASE_URL and OPENAI_API_KEY, the same as the other examples."""
+    return ChatSettings(
+        model=environment.get("CHAT_MODEL", "").strip(),
+        base_url=environment.get("OPENAI_BASE_URL", "").strip(),
+        api_key=environment.get("OPENAI_API_KEY", "").strip(),
+    )
+
+
+def from_form(model: str, base_url: str, api_key: str, server: ChatSettings) -> ChatSettings:
+    """Take what a visitor typed.
+
+    The key of the environment goes to the address of the environment only: a visitor who names another server must
+    not be sent it.
+
+    Args:
+        model: The model's name.
+        base_url: The address.
+        api_key: The visitor's own key; empty for none of their own.
+        server: The settings of the environment.
+    """
+    model, base_url, api_key = model.strip(), base_url.strip(), api_key.strip()
+    if not api_key and base_url == server.base_url:
+        api_key = server.api_key
+    return ChatSettings(model, base_url, api_key)

@@ -52,7 +52,7 @@ def parse(cls: type[T], argv: Sequence[str] | None = None) -> T:
     given = vars(parser.parse_args(argv))
     file = given.pop("settings", None)
     try:
-        values = _read_yaml(cls, Path(file)) if file is not None else {}
+        values = _checked(cls, read_yaml(Path(file)), Path(file)) if file is not None else {}
         types_of = typing.get_type_hints(cls)
         for name, value in given.items():
             values[name] = _convert(value, types_of[name], _flag(name))
@@ -75,6 +75,23 @@ def save(settings: Any, path: Path) -> None:
 def to_dict(settings: Any) -> dict[str, Any]:
     """Return settings as plain values: paths as strings, tuples as lists."""
     return {field.name: _plain(getattr(settings, field.name)) for field in dataclasses.fields(settings)}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of settings, as it is.
+
+    Raises:
+        SettingsError: If there is none, or it holds something else.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"--settings {path}: there is no such file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--settings {path} is not a YAML file: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict | None):
+        raise SettingsError(f"--settings {path}: expected lines such as 'batch_size: 16'")
+    return content or {}
 
 
 def require_positive(settings: Any, *names: str) -> None:
@@ -141,17 +158,7 @@ def _required(cls: type) -> list[str]:
 # From a value to a field --------------------------------------------------------------------------------------------
 
 
-def _read_yaml(cls: type, path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise SettingsError(f"--settings {path}: there is no such file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--settings {path} is not a YAML file: {' '.join(str(error).split())}") from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise SettingsError(f"--settings {path}: expected lines such as 'batch_size: 16'")
+def _checked(cls: type, content: dict[str, Any], path: Path) -> dict[str, Any]:
     types_of = typing.get_type_hints(cls)
     names = [field.name for field in dataclasses.fields(cls)]
     values = {}

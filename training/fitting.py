@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +21,7 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
+from sentence_transformers.base.sampler import DefaultBatchSampler
 from transformers import AutoConfig, TrainerCallback
 
 from langchain_klue_rerank.engine import torch_models
@@ -130,7 +131,7 @@ def fit(
         bf16=bf16,
         fp16=on_cuda and not bf16,
         seed=settings.seed,
-        batch_sampler="no_duplicates" if no_duplicates else "batch_sampler",
+        batch_sampler="no_duplicates" if no_duplicates else _ShuffledBatches,
         eval_strategy="steps" if held_out else "no",
         eval_steps=every,
         save_strategy="steps",
@@ -181,6 +182,16 @@ def finish(run: Run, model: Any, test: Correlations, before: dict[str, float], f
         if run.settings.push_to_hub:
             push(folder, run.settings.push_to_hub)
     return outcome
+
+
+class _ShuffledBatches(DefaultBatchSampler):
+    """Batches in an order of seed and epoch alone: a resumed run sees what the uninterrupted one would have seen."""
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        order = torch.randperm(len(self.sampler), generator=generator).tolist()  # type: ignore[arg-type]
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
 
 
 class _Clock(TrainerCallback):

@@ -117,11 +117,8 @@ def read_questions(data: str, titles: bool = False, seed: int = 42, sample: int 
     train, test = ([_question(place, row, titles) for place, row in rows] for rows in parts.values())
     if not test:
         train, test = _split(train, [row.passage for row in train], _TEST_SHARE, seed)
-    for part, questions in (("training", train), ("test", test)):
-        if len({row.title or row.passage for row in questions}) < 2:
-            raise DataError(
-                f"--data {data}: all {part} rows have one passage or title, so that there is no wrong one; add rows"
-            )
+    if len({row.title or row.passage for row in train}) < 2:
+        raise DataError(f"--data {data}: all training rows have one passage or title: none could be wrong; add rows")
     asked: dict[str, Question] = {}
     for row in test:
         asked.setdefault(row.question, row)

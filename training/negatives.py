@@ -17,7 +17,7 @@ from langchain_klue_rerank.engine.lexical import LexicalIndex
 from langchain_klue_rerank.engine.models import ModelOptions, load_bi_encoder
 from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
 from langchain_klue_rerank.engine.token_store import TokenStore
-from training.inputs import Question
+from training.inputs import DataError, Question
 from training.settings import SettingsError, require_positive
 
 Scores = NDArray[np.float32]
@@ -97,6 +97,9 @@ def wrong_passages(
 
     Returns:
         For each question ``negative_count`` passages (fewer only where the corpus has no more), or none.
+
+    Raises:
+        DataError: If the corpus has no wrong passage for a question.
     """
     if not fill and settings.negatives == "none" and not any(row.negatives for row in questions):
         return [[] for _ in questions]
@@ -105,6 +108,8 @@ def wrong_passages(
     found = []
     for row, hard, easy in zip(questions, mined, drawn, strict=True):
         candidates = dict.fromkeys([*row.negatives, *hard, *easy])
+        if not candidates:
+            raise DataError(f"{row.question!r} has no wrong passage: all are of its title; add rows, or hold fewer out")
         found.append(list(candidates)[: settings.negative_count])
     return found
 

@@ -50,24 +50,26 @@ class Correlations(BaseEvaluator):
         self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
     ) -> dict[str, float]:
         """Return the metrics; a correlation with scores that are all equal counts as 0."""
+        everything = [pair for pairs in self.sets.values() for pair in zip(pairs.first, pairs.second, strict=True)]
+        distinct = list(dict.fromkeys(everything))  # a question's own passage stands in several sets
+        known = dict(zip(distinct, pair_scores(model, distinct).tolist(), strict=True))
         found = {}
         for prefix, pairs in self.sets.items():
-            scores = pair_scores(model, pairs)
+            scores = np.asarray([known[pair] for pair in zip(pairs.first, pairs.second, strict=True)])
             for name, correlation in (("pearson", pearsonr), ("spearman", spearmanr)):
                 value = correlation(scores, pairs.labels)[0] if np.ptp(scores) > 0 else 0.0
                 found[prefix + name] = float(value)
         return found
 
 
-def pair_scores(model: Any, pairs: Pairs) -> NDArray[np.float32]:
+def pair_scores(model: Any, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
     """Return the score of every pair by a `SentenceTransformer` or `CrossEncoder`, (n,) float32."""
     if isinstance(model, CrossEncoder):
-        both = list(zip(pairs.first, pairs.second, strict=True))
-        return np.asarray(model.predict(both, batch_size=_BATCH, show_progress_bar=True), np.float32)
-    texts = list(dict.fromkeys([*pairs.first, *pairs.second]))  # a passage stands in several pairs
+        return np.asarray(model.predict(list(pairs), batch_size=_BATCH, show_progress_bar=True), np.float32)
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))  # a passage stands in several pairs
     vectors = as_unit_vectors(np.asarray(model.encode(texts, batch_size=_BATCH, show_progress_bar=True)))
     numbers = {text: number for number, text in enumerate(texts)}
-    first, second = (vectors[[numbers[text] for text in side]] for side in (pairs.first, pairs.second))
+    first, second = (vectors[[numbers[text] for text in side]] for side in zip(*pairs, strict=True))
     return np.asarray((first * second).sum(axis=1), np.float32)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import torch
-from accelerate import PartialState
 from datasets import Dataset
 from sentence_transformers import (
     CrossEncoder,
@@ -79,7 +79,12 @@ def load_model(kind: Literal["SentenceTransformer", "CrossEncoder"], name: str, 
     with contextlib.suppress(OSError, ValueError):  # a model that cannot be loaded is reported below
         if getattr(AutoConfig.from_pretrained(name), "type_vocab_size", 2) == 1:
             options["processor_kwargs"] = {"model_input_names": ["input_ids", "attention_mask"]}
-    model = torch_models.load(kind, name, ModelOptions(), **options)
+    rank = os.environ.get("LOCAL_RANK")
+    device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
+    model = torch_models.load(kind, name, ModelOptions(device=device), **options)
+    pooler = getattr(model[0].auto_model, "pooler", None)
+    if rank is not None and kind == "SentenceTransformer" and pooler is not None:
+        pooler.requires_grad_(False)  # mean pooling passes it by, and several devices wait for every gradient
     try:
         model.max_seq_length = torch_models.input_length(model, name, max_length)
     except ValueError as error:
@@ -115,7 +120,7 @@ def fit(
         arguments_class, trainer_class = CrossEncoderTrainingArguments, CrossEncoderTrainer
     on_cuda = model.device.type == "cuda"
     bf16 = on_cuda and torch.cuda.is_bf16_supported()
-    world = PartialState().num_processes
+    world = int(os.environ.get("WORLD_SIZE", "1"))  # of `accelerate launch` or torchrun
     effective_batch = settings.batch_size * settings.accumulate * world
     steps_of_epoch = max(1, -(-len(rows) // effective_batch))
     every = max(1, min(steps_of_epoch, settings.max_steps or steps_of_epoch) // settings.evaluations)
@@ -141,6 +146,8 @@ def fit(
         metric_for_best_model=f"eval_{metric}",
         greater_is_better=True,
         logging_steps=max(1, every // 10),
+        dataloader_pin_memory=on_cuda,
+        ddp_find_unused_parameters=False,  # with it, a body that reads several columns breaks on several devices
         report_to="none",
     )
     trainer = trainer_class(

@@ -142,7 +142,7 @@ class Run:
         self.settings = settings
         self.folder = settings.output
         self.checkpoints = self.folder / "checkpoints"
-        self.is_main = PartialState().is_main_process
+        self.is_main = os.environ.get("RANK", "0") == "0"  # of `accelerate launch` or torchrun
         self.reserve = 0.0
         self._check_folder()
         if settings.push_to_hub:
@@ -152,7 +152,6 @@ class Run:
                 for stale in self.folder.glob("*.json"):
                     stale.unlink()
             settings_room.save(settings, self.folder / "settings.yaml")
-        PartialState().wait_for_everyone()
         set_seed(settings.seed)
         state = self._last_state() if settings.resume else {}
         self._earlier = max((row.get("seconds", 0.0) for row in state.get("log_history", [])), default=0.0)

@@ -25,10 +25,13 @@ from scipy.stats import spearmanr
 from langchain_klue_rerank import KlueEmbeddings
 from langchain_klue_rerank.evaluation import read_sets
 from training import adapt
-from training.adaptation_scores import WAYS, QuestionSet, Scores, cell, measure
+from training.adaptation_scores import WAYS, QuestionSet, Scores, cell, judge, measure, rankings
 from training.data import Pair, read_klue_sts, read_welfare
 
 Row = tuple[Pair, str]
+
+#: Questions of each part that are asked, at most.
+_ASKED = 1500
 
 
 def split(rows: list[Row], seed: int = 42) -> dict[str, list[Row]]:
@@ -54,14 +57,24 @@ def write_data(folder: Path, train: list[Row], test: list[Row]) -> None:
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def question_set(asked: list[Row], rows: list[Row], by_programme: bool) -> QuestionSet:
-    """Ask over all answers; see the module for what counts as found."""
+def compare(parts: dict[str, list[Row]], rows: list[Row], models: tuple[str, str]) -> None:
+    """Ask the questions of every part over all answers, before and after, and judge them in both ways."""
     documents = [Document(pair.passage, id=str(number)) for number, (pair, _) in enumerate(rows)]
-    own: dict[str, set[str]] = {}
-    for number, (pair, programme) in enumerate(rows):
-        own.setdefault(programme if by_programme else pair.passage, set()).add(str(number))
-    relevant = [frozenset(own[programme if by_programme else pair.passage]) for pair, programme in asked]
-    return QuestionSet(documents, [pair.query for pair, _ in asked], relevant)
+    asked = {title: some[:_ASKED] for title, some in parts.items()}
+    questions = [pair.query for some in asked.values() for pair, _ in some]
+    found = [rankings(documents, questions, KlueEmbeddings(model=model)) for model in models]
+    for kind in ("own answer", "programme-level"):
+        by_text: dict[str, set[str]] = {}
+        for number, (pair, programme) in enumerate(rows):
+            by_text.setdefault(pair.passage if kind == "own answer" else programme, set()).add(str(number))
+        first = 0
+        for title, some in asked.items():
+            keys = (pair.passage if kind == "own answer" else programme for pair, programme in some)
+            relevant = [frozenset(by_text[key]) for key in keys]
+            part = slice(first, first + len(some))
+            first += len(some)
+            before, after = (judge({way: own[part] for way, own in one.items()}, relevant) for one in found)
+            show(f"{title} ({len(some)}), {kind}", before, after)
 
 
 def show(title: str, before: Scores, after: Scores, metric: str = "HitRate@10") -> None:
@@ -108,12 +121,7 @@ def main() -> None:
         print(f"{label:78s} {outcome.seconds / 60:.1f} minutes, {cpu / 60:.1f} of them computing on one core")
         print(f"{'share of the way from the base that the held-out pairs chose':78s} {outcome.share:.2f}", flush=True)
         models = (arguments.base_model, str(outcome.model))
-        for by_programme in (False, True):
-            for title, asked in parts.items():
-                test = question_set(asked, rows, by_programme)
-                before, after = (measure(test, KlueEmbeddings(model=model)) for model in models)
-                kind = "programme-level" if by_programme else "own answer"
-                show(f"{title} ({len(asked)}), {kind}", before, after)
+        compare(parts, rows, models)
         forgetting(arguments.data, models)
 
 

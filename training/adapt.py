@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueEmbeddings
-from langchain_klue_rerank.engine.models import identity
+from langchain_klue_rerank.engine.models import PACKAGED, identity
 from langchain_klue_rerank.errors import KlueRerankError
 from training import settings as settings_room
 from training.adaptation_scores import QuestionSet, Scores, measure, table
@@ -255,7 +255,8 @@ def _checkpoint(settings: Settings, data: Data) -> Path:
 
 def _about(settings: Settings, data: Data, learned: int, share: float) -> dict[str, object]:
     """Return what the model's config says about its making; nothing that differs between equal runs."""
-    chosen = {name: value for name, value in to_dict(settings).items() if name not in (*_FREE, "data")}
+    left_out = (*_FREE, "data", "base_model")  # folders of this machine
+    chosen = {name: value for name, value in to_dict(settings).items() if name not in left_out}
     return {
         "made_by": _MADE_BY,
         "base": identity(settings.base_model),
@@ -267,12 +268,13 @@ def _about(settings: Settings, data: Data, learned: int, share: float) -> dict[s
 
 def _card(settings: Settings, data: Data, outcome: Outcome, test: QuestionSet) -> str:
     """Return the model's README."""
-    packaged = settings.base_model == "packaged"
+    packaged = settings.base_model == PACKAGED
+    base = PACKAGED if packaged else Path(settings.base_model).resolve().name
     licence = (
         "CC BY-SA 4.0, as that of the packaged weights, from which this model is derived and to whose card the "
         "attribution goes"
         if packaged
-        else f"that of `{settings.base_model}` (CC BY-SA 4.0 where it comes from the packaged weights)"
+        else f"that of `{base}` (CC BY-SA 4.0 where it comes from the packaged weights)"
     )
     notes = "".join(f"\n- {note}" for note in data.notes)
     unfinished = "" if outcome.complete else "\n\n**The time budget ended training early.**"
@@ -283,7 +285,7 @@ tags: [langchain-klue-rerank]
 ---
 # The packaged bi-encoder, adapted
 
-Made from `{settings.base_model}` (`{identity(settings.base_model)}`) with `python -m training.adapt` in
+Made from `{base}` (`{identity(settings.base_model)}`) with `python -m training.adapt` in
 {outcome.seconds / 60:.1f} minutes. It runs without torch:
 
 ```python

@@ -16,6 +16,8 @@ from training.inputs import Question
 
 #: For each way to search the hit (1) or miss (0) of each question within the first ten, and its reciprocal rank.
 Scores = dict[str, dict[str, NDArray[np.float64]]]
+#: For each way to search and each question the ids of the documents found, best first.
+Rankings = dict[str, list[list[str]]]
 
 #: The ways to search; lexical search is the same before and after, and the baseline of both.
 WAYS = ("lexical", "dense", "hybrid", "hybrid, reranked")
@@ -56,29 +58,41 @@ class QuestionSet:
         return f"{len(self.questions)} questions over {len(self.documents)} passages."
 
 
-def measure(test: QuestionSet, embeddings: KlueEmbeddings) -> Scores:
+def rankings(documents: list[Document], questions: Sequence[str], embeddings: KlueEmbeddings) -> Rankings:
     """Ask all questions in every way, with the packaged reranker for the last.
 
     Args:
-        test: The questions.
+        documents: The corpus.
+        questions: The questions.
         embeddings: What makes the vectors.
 
     Returns:
-        For each of `WAYS` and each metric one number a question.
+        For each of `WAYS` and each question the ids of the best ten documents.
     """
-    reranked = KlueRetriever.from_documents(test.documents, embeddings=embeddings, k=10)
+    reranked = KlueRetriever.from_documents(documents, embeddings=embeddings, k=10)
     plain = reranked.model_copy(update={"reranker": None})
-    found: Scores = {}
+    found: Rankings = {}
     for way in WAYS:
         retriever = reranked if way.endswith("reranked") else plain
-        rankings = []
-        for start in range(0, len(test.questions), _CHUNK):
-            asked = test.questions[start : start + _CHUNK]
-            answers = retriever.batch(asked, search_type=way.split(",")[0])
-            rankings += [[document.id or "" for document in documents] for documents in answers]
-        judged = Judged.from_rankings(rankings, test.relevant)
-        found[way] = {name: METRICS[name](judged) for name in _SHOWN}
+        found[way] = []
+        for start in range(0, len(questions), _CHUNK):
+            answers = retriever.batch(list(questions[start : start + _CHUNK]), search_type=way.split(",")[0])
+            found[way] += [[document.id or "" for document in documents] for documents in answers]
     return found
+
+
+def judge(found: Rankings, relevant: Sequence[frozenset[str]]) -> Scores:
+    """Return the scores of rankings, given for each question the ids of the documents that count as found."""
+    scores: Scores = {}
+    for way, ranked in found.items():
+        judged = Judged.from_rankings(ranked, relevant)
+        scores[way] = {name: METRICS[name](judged) for name in _SHOWN}
+    return scores
+
+
+def measure(test: QuestionSet, embeddings: KlueEmbeddings) -> Scores:
+    """Ask all questions in every way and judge the answers; see `rankings`."""
+    return judge(rankings(test.documents, test.questions, embeddings), test.relevant)
 
 
 def table(before: Scores, after: Scores) -> str:

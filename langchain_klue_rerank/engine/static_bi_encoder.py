@@ -208,7 +208,7 @@ class StaticBiEncoder:
             folder: What `save` wrote.
 
         Returns:
-            The encoder, ready after some 50 ms.
+            The encoder, ready after some 0.1 s.
 
         Raises:
             FileNotFoundError: If a file is missing.

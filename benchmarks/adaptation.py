@@ -31,7 +31,7 @@ from training.data import Pair, read_klue_sts, read_welfare
 Row = tuple[Pair, str]
 
 #: Questions of each part that are asked, at most.
-_ASKED = 1500
+_ASKED = 700
 
 
 def split(rows: list[Row], seed: int = 42) -> dict[str, list[Row]]:
@@ -42,11 +42,13 @@ def split(rows: list[Row], seed: int = 42) -> dict[str, list[Row]]:
     apart = set(programmes[: len(programmes) // 5])
     seen = [row for row in rows if row[1] not in apart]
     generator.shuffle(seen)
+    held_out = [row for row in rows if row[1] in apart]
+    generator.shuffle(held_out)
     unseen_questions = len(seen) // 10
     return {
         "seen programmes, training questions": seen[unseen_questions:],
         "seen programmes, other questions": seen[:unseen_questions],
-        "held-out programmes": [row for row in rows if row[1] in apart],
+        "held-out programmes": held_out,
     }
 
 

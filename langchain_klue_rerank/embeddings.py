@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.checks import check_texts
 from langchain_klue_rerank.engine.index import PassageIndex
-from langchain_klue_rerank.engine.models import PACKAGED, Lazy, ModelOptions, identity, load_bi_encoder, resolve
+from langchain_klue_rerank.engine.models import Lazy, ModelOptions, identity, is_static, load_bi_encoder, resolve
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ class KlueEmbeddings(BaseModel, Embeddings):
 
     Without arguments it uses the weights that come with the package: no torch, no download, no GPU. With a name it
     loads any sentence-transformers model (needs the ``torch`` extra), among them those fine-tuned from klue/roberta.
-    The model is loaded once, on first use.
+    A folder of weights in the packaged format (``python -m training.adapt`` makes one from your own questions) runs
+    without torch, as the packaged ones do. The model is loaded once, on first use.
 
     Examples:
         >>> embeddings = KlueEmbeddings()
@@ -36,8 +37,8 @@ class KlueEmbeddings(BaseModel, Embeddings):
 
     Args:
         model: ``None`` (the packaged weights), the path of a folder, or a hub id.
-        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand. Not for the packaged weights, nor
-            are the following.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand. Not for weights in the packaged
+            format, nor are the following.
         batch_size: Texts computed at a time. Default 32.
         max_length: Longest text in tokens, the rest is cut; None for the model's own limit.
         query_prompt: Put before every query; None for the model's own prompt, if it has one.
@@ -104,9 +105,9 @@ class KlueEmbeddings(BaseModel, Embeddings):
         return self.encoder.encode([text], "query")[0].tolist()  # type: ignore[no-any-return]
 
     @property
-    def packaged(self) -> bool:
-        """Whether this is the packaged model, which reads tokens and needs no torch."""
-        return resolve(self.model_name) == PACKAGED
+    def reads_tokens(self) -> bool:
+        """Whether this is the packaged model or a folder adapted from it, which read tokens and need no torch."""
+        return is_static(self.model_name)
 
 
 def embed_passages(

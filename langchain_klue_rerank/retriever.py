@@ -421,15 +421,15 @@ class KlueRetriever(IndexedRetriever):
         return ranked[: options.k]
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        return tokenize(texts, shared_analyzer() if self.kiwi or self._packaged else None)
+        return tokenize(texts, shared_analyzer() if self.kiwi or self._embeds_tokens else None)
 
     def _embed(self, texts: Sequence[str], tokens: TokenizedTexts) -> NDArray[np.float32] | None:
         return embed_passages(self.embeddings, texts, tokens) if self._index.settings.dense else None
 
     @property
-    def _packaged(self) -> bool:
-        """Whether the packaged bi-encoder makes the vectors, which reads tokens."""
-        return isinstance(self.embeddings, KlueEmbeddings) and self.embeddings.packaged
+    def _embeds_tokens(self) -> bool:
+        """Whether the vectors are made of tokens, morphemes among them."""
+        return isinstance(self.embeddings, KlueEmbeddings) and self.embeddings.reads_tokens
 
     @property
     def _reads_tokens(self) -> bool:

@@ -18,6 +18,7 @@ import logging
 import random
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -114,15 +115,12 @@ class Settings:
         return self.vocabulary + self.unknown_rows + self.ngram_rows
 
 
-def build_tasks(
-    data: Path, settings: Settings, held_out: frozenset[str] = frozenset()
-) -> tuple[TextTable, dict[str, Task]]:
+def build_tasks(data: Path, settings: Settings) -> tuple[TextTable, dict[str, Task]]:
     """Read all training data.
 
     Args:
         data: The data folder.
-        settings: How much raw text to use.
-        held_out: Welfare programmes to leave out, for a run that measures them.
+        settings: How much raw text to use, and which tasks there are.
 
     Returns:
         All texts with their numbers, and the tasks in those numbers.
@@ -138,23 +136,24 @@ def build_tasks(
         cloze += generator.sample(found, min(len(found), settings.raw_cloze))
     table = TextTable()
     wiki = sets.read_mrc(data) + sets.read_squad(data / "tydiqa_ko" / "korean_tydiqa_train.json")
-    welfare = [pair for pair, programme in sets.read_welfare(data) if programme not in held_out]
-    tasks = {
-        "wiki": table.pairs(wiki),
-        "welfare": table.pairs(welfare),
-        "strategy": table.pairs(sets.read_strategy(data)),
-        "titles": table.pairs(titles),
-        "cloze": table.pairs(cloze),
-        "nli": table.triplets(sets.read_nli(data)),
-        "paraphrase": table.pairs(sets.read_paraphrases(data)),
-        "sts": table.scored(sets.read_klue_sts(data) + sets.read_kor_sts(data)),
+    readers: dict[str, Callable[[], Task]] = {
+        "wiki": lambda: table.pairs(wiki),
+        "welfare": lambda: table.pairs([pair for pair, _ in sets.read_welfare(data)]),
+        "strategy": lambda: table.pairs(sets.read_strategy(data)),
+        "titles": lambda: table.pairs(titles),
+        "cloze": lambda: table.pairs(cloze),
+        "nli": lambda: table.triplets(sets.read_nli(data)),
+        "paraphrase": lambda: table.pairs(sets.read_paraphrases(data)),
+        "sts": lambda: table.scored(sets.read_klue_sts(data) + sets.read_kor_sts(data)),
     }
-    return table, tasks
+    return table, {name: read() for name, read in readers.items() if name in settings.tasks}
 
 
 def word_task(tasks: dict[str, Task], texts: TokenizedTexts) -> Task:
     """Make the task of finding a passage by a few of its words, out of all passages of at least eight words."""
-    passages = np.unique(np.concatenate([tasks[name].right for name in ("wiki", "titles", "cloze", "strategy")]))
+    passages = np.unique(
+        np.concatenate([tasks[name].right for name in ("wiki", "titles", "cloze", "strategy") if name in tasks])
+    )
     passages = passages[texts.lengths()[passages] >= 8]
     return Task("words", passages, passages, np.zeros(len(passages)), np.full(len(passages), -1))
 
@@ -371,10 +370,20 @@ def main() -> None:
     parser.add_argument("--max-minutes", type=float, default=1e9, help="stop training after this many minutes")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; the figures in the card are from one")
     parser.add_argument("--no-validation", action="store_true", help="do not look at the validation sets")
+    parser.add_argument(
+        "--leave-out",
+        nargs="+",
+        default=[],
+        metavar="TASK",
+        choices=[name for name in Settings().tasks if name != "words"],
+        help="do not train on these, to measure on their data what the model is worth where it never was",
+    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     settings = Settings()
+    for name in arguments.leave_out:
+        settings.tasks.pop(name, None)
     arguments.work.mkdir(parents=True, exist_ok=True)
     trainer, vocabulary, validation = prepare(arguments.data, arguments.work, settings, not arguments.no_validation)
     train(trainer, validation, arguments.work, arguments.resume, arguments.max_minutes)

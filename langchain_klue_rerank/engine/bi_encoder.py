@@ -42,7 +42,7 @@ class BiEncoder(Protocol):
 
 
 class PackagedBiEncoder:
-    """The packaged static bi-encoder behind the protocol.
+    """A static bi-encoder, the packaged one or one adapted from it, behind the protocol.
 
     Args:
         model: The loaded model.

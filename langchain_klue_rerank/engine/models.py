@@ -1,4 +1,4 @@
-"""From a model's name to a loaded model: packaged weights, a folder, or a hub id."""
+"""From a model's name to a loaded model: packaged weights, a folder (packaged format or not), or a hub id."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How to load and run a sentence-transformers model; the packaged models need none of it.
+    """How to load and run a sentence-transformers model; models in the packaged format need none of it.
 
     Attributes:
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand.
@@ -164,6 +164,19 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def is_static(model: str | None) -> bool:
+    """Whether a bi-encoder's name means weights in the packaged format, which read tokens and need no torch.
+
+    Args:
+        model: See `resolve`.
+
+    Raises:
+        ModelLoadError: If there is no such model.
+    """
+    found = resolve(model)
+    return found == PACKAGED or (isinstance(found, Path) and StaticBiEncoder.is_at(found))
+
+
 @lru_cache(maxsize=1)
 def packaged_bi_encoder() -> StaticBiEncoder:
     """Return the packaged bi-encoder, loaded once in a process."""
@@ -183,7 +196,7 @@ def load_bi_encoder(
 
     Args:
         model: See `resolve`.
-        options: For models that are not packaged.
+        options: For models that are not in the packaged format.
         query_prompt: Put before every query; None for the model's own prompt, if it has one.
         passage_prompt: The same for passages.
 
@@ -196,6 +209,11 @@ def load_bi_encoder(
     found = resolve(model)
     if found == PACKAGED:
         return bi_encoder.PackagedBiEncoder(packaged_bi_encoder())
+    if isinstance(found, Path) and StaticBiEncoder.is_at(found):
+        try:
+            return bi_encoder.PackagedBiEncoder(StaticBiEncoder.load(found))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelLoadError(f"The model in {str(found)!r} cannot be loaded: {error}") from error
     return bi_encoder.TorchBiEncoder(str(found), options, query_prompt, passage_prompt)
 
 

@@ -14,6 +14,7 @@ stands; the reranker reads it from `StaticBiEncoder.word_vectors`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zlib
 from collections.abc import Iterator, Sequence
@@ -194,15 +195,20 @@ class StaticBiEncoder:
         self._vectors = vectors
         self._scales = scales.astype(np.float32)
 
+    @staticmethod
+    def is_at(folder: Path) -> bool:
+        """Whether a folder holds weights in this format, whole or damaged; no other kind of model has such files."""
+        return (folder / VECTORS_FILE).is_file() or (folder / SCALES_FILE).is_file()
+
     @classmethod
     def load(cls, folder: Path) -> StaticBiEncoder:
-        """Open the weights in a folder; the large array is mapped, not read.
+        """Open the weights in a folder; the large array is mapped, not kept in memory.
 
         Args:
             folder: What `save` wrote.
 
         Returns:
-            The encoder, ready after some 50 ms.
+            The encoder, ready after some 0.1 s.
 
         Raises:
             FileNotFoundError: If a file is missing.
@@ -221,6 +227,10 @@ class StaticBiEncoder:
         missing = [name for name in names if name not in settings]
         if missing:
             raise ValueError(f"{folder / CONFIG_FILE} lacks {', '.join(missing)}.")
+        checksums = settings.get("sha256", {})
+        for name in checksums if isinstance(checksums, dict) else ():
+            if _sha256(folder / name) != checksums[name]:
+                raise ValueError(f"{folder / name} was edited or damaged. Restore it from a copy, or make it again.")
         return cls(
             StaticConfig(**{name: settings[name] for name in names}),
             (folder / VOCABULARY_FILE).read_text(encoding="utf-8").rstrip("\n").split("\n"),
@@ -357,6 +367,11 @@ def unpack(packed: NDArray[np.uint8], scales: NDArray[np.float32]) -> NDArray[np
     return vectors
 
 
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def save(
     folder: Path,
     config: StaticConfig,
@@ -377,5 +392,12 @@ def save(
     np.save(folder / VECTORS_FILE, packed, allow_pickle=False)
     np.save(folder / SCALES_FILE, scales, allow_pickle=False)
     (folder / VOCABULARY_FILE).write_text("".join(f"{morpheme}\n" for morpheme in vocabulary), encoding="utf-8")
-    settings = {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(config), "about": about}
+    checksums = {name: _sha256(folder / name) for name in (VECTORS_FILE, SCALES_FILE, VOCABULARY_FILE)}
+    settings = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        **asdict(config),
+        "sha256": checksums,
+        "about": about,
+    }
     (folder / CONFIG_FILE).write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")

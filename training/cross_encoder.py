@@ -1,0 +1,141 @@
+"""Stage 3: a cross-encoder learns to tell passages that answer a question from passages that do not.
+
+    python -m training.cross_encoder --data ../shared/data --base-model FOLDER --output runs/cross_encoder
+    python -m training.cross_encoder --data my_questions.csv     # columns question, passage[, negative]
+
+Steps: 1. read the questions and hold some passages' questions out; 2. put one output on a language model; 3. test it
+as it is; 4. find wrong passages, cut long ones to their best window and ask a teacher, if wanted; 5. train; 6. test
+the best checkpoint and write model, card, history and plot. On several GPUs:
+``accelerate launch -m training.cross_encoder ...``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from datasets import Dataset
+from sentence_transformers import CrossEncoder
+
+from training.cards import About
+from training.evaluate import question_tests
+from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
+from training.inputs import hold_out, read_questions
+from training.losses import cross_encoder_loss, teacher_logits
+from training.negatives import Corpus, NegativeSettings, wrong_passages
+from training.settings import SettingsError
+from training.windows import WindowReader
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(FitSettings, NegativeSettings):
+    """Settings of stage 3; the defaults are the tutorial's.
+
+    Attributes:
+        negatives: Hard wrong passages of each question: none (random ones of other titles), or those that BM25, the
+            bi-encoder of --miner, or both find best.
+        titles: Put the title before each passage, as KlueReranker reads them.
+        loss: Every pair by itself (binary-cross-entropy), or all passages of a question against each other (listwise;
+            set --negative-count).
+        windows: Read a long passage's window that shares most with the question, and holds the answer of a right one,
+            instead of the passage's beginning.
+        teacher: Larger cross-encoder whose scores are learned instead of the labels: packaged, a folder or a hub id.
+    """
+
+    base_model: str = "klue/roberta-small"
+    output: Path = Path("runs/cross_encoder")
+    held_out: float = 0.05
+    evaluations: int = 2
+    titles: bool = False
+    loss: Literal["binary-cross-entropy", "listwise"] = "binary-cross-entropy"
+    windows: bool = False
+    teacher: str | None = None
+
+    def __post_init__(self) -> None:
+        FitSettings.__post_init__(self)
+        NegativeSettings.__post_init__(self)
+        if self.teacher is not None and self.loss == "listwise":
+            raise SettingsError("--loss listwise: a teacher's scores have their own loss; leave one of the two out")
+
+
+def train(settings: Settings) -> Outcome:
+    """Train a cross-encoder on questions and passages.
+
+    Raises:
+        SettingsError: If the output folder holds another run.
+        DataError: If the data is missing or of the wrong shape.
+    """
+    # 1. Questions and passages
+    data = read_questions(settings.data, settings.titles, settings.seed, settings.sample)
+    learned, held = hold_out(data.train, settings.held_out, settings.seed)
+    corpus = Corpus([*data.train, *data.test])
+    run = Run(settings)
+    if done := run.finished():
+        return done
+
+    # 2. Language model with one output
+    model: CrossEncoder = load_model("CrossEncoder", settings.base_model, settings.max_length)
+    reader = WindowReader(model.tokenizer, model.max_seq_length or 512) if settings.windows else None
+
+    # 3. Before training
+    read = reader.best if reader else None
+    test = question_tests(data.test, corpus, settings.seed, read)
+    held_out = question_tests(held, corpus, settings.seed, read) if held else None
+    before = run.test_before(test, model, held_out)
+
+    # 4. Wrong passages, only of the training rows; a teacher's opinion
+    shelf = Corpus(learned)
+    wrong = run.remember("wrong_passages", lambda: wrong_passages(learned, shelf, settings, settings.seed))
+    questions = [row.question for row in learned]
+    passages = [[row.passage, *others] for row, others in zip(learned, wrong, strict=True)]
+    labels = [[1.0, *[0.0] * len(others)] for others in wrong]
+    if settings.teacher is not None:
+        teacher = settings.teacher
+        labels = run.remember("teacher", lambda: teacher_logits(teacher, questions, passages))
+    if reader:
+        passages = [
+            [reader.best(row.question, text, row.answer if number == 0 else "") for number, text in enumerate(texts)]
+            for row, texts in zip(learned, passages, strict=True)
+        ]
+
+    # 5. Training
+    loss, name = cross_encoder_loss(model, settings.loss, settings.teacher is not None, settings.batch_size)
+    rows: dict[str, list[Any]] = {"question": questions, "passages": passages, "labels": labels}
+    if settings.loss != "listwise":
+        rows = _one_by_one(questions, passages, labels)
+    fitted = fit(model, Dataset.from_dict(rows), loss, run, held_out, "hard_spearman")
+
+    # 6. After training
+    about = About(
+        title="A Korean reranker",
+        task="text-ranking",
+        recipe="training.cross_encoder",
+        test=f"{len(data.test)} questions, each with its passage (1) and a wrong one (0): a random one of another "
+        "title, and for the hard scores the best that BM25 finds without the answer in it",
+        data=data,
+        loss=name,
+        notes=[f"Wrong passages of a question: {settings.negative_count} ({settings.negatives})."],
+    )
+    return finish(run, model, test, before, fitted, about)
+
+
+def _one_by_one(
+    questions: Sequence[str], passages: Sequence[Sequence[str]], labels: Sequence[Sequence[float]]
+) -> dict[str, list[Any]]:
+    """Return a row for every pair."""
+    return {
+        "question": [question for question, texts in zip(questions, passages, strict=True) for _ in texts],
+        "passage": [text for texts in passages for text in texts],
+        "label": [label for own in labels for label in own],
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the settings and train."""
+    run_recipe(Settings, train, argv)
+
+
+if __name__ == "__main__":
+    main()

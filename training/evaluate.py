@@ -1,0 +1,108 @@
+"""How well a model's scores follow the labels of pairs, before and after training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import pearsonr, spearmanr
+from sentence_transformers import CrossEncoder
+from sentence_transformers.base.evaluation import BaseEvaluator
+
+from langchain_klue_rerank.engine.vectors import as_unit_vectors
+from training.inputs import Question
+from training.negatives import Corpus, NegativeSettings, draw, wrong_passages
+
+#: Pairs or texts computed at a time.
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of texts with labels, all of one length."""
+
+    first: list[str]
+    second: list[str]
+    labels: list[float]
+
+
+class Correlations(BaseEvaluator):
+    """Pearson's and Spearman's correlation of a model's scores with the labels of pairs.
+
+    A bi-encoder's score is the cosine, a cross-encoder's its output in 0..1.
+
+    Args:
+        sets: Prefix of the metrics -> pairs; for example ``"hard_"`` for ``hard_pearson`` and ``hard_spearman``.
+    """
+
+    def __init__(self, sets: dict[str, Pairs]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.sets = sets
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return sum(len(pairs.labels) for pairs in self.sets.values())
+
+    def __call__(
+        self, model: Any, output_path: str | None = None, epoch: float = -1, steps: int = -1
+    ) -> dict[str, float]:
+        """Return the metrics; a correlation with scores that are all equal counts as 0."""
+        everything = [pair for pairs in self.sets.values() for pair in zip(pairs.first, pairs.second, strict=True)]
+        distinct = list(dict.fromkeys(everything))  # a question's own passage stands in several sets
+        known = dict(zip(distinct, pair_scores(model, distinct).tolist(), strict=True))
+        found = {}
+        for prefix, pairs in self.sets.items():
+            scores = np.asarray([known[pair] for pair in zip(pairs.first, pairs.second, strict=True)])
+            for name, correlation in (("pearson", pearsonr), ("spearman", spearmanr)):
+                value = correlation(scores, pairs.labels)[0] if np.ptp(scores) > 0 else 0.0
+                found[prefix + name] = float(value)
+        return found
+
+
+def pair_scores(model: Any, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+    """Return the score of every pair by a `SentenceTransformer` or `CrossEncoder`, (n,) float32."""
+    if isinstance(model, CrossEncoder):
+        return np.asarray(model.predict(list(pairs), batch_size=_BATCH, show_progress_bar=True), np.float32)
+    texts = list(dict.fromkeys(text for pair in pairs for text in pair))  # a passage stands in several pairs
+    vectors = as_unit_vectors(np.asarray(model.encode(texts, batch_size=_BATCH, show_progress_bar=True)))
+    numbers = {text: number for number, text in enumerate(texts)}
+    first, second = (vectors[[numbers[text] for text in side]] for side in zip(*pairs, strict=True))
+    return np.asarray((first * second).sum(axis=1), np.float32)
+
+
+def question_tests(
+    questions: Sequence[Question], corpus: Corpus, seed: int, read: Callable[[str, str], str] | None = None
+) -> Correlations:
+    """Return the tutorial's test, and a harder one beside it.
+
+    Both ask for the question's own passage (label 1) against a wrong one (label 0). The wrong one is a random passage
+    of another title, which shares hardly a word with the question, and for the metrics called ``hard_`` the best that
+    BM25 finds in the corpus without the answer in it.
+
+    Args:
+        questions: Test questions.
+        corpus: Where wrong passages come from; holds the questions' own passages.
+        seed: Of the random passages.
+        read: Takes question and passage and returns the part of the passage to be read; None for all of it.
+    """
+    hard = NegativeSettings(negatives="bm25", negative_count=1, negative_margin=None)
+    sets = {"": draw(questions, corpus, 1, seed), "hard_": wrong_passages(questions, corpus, hard, seed)}
+    return Correlations({prefix: _pairs(questions, wrong, read) for prefix, wrong in sets.items()})
+
+
+def _pairs(
+    questions: Sequence[Question], wrong: Sequence[Sequence[str]], read: Callable[[str, str], str] | None
+) -> Pairs:
+    rows = [
+        (row.question, passage, label)
+        for row, others in zip(questions, wrong, strict=True)
+        for passage, label in [(row.passage, 1.0), *((other, 0.0) for other in others)]
+    ]
+    return Pairs(
+        [question for question, _, _ in rows],
+        [read(question, passage) if read else passage for question, passage, _ in rows],
+        [label for _, _, label in rows],
+    )

@@ -1,0 +1,88 @@
+"""The losses that the recipes choose from, all of sentence-transformers, and what a teacher contributes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers.cross_encoder import losses as pair_losses
+from sentence_transformers.sentence_transformer import losses
+from sentence_transformers.util import pairwise_cos_sim
+from torch import Tensor
+from tqdm import tqdm
+
+from langchain_klue_rerank.engine.models import ModelOptions, load_cross_encoder
+
+#: Cosines times this are as far apart as logits; the multiple-negatives loss has the same factor.
+_SCALE = 20.0
+#: Probabilities this close to 0 or 1 are taken for it.
+_SURE = 1e-6
+#: Questions that a teacher is asked at a time.
+_CHUNK = 8
+
+
+def bi_encoder_loss(
+    model: SentenceTransformer,
+    loss: Literal["multiple-negatives", "cached"],
+    mini_batch_size: int,
+    distillation: Literal["margin-mse", "kl"] | None,
+) -> tuple[Any, str]:
+    """Return the loss of a bi-encoder and its name.
+
+    - multiple negatives ranking: (question, passage[, wrong passages]), against all passages of the batch;
+    - the same cached (GradCache, Gao et al. 2021): any batch size in the memory of a small one;
+    - with a teacher (`distillation`), rows have its logits as ``label``, those of the right passage first:
+      margin-MSE (Hofstaetter et al. 2020) learns their differences, KL the distribution over the passages.
+    """
+    if distillation == "margin-mse":
+        return losses.MarginMSELoss(model, similarity_fct=scaled_cosine), "margin-MSE with a teacher's scores"
+    if distillation == "kl":
+        return losses.DistillKLDivLoss(model, similarity_fct=scaled_cosine), "KL divergence from a teacher's scores"
+    if loss == "cached":
+        cached = losses.CachedMultipleNegativesRankingLoss(model, mini_batch_size=mini_batch_size)
+        return cached, "cached multiple-negatives ranking loss"
+    return losses.MultipleNegativesRankingLoss(model), "multiple-negatives ranking loss"
+
+
+def cross_encoder_loss(
+    model: CrossEncoder, loss: Literal["binary-cross-entropy", "listwise"], has_teacher: bool, batch_size: int
+) -> tuple[Any, str]:
+    """Return the loss of a cross-encoder and its name.
+
+    - binary cross-entropy: rows (question, passage, label);
+    - listwise: rows (question, passages, labels), LambdaLoss (Wang et al. 2018), `batch_size` pairs at a time;
+    - with a teacher: rows (question, passage, its logit), mean squared error.
+    """
+    if has_teacher:
+        return pair_losses.MSELoss(model), "mean squared error to a teacher's logits"
+    if loss == "listwise":
+        return pair_losses.LambdaLoss(model, mini_batch_size=batch_size), "LambdaLoss over all passages"
+    return pair_losses.BinaryCrossEntropyLoss(model), "binary cross-entropy"
+
+
+def scaled_cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Return 20 times the cosine of each row with its counterpart, on the scale of a teacher's logits."""
+    return _SCALE * pairwise_cos_sim(first, second)
+
+
+def teacher_logits(teacher: str, questions: Sequence[str], passages: Sequence[Sequence[str]]) -> list[list[float]]:
+    """Ask a cross-encoder, which reads long passages whole, in windows.
+
+    Args:
+        teacher: ``"packaged"``, a folder or a hub id.
+        questions: Questions.
+        passages: For each question its passages.
+
+    Returns:
+        For each question its passages' logits.
+    """
+    model = load_cross_encoder(teacher, ModelOptions())
+    found = []
+    for start in tqdm(range(0, len(questions), _CHUNK), desc="asking the teacher", mininterval=1):
+        part = slice(start, start + _CHUNK)
+        for scores in model.score(questions[part], passages[part]):
+            sure = np.clip(scores.astype(np.float64), _SURE, 1 - _SURE)
+            found.append(np.log(sure / (1 - sure)).tolist())
+    return found

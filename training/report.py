@@ -1,0 +1,193 @@
+"""A report of text, tables and pictures, written as Markdown and as HTML into one folder that can be sent away."""
+
+from __future__ import annotations
+
+import datetime
+import html
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.retrieval import Measured
+
+_PACKAGES = (
+    "langchain-klue-rerank",
+    "sentence-transformers",
+    "transformers",
+    "torch",
+    "langchain-core",
+    "faiss-cpu",
+    "kiwipiepy",
+)
+_STYLE = """\
+body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
+th, td { border: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertical-align: top }
+th { background: #f3f3f3 }
+img { max-width: 100% }
+"""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The heading of a section; level 1 is the report's title."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph of plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of plain text."""
+
+    head: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture; its file is copied into the report's folder under the given name."""
+
+    file: Path
+    name: str
+    caption: str
+
+
+Block = Heading | Paragraph | Table | Picture
+
+
+def write(blocks: Sequence[Block], folder: Path) -> None:
+    """Write ``report.md``, ``report.html`` and the pictures, in place of an older report.
+
+    Args:
+        blocks: The report; its first block is the title.
+        folder: Made if need be; complete or not at all.
+    """
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for block in blocks:
+        if isinstance(block, Picture):
+            shutil.copyfile(block.file, fresh / block.name)
+    (fresh / "report.md").write_text(to_markdown(blocks), encoding="utf-8")
+    (fresh / "report.html").write_text(to_html(blocks), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(fresh, folder)
+
+
+def to_markdown(blocks: Sequence[Block]) -> str:
+    """Return the report in Markdown."""
+    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+
+
+def to_html(blocks: Sequence[Block]) -> str:
+    """Return the report as an HTML page that needs nothing but its pictures."""
+    title = next((block.text for block in blocks if isinstance(block, Heading)), "")
+    body = "\n".join(_html(block) for block in blocks)
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+        f"<style>\n{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"{'#' * block.level} {block.text}"
+    if isinstance(block, Paragraph):
+        return block.text
+    if isinstance(block, Picture):
+        return f"![{block.caption}]({block.name})"
+    lines = [block.head, ["---"] * len(block.head), *block.lines]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _html(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"<h{block.level}>{html.escape(block.text)}</h{block.level}>"
+    if isinstance(block, Paragraph):
+        return f"<p>{html.escape(block.text)}</p>"
+    if isinstance(block, Picture):
+        caption = html.escape(block.caption)
+        return f'<p><img src="{html.escape(block.name)}" alt="{caption}"><br>{caption}</p>'
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in block.head)
+    body = "\n".join(
+        "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in block.lines
+    )
+    return f"<table>\n<tr>{head}</tr>\n{body}\n</table>"
+
+
+def machine() -> list[list[str]]:
+    """Return what the figures were measured on, and when: lines of a table."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"
+    lines = [
+        ["date", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")],
+        ["machine", f"{platform.system()} {platform.machine()}, {_processor()}"],
+        ["cores", f"{os.cpu_count()}, {torch.get_num_threads()} used by torch"],
+        ["accelerator", device],
+        ["python", platform.python_version()],
+    ]
+    for package in _PACKAGES:
+        try:
+            lines.append([package, importlib.metadata.version(package)])
+        except importlib.metadata.PackageNotFoundError:  # run from a clone
+            lines.append([package, "from a clone"])
+    return lines
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown processor"
+
+
+def draw_hit_rates(rows: Sequence[Measured], path: Path) -> None:
+    """Draw HitRate@1 and HitRate@10 of every row, a panel for each corpus, with 95% intervals.
+
+    Args:
+        rows: At least one.
+        path: The picture to write.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from langchain_klue_rerank.engine.metrics import interval
+
+    corpora = list(dict.fromkeys(row.corpus for row in rows))
+    figure, panels = pyplot.subplots(
+        1, len(corpora), figsize=(5.5 * len(corpora) + 1.5, 1 + 0.45 * len(rows)), sharey=True, squeeze=False
+    )
+    for panel, corpus in zip(panels[0], corpora, strict=True):
+        own = [row for row in rows if row.corpus == corpus]
+        for k, offset, colour in ((1, -0.2, "tab:blue"), (10, 0.2, "tab:orange")):
+            means = [float(row.hits(k).mean()) for row in own]
+            bounds = [interval(row.hits(k)) for row in own]
+            errors = [[m - low for m, (low, _) in zip(means, bounds, strict=True)]]
+            errors.append([high - m for m, (_, high) in zip(means, bounds, strict=True)])
+            places = [number + offset for number in range(len(own))]
+            panel.barh(places, means, 0.38, xerr=errors, color=colour, label=f"HitRate@{k}", capsize=2)
+        panel.set_yticks(range(len(own)), [row.system for row in own])
+        panel.set_xlim(0, 1)
+        panel.set_title(f"{corpus} ({own[0].passages:,} passages)")
+    panels[0][0].invert_yaxis()
+    panels[0][-1].legend(loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)

@@ -1,7 +1,7 @@
 """Settings of a recipe: a frozen dataclass whose values come from its defaults, then a YAML file, then flags.
 
 A recipe writes one dataclass and describes its fields under ``Attributes:`` of the docstring. That is all: the
-flags, their help and the YAML file follow from it.
+flags, their help and the YAML file follow from it; pydantic checks the values.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import argparse
 import dataclasses
 import difflib
 import inspect
-import math
 import os
 import re
 import sys
-import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 import yaml
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
 _NONE = ("none", "null")
@@ -52,15 +52,15 @@ def parse(cls: type[T], argv: Sequence[str] | None = None) -> T:
     given = vars(parser.parse_args(argv))
     file = given.pop("settings", None)
     try:
-        values = _checked(cls, read_yaml(Path(file)), Path(file)) if file is not None else {}
-        types_of = typing.get_type_hints(cls)
-        for name, value in given.items():
-            values[name] = _convert(value, types_of[name], _flag(name))
+        values = _known(cls, read_yaml(Path(file)), file) if file is not None else {}
+        values |= {name: None if value in _NONE else value for name, value in given.items()}
         missing = [_flag(name) for name in _required(cls) if name not in values]
         if missing:
             raise SettingsError(f"{' and '.join(missing)} must be given, as a flag or in the file of --settings")
-        return cls(**values)
-    except (ValueError, OSError) as error:
+        return TypeAdapter(cls).validate_python(values)
+    except ValidationError as error:  # a ValueError, but of several lines
+        parser.error("; ".join(map(_describe, error.errors())))
+    except (SettingsError, OSError) as error:
         parser.error(str(error))
 
 
@@ -155,11 +155,11 @@ def _required(cls: type) -> list[str]:
     return [field.name for field in fields if field.default is missing and field.default_factory is missing]
 
 
-# From a value to a field --------------------------------------------------------------------------------------------
+# From a file and from errors ----------------------------------------------------------------------------------------
 
 
-def _checked(cls: type, content: dict[str, Any], path: Path) -> dict[str, Any]:
-    types_of = typing.get_type_hints(cls)
+def _known(cls: type, content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return a file's settings by the names of fields; a `SettingsError` names the one that is unknown."""
     names = [field.name for field in dataclasses.fields(cls)]
     values = {}
     for key, value in content.items():
@@ -168,43 +168,13 @@ def _checked(cls: type, content: dict[str, Any], path: Path) -> dict[str, Any]:
             near = difflib.get_close_matches(name, names, 1)
             remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}"
             raise SettingsError(f"{str(key)!r} in {path} is no setting; {remedy}")
-        values[name] = _convert(value, types_of[name], f"{name!r} in {path}")
+        values[name] = value
     return values
 
 
-def _convert(value: Any, kind: Any, where: str) -> Any:
-    """Return a value of a flag (a string) or of a YAML file as this type; `where` names it in the error."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None or (isinstance(value, str) and value.lower() in _NONE):
-            return None
-        (kind,) = [one for one in arguments if one is not type(None)]
-        return _convert(value, kind, where)
-    if origin is Literal:
-        for choice in arguments:
-            if value == choice or str(value) == str(choice):
-                return choice
-        raise SettingsError(f"{where}: {value!r} is not possible; choose one of {', '.join(map(str, arguments))}")
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise SettingsError(f"{where}: {value!r} is no list")
-        kinds = [arguments[0]] * len(value) if Ellipsis in arguments else list(arguments)
-        if len(kinds) != len(value):
-            raise SettingsError(f"{where}: needs {len(kinds)} values, got {len(value)}")
-        return tuple(_convert(one, one_kind, where) for one, one_kind in zip(value, kinds, strict=True))
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind in (str, Path) and isinstance(value, str | Path):
-        return kind(value)
-    if kind in (int, float) and isinstance(value, str | int | float) and not isinstance(value, bool):
-        try:
-            number = kind(value)
-        except (ValueError, OverflowError):
-            number = math.nan
-        if math.isfinite(number) and (isinstance(value, str) or number == value):
-            return number
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
-    raise SettingsError(f"{where}: {value!r} is not {names[kind]}")
+def _describe(error: ErrorDetails) -> str:
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{_flag(str(error['loc'][0]))} {error['input']!r}: {message}" if error["loc"] else message
 
 
 def _plain(value: Any) -> Any:

@@ -11,8 +11,8 @@ from pytest_socket import SocketBlockedError
 
 from langchain_klue_rerank.engine.models import (
     PACKAGED,
+    CrossEncoderOptions,
     Lazy,
-    ModelOptions,
     identity,
     load_bi_encoder,
     load_cross_encoder,
@@ -20,7 +20,7 @@ from langchain_klue_rerank.engine.models import (
 )
 from langchain_klue_rerank.errors import KlueRerankError, MissingExtraError, ModelLoadError
 
-OPTIONS = ModelOptions(device="cpu")
+OPTIONS = CrossEncoderOptions(device="cpu")
 LOADERS = pytest.mark.parametrize("load", [load_bi_encoder, load_cross_encoder])
 
 

@@ -65,7 +65,7 @@ def rows(settings: reproduce.Settings) -> list[Measured]:
 
 
 def without_times(rows: list[Measured]) -> list[Measured]:
-    return [dataclasses.replace(row, seconds=0.0) for row in rows]
+    return [dataclasses.replace(row, seconds=None) for row in rows]
 
 
 def test_the_closing_table_has_every_way_to_search_over_both_corpora(rows: list[Measured]) -> None:
@@ -73,6 +73,7 @@ def test_the_closing_table_has_every_way_to_search_over_both_corpora(rows: list[
         "lexical search",
         "base (stage 1)",
         "fine-tuned (stage 2)",
+        "fine-tuned (stage 2), not reranked",
         "fine-tuned (stage 2), 4 reranked",
         "fine-tuned (stage 2), 4 reranked, mean of both scores",
     ]

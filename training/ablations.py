@@ -239,7 +239,7 @@ def first_stage(
         for documents in retriever.batch(corpus.questions, k=depth, fetch_k=depth)
     ]
     ranks = [_rank([one for one, _ in own], wanted) for own, wanted in zip(found, corpus.relevant, strict=True)]
-    measured = Measured(row.name, corpus.name, len(corpus.documents), ranks, 0.0)
+    measured = Measured(row.name, corpus.name, len(corpus.documents), ranks, None)
     return measured, [own[: settings.candidates] for own in found]
 
 
@@ -272,7 +272,7 @@ def rerank(
             ranks.append(_rank([own[number][0] for number in np.argsort(-values, kind="stable")], wanted))
     names = (row.name, row.name + " mean")
     return [
-        Measured(name, corpus.name, len(corpus.documents), ranks, 0.0)
+        Measured(name, corpus.name, len(corpus.documents), ranks, None)
         for name, ranks in zip(names, (alone, mean), strict=True)
     ]
 
@@ -294,7 +294,7 @@ def run(settings: Settings) -> tuple[list[str], list[list[str]]]:
     open_folder(settings, ("output", "resume", "rows"))
     data = training_data(settings)
     everything = retrieval.read_corpora(settings.data, None, settings.seed)[-1]
-    drawn = retrieval.read_corpora(settings.data, settings.questions, settings.seed)[-1]
+    drawn = everything if settings.questions is None else retrieval.draw(everything, settings.questions, settings.seed)
     candidates_file = settings.output / "candidates.json"
     lines: list[list[str]] = []
     done: dict[str, list[Measured]] = {}

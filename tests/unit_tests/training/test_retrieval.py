@@ -55,10 +55,12 @@ def test_every_way_to_search_is_measured(data: str) -> None:
     assert all(len(row.ranks) == 8 and row.hits(4).mean() > 0.5 for row in rows)
     reranked = retrieval.dense(corpora[1:], "packaged", KlueEmbeddings(), KlueReranker(), 5)
     assert [row.system for row in reranked] == [
+        "packaged, not reranked",
         "packaged, 5 reranked",
         "packaged, 5 reranked, mean of both scores",
     ]
-    assert reranked[0].ranks != [0] * 8
+    assert reranked[0].ranks == next(row.ranks for row in rows if row.corpus == "all contexts")
+    assert reranked[1].ranks != [0] * 8
 
 
 def test_only_what_is_among_the_candidates_can_be_reranked(data: str) -> None:

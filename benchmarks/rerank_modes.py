@@ -43,7 +43,7 @@ def scorer(way: str, model: str, options: dict[str, Any]) -> tuple[Scorer, Any]:
         return _peer(way, model), None
     from langchain_klue_rerank import KlueReranker
 
-    settings = {"device": "cpu", **OURS[way], **options} if model else dict(options)
+    settings = {"device": "cpu", "max_length": LENGTH - 2, **OURS[way], **options} if model else dict(options)
     settings.pop("cut", None)
     reranker = KlueReranker(model=model or None, top_n=None, title_key=None, **settings)
     if not model:
@@ -146,6 +146,11 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     queries: list[tuple[str, list[str]]] = [(line["query"], line[texts_key]) for line in task["queries"]]
     candidates = task["candidates"]
     result: dict[str, Any] = {"way": task["way"]}
+    if task.get("only_open"):
+        for model in (task["model"], task["narrow"]):
+            _, ours = scorer(task["way"], model, task["options"])
+            assert ours.encoder
+        return result
     score, ours = scorer(task["way"], task["model"], task["options"])
     twice = not task["model"]  # the first time makes the tokens that an index keeps
     timed = [(query, texts[:candidates]) for query, texts in queries[: task["timed"]]]

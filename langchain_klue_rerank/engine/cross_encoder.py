@@ -197,11 +197,11 @@ class TransformerCrossEncoder:
         read = self._model.tokenizer.encode([clean(text) for texts in passages for text in texts])
         ends = [0, *accumulate(len(texts) for texts in passages)]
         pairs: list[Pair] = []
-        same = np.arange(ends[-1])  # for each passage the first of its query with the same text: it is read once
+        same = np.arange(ends[-1])  # for each passage the first of its query with the same tokens: it is read once
         for query, start, end in zip(asked, ends[:-1], ends[1:], strict=True):
-            firsts: dict[int, int] = {}
+            firsts: dict[bytes, int] = {}
             for place in range(start, end):
-                same[place] = firsts.setdefault(id(read[place]), place)
+                same[place] = firsts.setdefault(read[place].tobytes(), place)
             pairs += self._pairs(query, {place: read[place] for place in firsts.values()})
         if deadline is not None:  # first the first passages of all queries
             pairs.sort(key=lambda pair: pair.place - ends[bisect_right(ends, pair.place) - 1])

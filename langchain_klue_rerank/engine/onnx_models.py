@@ -280,7 +280,28 @@ def _export_graph(model: Any, reads_types: bool, path: Path) -> None:
         )
     graph = onnx.load(str(path))
     del graph.graph.value_info[:]  # stale shapes, over which quantization stumbles
+    _drop_nan_guards(graph.graph)
     onnx.save(graph, str(path))
+
+
+def _drop_nan_guards(graph: Any) -> None:
+    """Take out what replaces NaN after a softmax: it arises where a row is all padding, which no pair of ours is.
+
+    The guards cost an eighth of the time of an int8 model.
+    """
+    guards = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "IsNaN"}
+    plain = {
+        node.output[0]: node.input[2]
+        for node in graph.node
+        if node.op_type == "Where" and guards.get(node.input[0]) == node.input[2]
+    }
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name in plain:
+                node.input[place] = plain[name]
+    kept = [node for node in graph.node if node.output[0] not in plain and node.output[0] not in guards]
+    del graph.node[:]
+    graph.node.extend(kept)
 
 
 def _quantize(path: Path) -> None:

@@ -96,7 +96,7 @@ class LateInteraction:
         most = max(map(len, missing), default=0)
         made = self._vectors([texts[rank] for rank in range(most) for texts in missing if rank < len(texts)], deadline)
         return [
-            self._map(own.best_cosines(query)) if own is not None else self._score_texts(query, texts, made)
+            self.map_scores(own.best_cosines(query)) if own is not None else self._score_texts(query, texts, made)
             for query, texts, own in zip(asked, passages, ready, strict=True)
         ]
 
@@ -107,11 +107,12 @@ class LateInteraction:
         known = sorted(made.keys() & set(texts))  # in one order: the last digits follow from it
         if not known:
             return np.full(len(texts), np.nan, np.float32)
-        scores = self._map(TokenVectors.join([made[text] for text in known]).best_cosines(query))
+        scores = self.map_scores(TokenVectors.join([made[text] for text in known]).best_cosines(query))
         found = dict(zip(known, scores.tolist(), strict=True))
         return np.asarray([found.get(text, np.nan) for text in texts], np.float32)
 
-    def _map(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    def map_scores(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return scores in 0..1 for mean best cosines."""
         slope, intercept = self._curve or (0.0, 0.0)
         if self._curve is None:
             scores = (1 + cosines) / 2
@@ -164,15 +165,30 @@ class LateInteraction:
         return found
 
     def _encode_passages(self, texts: Sequence[str], deadline: float | None) -> TokenVectors | None:
+        read = self.read_passages(texts, deadline)
+        return None if read is None else TokenVectors.of([pool(own, self._options.max_vectors) for own in read])
+
+    def read_passages(self, texts: Sequence[str], deadline: float | None = None) -> list[NDArray[np.float32]] | None:
+        """Return the unit vectors of all tokens of passages, neither pooled nor rounded.
+
+        Args:
+            texts: n passages.
+            deadline: As for `score`.
+
+        Returns:
+            For each (tokens, dim); None if the model was not free in time.
+        """
         cleaned = [clean(text) for text in texts]
         windows = [self._windows(text, spans) for text, spans in zip(cleaned, self._find_tokens(cleaned), strict=True)]
         vectors = self._encode([window for own in windows for window in own], "document", deadline)
         if vectors is None:
             return None
         rows = iter(vectors)
-        return TokenVectors.of(
-            [pool(np.concatenate([next(rows) for _ in own]), self._options.max_vectors) for own in windows]
-        )
+        return [np.concatenate([next(rows) for _ in own]) for own in windows]
+
+    def read_queries(self, texts: Sequence[str], deadline: float | None = None) -> list[NDArray[np.float32]] | None:
+        """Return the unit vectors of the tokens of queries; see `read_passages`."""
+        return self._encode([clean(text) for text in texts], "query", deadline)
 
     def _windows(self, text: str, tokens: Sequence[tuple[int, int]]) -> list[str]:
         """Cut a text into windows that the model can read; `tokens` are the places where its tokens begin and end."""

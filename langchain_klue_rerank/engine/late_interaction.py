@@ -86,9 +86,7 @@ class LateInteraction:
         """
         given = tokens if tokens is not None else [None] * len(queries)
         ready = [own if isinstance(own, TokenVectors) else None for own in given]
-        asked = (
-            self._encode([clean(query) for query in queries], "query", deadline) if any(map(len, passages)) else None
-        )
+        asked = self.read_queries(queries, deadline) if any(map(len, passages)) else None
         if asked is None:
             return [np.full(len(texts), np.nan, np.float32) for texts in passages]
         # the best candidates of all queries first: a deadline may leave the others unread

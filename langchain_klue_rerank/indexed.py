@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from langchain_klue_rerank.checks import Filter, check_ids, searchable_text, to_documents, to_passages, to_predicate
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
+from langchain_klue_rerank.engine.token_vectors import TokenVectors
 
 
 class IndexedRetriever(BaseRetriever):
@@ -85,7 +86,8 @@ class IndexedRetriever(BaseRetriever):
         if passages:
             texts = [searchable_text(passage.text, passage.metadata, self.title_key) for passage in passages]
             tokens = self._tokenize(texts)
-            self._index.add(passages, tokens, self._embed(texts, tokens))
+            token_vectors = self._token_vectors(texts)
+            self._index.add(passages, tokens, self._embed(texts, tokens), token_vectors)
         return [passage.id for passage in passages]
 
     def delete(self, ids: Sequence[str] | None = None, *, filter: Filter | None = None) -> int:
@@ -139,4 +141,8 @@ class IndexedRetriever(BaseRetriever):
 
     def _embed(self, texts: Sequence[str], tokens: TokenizedTexts) -> NDArray[np.float32] | None:
         """Return the passages' vectors, (n, dim), or None for an index without."""
+        return None
+
+    def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:
+        """Return the passages' token vectors, or None for an index without."""
         return None

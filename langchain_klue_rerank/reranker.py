@@ -21,6 +21,8 @@ from langchain_klue_rerank.engine.models import (
     Backend,
     CrossEncoderOptions,
     Lazy,
+    identity,
+    is_late_interaction,
     load_cross_encoder,
     resolve,
 )
@@ -28,8 +30,8 @@ from langchain_klue_rerank.engine.scoring_queue import seconds_until
 from langchain_klue_rerank.tracing import async_child_run, child_run
 
 if TYPE_CHECKING:
-    from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
-    from langchain_klue_rerank.engine.text import TokenizedTexts
+    from langchain_klue_rerank.engine.cross_encoder import CrossEncoder, Ready
+    from langchain_klue_rerank.engine.token_vectors import TokenVectors
 
 
 #: Seconds after its deadline for which a result that is on its way is waited for.
@@ -55,7 +57,9 @@ class KlueReranker(BaseDocumentCompressor):
 
     Without arguments it uses the weights that come with the package: no torch, no download, no GPU. With a name it
     loads any sentence-transformers cross-encoder (needs the ``torch`` extra), among them those fine-tuned from
-    klue/roberta. The model is loaded once, on first use.
+    klue/roberta. The model is loaded once, on first use. A late-interaction model (sentence-transformers'
+    MultiVectorEncoder, ColBERT, PyLate) is recognised by its files; a `KlueRetriever` then keeps the passages' side of
+    it in its index, and reranking costs about what a search costs.
 
     Documents come back as copies with ``metadata["relevance_score"]``, a float in 0..1; their ids and other metadata
     stay. A document that is longer than the model's window is read whole, in overlapping windows of which the best
@@ -87,6 +91,8 @@ class KlueReranker(BaseDocumentCompressor):
             reads all of it.
         window_length: Tokens of a document read at a time; None for all that fit beside the query. A pair's cost grows
             with its length, so ``max_windows=1, window_length=128`` is several times cheaper than all.
+        max_vectors: Most vectors that a late-interaction model keeps of a document, the most alike merged; a vector
+            takes the model's dimension in bytes, plus 2. Default 128.
         batch_size: Most pairs computed at a time. Default 32.
         device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand.
         max_length: Longest pair in tokens; None for the model's own limit.
@@ -111,6 +117,7 @@ class KlueReranker(BaseDocumentCompressor):
     backend: Backend = Field(default="torch", frozen=True)
     max_windows: int | None = Field(default=None, ge=1, frozen=True)
     window_length: int | None = Field(default=None, ge=8, frozen=True)
+    max_vectors: int = Field(default=128, ge=1, frozen=True)
     device: str | None = Field(default=None, frozen=True)
     batch_size: int = Field(default=32, ge=1, frozen=True)
     max_length: int | None = Field(default=None, ge=8, frozen=True)
@@ -118,6 +125,7 @@ class KlueReranker(BaseDocumentCompressor):
     trust_remote_code: bool = Field(default=False, frozen=True)
 
     _encoder: Lazy[CrossEncoder] = PrivateAttr()
+    _vectors_of: Lazy[str] = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Check the model's name; loading waits for the first use."""
@@ -131,13 +139,23 @@ class KlueReranker(BaseDocumentCompressor):
             self.backend,
             self.max_windows,
             self.window_length,
+            self.max_vectors,
         )
         self._encoder = Lazy(partial(load_cross_encoder, self.model_name, options))
+        self._vectors_of = Lazy(partial(_vectors_of, self.model_name, self.revision, self.max_vectors))
 
     @property
     def packaged(self) -> bool:
         """Whether this is the packaged model, which reads tokens and needs no torch."""
         return resolve(self.model_name) == PACKAGED
+
+    @property
+    def token_vectors(self) -> str | None:
+        """What tells the token vectors that this model reads from another's; None if it is no late-interaction model.
+
+        Of a hub model this asks the hub, once.
+        """
+        return None if self.packaged else self._vectors_of() or None
 
     @property
     def encoder(self) -> CrossEncoder:
@@ -206,7 +224,7 @@ class KlueReranker(BaseDocumentCompressor):
         self,
         queries: Sequence[str],
         documents: Sequence[Sequence[str | Document]],
-        tokens: Sequence[TokenizedTexts | None] | None = None,
+        tokens: Sequence[Ready | None] | None = None,
         *,
         alone: bool = True,
         deadline: float | None = None,
@@ -216,7 +234,7 @@ class KlueReranker(BaseDocumentCompressor):
         Args:
             queries: m queries.
             documents: For each query its strings or documents.
-            tokens: For each query its documents' tokens, where an index keeps them.
+            tokens: For each query its documents' tokens, or token vectors, where an index keeps them.
             alone: Whether these scores alone decide; False where a first stage's scores are added to them, which have
                 counted the bi-encoder's opinion already. Default True. Matters to the packaged model only.
             deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
@@ -252,11 +270,30 @@ class KlueReranker(BaseDocumentCompressor):
                 result[number] = scores.tolist()
         return result
 
+    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> TokenVectors:
+        """Compute the token vectors of texts, at least one, by a late-interaction model.
+
+        Args:
+            texts: The texts, with their titles.
+            show_progress: Whether to draw a progress bar.
+
+        Raises:
+            ValueError: If the model is another kind of model.
+            ModelOutputError: If it returns NaN or infinity.
+        """
+        if self.token_vectors is None:
+            raise ValueError(f"{self.model_name or PACKAGED!r} is no late-interaction model and has no token vectors.")
+        from langchain_klue_rerank.engine.late_interaction import LateInteraction
+
+        encoder = self.encoder
+        assert isinstance(encoder, LateInteraction)
+        return encoder.encode_passages(texts, show_progress=show_progress)
+
     async def ascore(
         self,
         queries: Sequence[str],
         documents: Sequence[Sequence[str | Document]],
-        tokens: Sequence[TokenizedTexts | None] | None = None,
+        tokens: Sequence[Ready | None] | None = None,
         *,
         alone: bool = True,
     ) -> list[list[float]]:
@@ -314,6 +351,11 @@ class KlueReranker(BaseDocumentCompressor):
     def trace_inputs(self, query: str, documents: int) -> dict[str, Any]:
         """Return what a run in a trace shows as the inputs of a reranking."""
         return {"query": query, "documents": documents, "model": self.model_name or PACKAGED, "top_n": self.top_n}
+
+
+def _vectors_of(model: str | None, revision: str | None, most: int) -> str:
+    """Return the identity of a late-interaction model's token vectors; empty for another kind of model."""
+    return f"{identity(model, revision)}/{most}" if is_late_interaction(model, revision) else ""
 
 
 @lru_cache(maxsize=1)

@@ -27,10 +27,13 @@ from langchain_klue_rerank.checks import (
     with_metadata,
 )
 from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, embed_queries, model_identity
+from langchain_klue_rerank.engine.cross_encoder import Ready
 from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.fusion import blend_scores
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
+from langchain_klue_rerank.engine.token_vectors import TokenVectors
+from langchain_klue_rerank.errors import ModelMismatchError
 from langchain_klue_rerank.indexed import IndexedRetriever
 from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.sources import Source, aask, ask, fuse, fuse_beside
@@ -55,10 +58,10 @@ class _Options:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The first stage's documents for one query, best first, and, where an index keeps them, their tokens."""
+    """The first stage's documents for one query, best first, and what an index keeps of them for the reranker."""
 
     documents: list[Document]
-    tokens: TokenizedTexts | None = None
+    tokens: Ready | None = None
 
 
 class KlueRetriever(IndexedRetriever):
@@ -96,7 +99,8 @@ class KlueRetriever(IndexedRetriever):
             rest. Default 0.5; 1 trusts the reranker alone.
         embeddings: What makes the vectors. Default: the packaged bi-encoder.
         reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
-            packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept.
+            packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept. An
+            index that is begun with a late-interaction model keeps its token vectors.
         sources: Vector stores (asked for ``fetch_k``) or retrievers (asked for what they return) that find
             candidates. Rankings of several are fused by reciprocal rank; beside the lexical scores of documents added
             here the places in them count. A text that several find is one document, and one that our index has comes
@@ -145,7 +149,7 @@ class KlueRetriever(IndexedRetriever):
 
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
-            ModelMismatchError: If its vectors were made by another model.
+            ModelMismatchError: If its vectors, or its token vectors, were made by another model.
             ValueError: If ``kiwi`` or ``title_key`` is given: the index decides them.
         """
         for name in ("kiwi", "title_key"):
@@ -159,6 +163,11 @@ class KlueRetriever(IndexedRetriever):
         retriever = cls(**fields)
         if settings.dense:
             check_model(index, retriever.embeddings, Path(folder))
+        if settings.token_vectors is not None and retriever._vectors_of not in (None, settings.token_vectors):
+            raise ModelMismatchError(
+                f"The index at {str(folder)!r} keeps the token vectors of the model {settings.token_vectors!r}, not of "
+                f"{retriever._vectors_of!r}. Load it with that model as its reranker, or build it again."
+            )
         retriever._use(index)
         return retriever
 
@@ -328,6 +337,7 @@ class KlueRetriever(IndexedRetriever):
             return []
         tokens = self._tokenize(queries)
         vectors = embed_queries(self.embeddings, queries, tokens) if options.search_type != "lexical" else None
+        kept = self._index.settings.token_vectors
         results = self._index.search(
             options.fetch_k,
             tokens=None if options.search_type == "dense" else tokens,
@@ -335,6 +345,7 @@ class KlueRetriever(IndexedRetriever):
             dense_weight=self.dense_weight,
             keep=to_predicate(options.filter),
             with_tokens=self._reads_tokens,
+            with_token_vectors=kept is not None and kept == self._vectors_of,
         )
         return [
             _Found(
@@ -342,7 +353,7 @@ class KlueRetriever(IndexedRetriever):
                     to_document(passage, **{self._score_key: score})
                     for passage, score in zip(result.passages, result.scores.tolist(), strict=True)
                 ],
-                result.tokens,
+                result.tokens if self._reads_tokens else result.token_vectors,
             )
             for result in results
         ]
@@ -425,6 +436,29 @@ class KlueRetriever(IndexedRetriever):
 
     def _embed(self, texts: Sequence[str], tokens: TokenizedTexts) -> NDArray[np.float32] | None:
         return embed_passages(self.embeddings, texts, tokens) if self._index.settings.dense else None
+
+    def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:
+        own = self._vectors_of
+        self._index.keep_token_vectors(own)
+        kept = self._index.settings.token_vectors
+        if kept is None:
+            return None
+        if kept != own or not isinstance(self.reranker, KlueReranker):
+            raise ModelMismatchError(
+                f"This index keeps the token vectors of the model {kept!r}; to add documents, set a reranker with that "
+                "model."
+            )
+        return self.reranker.encode_documents(texts)
+
+    @property
+    def _vectors_of(self) -> str | None:
+        """Identity of the late-interaction model that reranks; None for another reranker."""
+        return self.reranker.token_vectors if isinstance(self.reranker, KlueReranker) else None
+
+    @property
+    def token_vector_bytes(self) -> float:
+        """Bytes that the index keeps of a document for a late-interaction reranker, on average; 0 without one."""
+        return self._index.token_vector_bytes
 
     @property
     def _embeds_tokens(self) -> bool:

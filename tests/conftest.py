@@ -104,6 +104,24 @@ def klue_cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def late_interaction_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny KLUE-shaped late-interaction model, vectors of 16 numbers."""
+    torch = pytest.importorskip("torch")
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    from sentence_transformers.base.modules.dense import Dense
+    from transformers import RobertaModel
+
+    folder = tmp_path_factory.mktemp("late-interaction")
+    torch.manual_seed(7)
+    RobertaModel(klue_config(), add_pooling_layer=False).eval().save_pretrained(str(folder / "body"))
+    klue_tokenizer(folder / "body")
+    model = sentence_transformers.MultiVectorEncoder(str(folder / "body"), device="cpu")
+    model[1] = Dense(32, 16, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")
+    model.save_pretrained(str(folder / "model"))
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
 def klue_bi_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny KLUE-shaped bi-encoder, mean pooling."""
     torch = pytest.importorskip("torch")

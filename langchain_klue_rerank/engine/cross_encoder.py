@@ -20,6 +20,7 @@ from langchain_klue_rerank.engine.pair_tokens import Ids
 from langchain_klue_rerank.engine.scoring_queue import ScoringQueue, seconds_until
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text import TokenizedTexts, clean, shared_analyzer, tokenize
+from langchain_klue_rerank.engine.token_vectors import TokenVectors
 from langchain_klue_rerank.engine.transformer_models import open_transformer
 from langchain_klue_rerank.engine.windows import cut, promising
 from langchain_klue_rerank.errors import ModelOutputError
@@ -32,6 +33,10 @@ _COSINE_SHARE = 0.1
 _AT_A_TIME = 5
 
 
+#: What an index keeps of passages and a model can read instead of their texts.
+Ready = TokenizedTexts | TokenVectors
+
+
 class CrossEncoder(Protocol):
     """What scores passages for a query. May be called from several threads."""
 
@@ -39,7 +44,7 @@ class CrossEncoder(Protocol):
         self,
         queries: Sequence[str],
         passages: Sequence[Sequence[str]],
-        tokens: Sequence[TokenizedTexts | None] | None = None,
+        tokens: Sequence[Ready | None] | None = None,
         *,
         alone: bool = True,
         deadline: float | None = None,
@@ -50,7 +55,8 @@ class CrossEncoder(Protocol):
             queries: m queries.
             passages: For each query its passages. A passage longer than the model's window is read in overlapping
                 windows, of which the best counts.
-            tokens: For each query its passages tokenized, if the caller has them; saves the packaged model that work.
+            tokens: For each query its passages tokenized, or their token vectors, if the caller has them; saves the
+                packaged model, or a late-interaction model, that work.
             alone: Whether these scores alone decide. Without a first stage's scores beside them the packaged model
                 also asks the packaged bi-encoder. Default True.
             deadline: Value of `time.monotonic` at which to return with what is known by then; None to read everything.
@@ -88,13 +94,14 @@ class PackagedCrossEncoder:
         self,
         queries: Sequence[str],
         passages: Sequence[Sequence[str]],
-        tokens: Sequence[TokenizedTexts | None] | None = None,
+        tokens: Sequence[Ready | None] | None = None,
         *,
         alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""
-        ready = tokens if tokens is not None else [None] * len(queries)
+        given = tokens if tokens is not None else [None] * len(queries)
+        ready = [own if isinstance(own, TokenizedTexts) else None for own in given]
         if deadline is None:
             return [
                 self._score(tokenize([query], shared_analyzer()), texts, own, alone)
@@ -187,7 +194,7 @@ class TransformerCrossEncoder:
         self,
         queries: Sequence[str],
         passages: Sequence[Sequence[str]],
-        tokens: Sequence[TokenizedTexts | None] | None = None,
+        tokens: Sequence[Ready | None] | None = None,
         *,
         alone: bool = True,
         deadline: float | None = None,

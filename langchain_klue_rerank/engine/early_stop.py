@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
-from langchain_klue_rerank.engine.text import TokenizedTexts
+from langchain_klue_rerank.engine.cross_encoder import CrossEncoder, Ready
 
 #: Candidates of the first round; every further round doubles what has been read.
 FIRST_ROUND = 5
@@ -18,7 +17,7 @@ def score_until_sure(
     encoder: CrossEncoder,
     queries: Sequence[str],
     passages: Sequence[Sequence[str]],
-    tokens: Sequence[TokenizedTexts | None] | None = None,
+    tokens: Sequence[Ready | None] | None = None,
     *,
     sure: float,
     alone: bool = True,
@@ -85,5 +84,5 @@ def calibrate(scores: Sequence[NDArray[np.float32]], error: float) -> float:
     return float(max(0.0, np.nextafter(np.float32(value), np.float32(2))))
 
 
-def _take(tokens: TokenizedTexts | None, part: slice) -> TokenizedTexts | None:
+def _take(tokens: Ready | None, part: slice) -> Ready | None:
     return None if tokens is None else tokens.take(np.arange(part.start, part.stop))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from langchain_klue_rerank.engine.documents import Passage, PassageStore
 from langchain_klue_rerank.engine.lexical import LexicalIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts
 from langchain_klue_rerank.engine.token_store import TokenStore
+from langchain_klue_rerank.engine.token_vectors import TokenVectors
 from langchain_klue_rerank.engine.vectors import VectorIndex, as_unit_vectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
@@ -33,6 +34,7 @@ class IndexSettings:
         kiwi: Whether its tokens have Kiwi morphemes.
         title_key: The metadata key of the title that is searched with the text; None for the text alone.
         model: Identity of the model that made the vectors; None if unknown.
+        token_vectors: Identity of the late-interaction model whose token vectors it keeps; None for no token vectors.
     """
 
     lexical: bool = True
@@ -40,6 +42,7 @@ class IndexSettings:
     kiwi: bool = True
     title_key: str | None = "title"
     model: str | None = None
+    token_vectors: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,13 @@ class Candidates:
         passages: k passages, best first.
         scores: Their scores in 0..1, (k,) float32.
         tokens: Their tokens, if they were asked for and the index keeps them.
+        token_vectors: The same for their token vectors.
     """
 
     passages: list[Passage]
     scores: NDArray[np.float32]
     tokens: TokenizedTexts | None = None
+    token_vectors: TokenVectors | None = None
 
 
 class PassageIndex:
@@ -76,6 +81,7 @@ class PassageIndex:
         self._tokens = TokenStore()
         self._lexical = LexicalIndex(self._tokens, morphemes=self.settings.kiwi) if self.settings.lexical else None
         self._vectors: VectorIndex | None = None
+        self._token_vectors: TokenVectors | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         with self._lock:
@@ -101,6 +107,22 @@ class PassageIndex:
         """Dimension of the vectors; None while there are none."""
         return self._vectors.dimension if self._vectors is not None else None
 
+    @property
+    def token_vector_bytes(self) -> float:
+        """Bytes that the token vectors of a passage take on average; 0 without any."""
+        return self._token_vectors.nbytes / len(self._token_vectors) if self._token_vectors is not None else 0.0
+
+    def keep_token_vectors(self, model: str | None) -> None:
+        """Decide whose token vectors an index keeps; without effect on an index that holds passages.
+
+        Args:
+            model: Identity of a late-interaction model; None for no token vectors.
+        """
+        with self._lock:
+            if not len(self):
+                self._clear()
+                self.settings = replace(self.settings, token_vectors=model)
+
     def require_lexical(self) -> None:
         """Make sure that the index can be searched by words.
 
@@ -115,6 +137,7 @@ class PassageIndex:
         passages: Sequence[Passage],
         tokens: TokenizedTexts | None = None,
         vectors: NDArray[np.float32] | None = None,
+        token_vectors: TokenVectors | None = None,
     ) -> None:
         """Add passages; one with the identifier of an earlier one replaces it.
 
@@ -122,11 +145,13 @@ class PassageIndex:
             passages: The passages; of several with the same identifier the last counts.
             tokens: Their tokens; needed by a lexical index.
             vectors: Their vectors, (n, dim); needed by a dense index.
+            token_vectors: Their token vectors; needed by an index that keeps some, otherwise left alone.
 
         Raises:
             ModelOutputError: If there is not one vector for each passage, or vectors are not finite or of another
                 dimension; the index is then as before.
-            ValueError: If tokens or vectors that the index needs are missing; the index is then as before.
+            ValueError: If tokens, vectors or token vectors that the index needs are missing; the index is then as
+                before.
         """
         last = {passage.id: number for number, passage in enumerate(passages)}
         numbers = np.fromiter(last.values(), np.int64, len(last))
@@ -134,6 +159,10 @@ class PassageIndex:
             raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
         if self.settings.dense and vectors is None and passages:
             raise ValueError("This index holds vectors; give one for each passage.")
+        if self.settings.token_vectors is None:
+            token_vectors = None
+        elif passages and (token_vectors is None or len(token_vectors) != len(passages)):
+            raise ValueError("This index keeps token vectors; give those of each passage.")
         with self._lock:
             if vectors is not None:
                 vectors = as_unit_vectors(vectors, self.dimension)
@@ -150,6 +179,10 @@ class PassageIndex:
                 if self._vectors is None:
                     self._vectors = VectorIndex(vectors.shape[1])
                 self._vectors.add(vectors[numbers])
+            if token_vectors is not None:
+                new = token_vectors if len(numbers) == len(passages) else token_vectors.take(numbers)
+                old = self._token_vectors
+                self._token_vectors = new if old is None else TokenVectors.join([old, new])
 
     def delete(self, identifiers: Sequence[str]) -> int:
         """Remove passages; unknown identifiers are passed over.
@@ -180,8 +213,9 @@ class PassageIndex:
         passages = [self._passages.get(row) for row in rows.tolist()]
         tokens = self._tokens.take(rows) if self._lexical is not None else None
         vectors = self._vectors.vectors[rows] if self._vectors is not None else None
+        token_vectors = self._token_vectors.take(rows) if self._token_vectors is not None else None
         self._clear()
-        self.add(passages, tokens, vectors)
+        self.add(passages, tokens, vectors, token_vectors)
 
     def find(self, keep: Callable[[Passage], bool]) -> list[str]:
         """Return the identifiers of the passages that a filter keeps."""
@@ -215,6 +249,7 @@ class PassageIndex:
         dense_weight: float = 1.0,
         keep: Callable[[Passage], bool] | None = None,
         with_tokens: bool = False,
+        with_token_vectors: bool = False,
     ) -> list[Candidates]:
         """Find the best passages for m queries.
 
@@ -225,6 +260,7 @@ class PassageIndex:
             dense_weight: Weight of the dense score beside the lexical one (1) where both are given.
             keep: Says of a passage whether it may be found; None for all.
             with_tokens: Whether to give the passages' stored tokens with them.
+            with_token_vectors: The same for their token vectors.
 
         Returns:
             For each query its candidates. Lexical search finds only passages that share a term with the query.
@@ -249,6 +285,7 @@ class PassageIndex:
                     [self._passages.get(row) for row in rows.tolist()],
                     scores,
                     self._tokens.take(rows) if with_tokens and self._lexical is not None else None,
+                    self._token_vectors.take(rows) if with_token_vectors and self._token_vectors is not None else None,
                 )
                 for rows, scores in self._rank(k, tokens, vectors, dense_weight, allowed)
             ]
@@ -308,6 +345,8 @@ class PassageIndex:
             self._lexical.save(data / "lexical")
         if self._vectors is not None:
             self._vectors.save(data / "vectors")
+        if self._token_vectors is not None:
+            self._token_vectors.save(data / "token_vectors")
 
     @classmethod
     def load(cls, folder: Path) -> PassageIndex:
@@ -332,4 +371,6 @@ class PassageIndex:
             index._lexical = LexicalIndex.load(data / "lexical", index._tokens, morphemes=settings.kiwi)
         if (data / "vectors.npy").exists():
             index._vectors = VectorIndex.load(data / "vectors", index._passages.size)
+        if settings.token_vectors is not None and index._passages.size:
+            index._token_vectors = TokenVectors.load(data / "token_vectors", index._passages.size)
         return index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import threading
@@ -61,11 +62,13 @@ class CrossEncoderOptions(ModelOptions):
         backend: What computes; see `transformer_models.open_transformer`.
         max_windows: Most windows read of a passage, chosen by what they share with the query; None for all.
         window_length: Tokens of a passage read at a time; None for all that fit beside the query.
+        max_vectors: Most token vectors of a passage that a late-interaction model keeps.
     """
 
     backend: Backend = "torch"
     max_windows: int | None = None
     window_length: int | None = None
+    max_vectors: int = 128
 
 
 class Lazy(Generic[Loaded]):
@@ -177,6 +180,35 @@ def is_static(model: str | None) -> bool:
     return found == PACKAGED or (isinstance(found, Path) and StaticBiEncoder.is_at(found))
 
 
+def is_late_interaction(model: str | None, revision: str | None = None) -> bool:
+    """Say whether a model makes a vector of every token, from its configuration files, without loading it.
+
+    Of a hub model the files are fetched, if the hub can be reached.
+    """
+    found = resolve(model)
+    if found == PACKAGED:
+        return False
+    ours = _config(found, "config_sentence_transformers.json", revision).get("model_type")
+    if ours is not None:
+        return ours in ("MultiVectorEncoder", "ColBERT")  # the latter by PyLate
+    return "HF_ColBERT" in (_config(found, "config.json", revision).get("architectures") or [])
+
+
+def _config(model: str | Path, file: str, revision: str | None) -> dict[str, Any]:
+    """Read a configuration file of a folder or hub model; empty if there is none that can be read."""
+    try:
+        if isinstance(model, Path):
+            path = model / file
+        else:
+            from huggingface_hub import hf_hub_download
+
+            path = Path(hf_hub_download(model, file, revision=revision))
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except Exception:  # loading the model will say what is wrong
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
 @lru_cache(maxsize=1)
 def packaged_bi_encoder() -> StaticBiEncoder:
     """Return the packaged bi-encoder, loaded once in a process."""
@@ -218,10 +250,14 @@ def load_bi_encoder(
 
 
 def load_cross_encoder(model: str | None, options: CrossEncoderOptions) -> CrossEncoder:
-    """Load a cross-encoder; arguments and errors as in `load_bi_encoder`."""
+    """Load a cross-encoder or a late-interaction model; arguments and errors as in `load_bi_encoder`."""
     from langchain_klue_rerank.engine import cross_encoder
 
     found = resolve(model)
     if found == PACKAGED:
         return cross_encoder.PackagedCrossEncoder(packaged_pair_scorer(), packaged_bi_encoder)
+    if is_late_interaction(model, options.revision):
+        from langchain_klue_rerank.engine.late_interaction import LateInteraction
+
+        return LateInteraction(str(found), options)
     return cross_encoder.TransformerCrossEncoder(str(found), options)

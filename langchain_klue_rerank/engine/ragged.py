@@ -57,16 +57,21 @@ class Ragged:
 
     def spans(self, starts: NDArray[np.int64], ends: NDArray[np.int64]) -> Ragged:
         """Return the stretches of `values` from `starts` to `ends` as rows; they may overlap."""
-        lengths = ends - starts
-        offsets = np.zeros(len(starts) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        index = np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths)
+        index, offsets = gather(starts, ends)
         return Ragged(self.values[index], offsets)
 
     def through(self, table: Ragged) -> Ragged:
         """Replace every value by the row of `table` with that number: passages of words into passages of morphemes."""
         inner = table.take(self.values)
         return Ragged(inner.values, inner.offsets[self.offsets])
+
+
+def gather(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the places of all stretches from `starts` to `ends`, one after the other, and where each begins."""
+    lengths = ends - starts
+    offsets = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
 
 
 class Vocabulary:

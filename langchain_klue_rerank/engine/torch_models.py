@@ -24,7 +24,7 @@ def load(kind: str, name: str, options: ModelOptions, **settings: Any) -> Any:
     """Load a model.
 
     Args:
-        kind: ``"SentenceTransformer"`` or ``"CrossEncoder"``.
+        kind: ``"SentenceTransformer"``, ``"CrossEncoder"`` or ``"MultiVectorEncoder"``.
         name: Folder or hub id.
         options: Device, revision, remote code.
         **settings: More for the class.

@@ -34,7 +34,7 @@ def tokenizer() -> Any:
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("text") / "own.txt"
-    lines = [f"{number}번째 글. {sentence}" for number in range(300) for sentence in _SENTENCES[number % 7 :: 7]]
+    lines = [f"{number}번째 글. {sentence}" for number in range(60) for sentence in _SENTENCES[number % 7 :: 7]]
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
 
@@ -43,6 +43,12 @@ def settings(text: Path, output: Path, **others: Any) -> pretrain.Settings:
     shape = {"layers": 1, "hidden": 32, "heads": 2, "intermediate": 64, "vocab": 1000, "max_positions": 66}
     values = {"batch_size": 8, "learning_rate": 1e-2, "steps": 6, "checkpoint_steps": 3, **shape, **others}
     return pretrain.Settings(data=text, output=output, max_length=32, **values)
+
+
+def prepared(outcome: Outcome, folder: Path) -> None:
+    """Give a run the tokenizer and the blocks of another one."""
+    shutil.copytree(outcome.model.parent / "tokenizer", folder / "tokenizer")
+    shutil.copy(outcome.model.parent / "blocks.npz", folder)
 
 
 @pytest.fixture(scope="module")
@@ -129,12 +135,12 @@ def test_the_model_is_a_base_for_the_recipes(outcome: Outcome) -> None:
 
 
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
-    text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    text: Path, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = pretrain.train(settings(text, tmp_path / "whole"))
-    # Two vocabularies learnt from one text differ where pieces are equally frequent: take the same one.
-    shutil.copytree(tmp_path / "whole" / "tokenizer", tmp_path / "cut" / "tokenizer")
-    shutil.copy(tmp_path / "whole" / "blocks.npz", tmp_path / "cut")
+    # The same vocabulary for both: two learnt from one text differ where pieces are equally frequent.
+    prepared(outcome, tmp_path / "whole")
+    prepared(outcome, tmp_path / "cut")
+    whole = pretrain.train(settings(text, tmp_path / "whole", resume=True))
 
     def stop(self: Any, args: Any, state: Any, control: Any, **others: Any) -> None:
         if state.global_step == 4:

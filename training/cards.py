@@ -46,6 +46,26 @@ from sentence_transformers import CrossEncoder
 
 CrossEncoder("{name}").predict([("이사 신고는 언제까지 하나요?", "전입신고는 14일 안에 합니다.")])
 """
+_USE_LATE_INTERACTION = """\
+from langchain_klue_rerank import KlueReranker, KlueRetriever
+
+retriever = KlueRetriever.from_documents(documents, reranker=KlueReranker(model="{name}"))
+```
+
+or plainly:
+
+```python
+from sentence_transformers import MultiVectorEncoder
+
+model = MultiVectorEncoder("{name}")
+passages = model.encode_document(["전입신고는 14일 안에 합니다."])
+model.similarity(model.encode_query(["이사 신고는 언제까지 하나요?"]), passages)
+"""
+_USES = {
+    "sentence-similarity": _USE_BI_ENCODER,
+    "text-ranking": _USE_CROSS_ENCODER,
+    "feature-extraction": _USE_LATE_INTERACTION,
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +74,8 @@ class About:
 
     Attributes:
         title: What the model is, in one line.
-        task: ``sentence-similarity`` for a bi-encoder, ``text-ranking`` for a cross-encoder.
+        task: As the hub names it: ``sentence-similarity`` for a bi-encoder, ``text-ranking`` for a cross-encoder,
+            ``feature-extraction`` for a late-interaction model.
         recipe: Module that made it.
         test: What the scores were measured on.
         data: What it was trained and tested on.
@@ -75,7 +96,7 @@ def write_card(folder: Path, about: About, settings: FitSettings, outcome: Outco
     """Write the model's README: use, scores, data and licence, settings, versions."""
     data = about.data
     name = settings.push_to_hub or "path/to/model"
-    use = _USE_CROSS_ENCODER if about.task == "text-ranking" else _USE_BI_ENCODER
+    use = _USES[about.task]
     notes = [*data.notes, *about.notes]
     if not outcome.complete:
         notes.append(f"The time budget ended training early, after {outcome.steps} steps.")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import pearsonr, spearmanr
-from sentence_transformers import CrossEncoder
+from sentence_transformers import CrossEncoder, MultiVectorEncoder
 from sentence_transformers.base.evaluation import BaseEvaluator
 
 from langchain_klue_rerank.engine.vectors import as_unit_vectors
@@ -32,7 +32,8 @@ class Pairs:
 class Correlations(BaseEvaluator):
     """Pearson's and Spearman's correlation of a model's scores with the labels of pairs.
 
-    A bi-encoder's score is the cosine, a cross-encoder's its output in 0..1.
+    A bi-encoder's score is the cosine, a cross-encoder's its output in 0..1, a late-interaction model's the mean over
+    the first text's tokens of the best cosine.
 
     Args:
         sets: Prefix of the metrics -> pairs; for example ``"hard_"`` for ``hard_pearson`` and ``hard_spearman``.
@@ -63,14 +64,26 @@ class Correlations(BaseEvaluator):
 
 
 def pair_scores(model: Any, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
-    """Return the score of every pair by a `SentenceTransformer` or `CrossEncoder`, (n,) float32."""
+    """Return the score of every pair, (n,) float32; of which kind it is, the model's class decides."""
     if isinstance(model, CrossEncoder):
         return np.asarray(model.predict(list(pairs), batch_size=_BATCH, show_progress_bar=True), np.float32)
     texts = list(dict.fromkeys(text for pair in pairs for text in pair))  # a passage stands in several pairs
+    if isinstance(model, MultiVectorEncoder):
+        return _late_scores(model, pairs)
     vectors = as_unit_vectors(np.asarray(model.encode(texts, batch_size=_BATCH, show_progress_bar=True)))
     numbers = {text: number for number, text in enumerate(texts)}
     first, second = (vectors[[numbers[text] for text in side]] for side in zip(*pairs, strict=True))
     return np.asarray((first * second).sum(axis=1), np.float32)
+
+
+def _late_scores(model: MultiVectorEncoder, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+    encode = (model.encode_query, model.encode_document)
+    sides = [list(dict.fromkeys(side)) for side in zip(*pairs, strict=True)]
+    first, second = (
+        dict(zip(texts, own(texts, batch_size=_BATCH, show_progress_bar=True, convert_to_numpy=True), strict=True))
+        for texts, own in zip(sides, encode, strict=True)
+    )
+    return np.asarray([(first[one] @ second[other].T).max(axis=1).mean() for one, other in pairs], np.float32)
 
 
 def question_tests(

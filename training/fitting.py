@@ -17,6 +17,9 @@ from sentence_transformers import (
     CrossEncoder,
     CrossEncoderTrainer,
     CrossEncoderTrainingArguments,
+    MultiVectorEncoder,
+    MultiVectorEncoderTrainer,
+    MultiVectorEncoderTrainingArguments,
     SentenceTransformer,
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
@@ -65,8 +68,10 @@ def run_recipe(cls: type[S], train: Callable[[S], Outcome], argv: Sequence[str] 
     logger.info("%s in %.1f minutes: %s", outcome.model, outcome.seconds / 60, outcome.after)
 
 
-def load_model(kind: Literal["SentenceTransformer", "CrossEncoder"], name: str, max_length: int | None) -> Any:
-    """Load a model to be trained; a bare language model gets mean pooling, or one output.
+def load_model(
+    kind: Literal["SentenceTransformer", "CrossEncoder", "MultiVectorEncoder"], name: str, max_length: int | None
+) -> Any:
+    """Load a model to be trained; a bare language model gets mean pooling, one output, or a projection.
 
     KLUE's models have a tokenizer that numbers the second text of a pair 1 and a body that knows type 0 only. The
     tokenizer is loaded without these numbers, which is saved with the model, so that it works everywhere.
@@ -83,8 +88,8 @@ def load_model(kind: Literal["SentenceTransformer", "CrossEncoder"], name: str, 
     device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
     model = torch_models.load(kind, name, ModelOptions(device=device), **options)
     pooler = getattr(model[0].auto_model, "pooler", None)
-    if rank is not None and kind == "SentenceTransformer" and pooler is not None:
-        pooler.requires_grad_(False)  # mean pooling passes it by, and several devices wait for every gradient
+    if rank is not None and kind != "CrossEncoder" and pooler is not None:
+        pooler.requires_grad_(False)  # the output passes it by, and several devices wait for every gradient
     try:
         model.max_seq_length = torch_models.input_length(model, name, max_length)
     except ValueError as error:
@@ -93,7 +98,7 @@ def load_model(kind: Literal["SentenceTransformer", "CrossEncoder"], name: str, 
 
 
 def fit(
-    model: SentenceTransformer | CrossEncoder,
+    model: SentenceTransformer | CrossEncoder | MultiVectorEncoder,
     rows: Dataset,
     loss: Any,
     run: Run,
@@ -118,6 +123,8 @@ def fit(
     trainer_class: Any = SentenceTransformerTrainer
     if isinstance(model, CrossEncoder):
         arguments_class, trainer_class = CrossEncoderTrainingArguments, CrossEncoderTrainer
+    elif isinstance(model, MultiVectorEncoder):
+        arguments_class, trainer_class = MultiVectorEncoderTrainingArguments, MultiVectorEncoderTrainer
     on_cuda = model.device.type == "cuda"
     bf16 = on_cuda and torch.cuda.is_bf16_supported()
     world = int(os.environ.get("WORLD_SIZE", "1"))  # of `accelerate launch` or torchrun

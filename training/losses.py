@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from sentence_transformers import CrossEncoder, SentenceTransformer
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.cross_encoder import losses as pair_losses
+from sentence_transformers.multi_vector_encoder import losses as token_losses
 from sentence_transformers.sentence_transformer import losses
 from sentence_transformers.util import pairwise_cos_sim
 from torch import Tensor
@@ -60,6 +61,20 @@ def cross_encoder_loss(
     if loss == "listwise":
         return pair_losses.LambdaLoss(model, mini_batch_size=batch_size), "LambdaLoss over all passages"
     return pair_losses.BinaryCrossEntropyLoss(model), "binary cross-entropy"
+
+
+def late_interaction_loss(
+    model: MultiVectorEncoder, mini_batch_size: int, distillation: Literal["margin-mse", "kl"] | None
+) -> tuple[Any, str]:
+    """Return the loss of a late-interaction model (sum of best cosines) and its name; rows as for a bi-encoder's."""
+    if distillation == "margin-mse":
+        loss = token_losses.MultiVectorMarginMSELoss(model, mini_batch_size=mini_batch_size)
+        return loss, "margin-MSE with a teacher's scores"
+    if distillation == "kl":
+        loss = token_losses.MultiVectorDistillKLDivLoss(model, mini_batch_size=mini_batch_size)
+        return loss, "KL divergence from a teacher's scores"
+    loss = token_losses.MultiVectorMultipleNegativesRankingLoss(model, mini_batch_size=mini_batch_size)
+    return loss, "multiple-negatives ranking loss over best cosines"
 
 
 def scaled_cosine(first: Tensor, second: Tensor) -> Tensor:

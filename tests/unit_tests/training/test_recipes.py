@@ -18,11 +18,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("accelerate")
 
-from sentence_transformers import CrossEncoder, SentenceTransformer  # noqa: E402
+from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer  # noqa: E402
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker  # noqa: E402
-from training import cross_encoder, fitting, mrc, runs, sts  # noqa: E402
+from training import cross_encoder, fitting, late_interaction, mrc, runs, sts  # noqa: E402
+from training.evaluate import question_tests  # noqa: E402
 from training.fitting import Outcome  # noqa: E402
+from training.inputs import read_questions  # noqa: E402
+from training.negatives import Corpus  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
 
 _PAIR = ("이사하면 며칠 안에 알려야 하나요?", "이사한 사람은 열네 날 안에 알려야 한다.")
@@ -189,6 +192,43 @@ def test_stage_3_in_its_kinds(others: dict[str, Any], data: str, body: str, tmp_
     assert CrossEncoder(str(outcome.model), device="cpu").predict([_PAIR]).shape == (1,)
 
 
+@pytest.mark.parametrize(
+    "others",
+    [
+        {},
+        {"windows": False, "dimension": 128, "held_out": 0.0},
+        {"negatives": "bm25", "negative_count": 2, "teacher": "packaged", "distillation": "margin-mse"},
+        {"negatives": "bm25", "negative_count": 2, "teacher": "packaged", "distillation": "kl", "max_length": 32},
+    ],
+    ids=lambda others: "-".join(map(str, others)) or "default",
+)
+def test_late_interaction_in_its_kinds(others: dict[str, Any], data: str, body: str, tmp_path: Path) -> None:
+    values = {"batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, "held_out": 0.2, "max_steps": 2, **others}
+    outcome = late_interaction.train(
+        late_interaction.Settings(data=data, base_model=body, output=tmp_path / "run", **values)
+    )
+    assert outcome.steps == 2
+    assert set(outcome.after) == {"pearson", "spearman", "hard_pearson", "hard_spearman"}
+    model = MultiVectorEncoder(str(outcome.model), device="cpu")
+    assert model.encode_query(["여권"])[0].shape == (3, others.get("dimension", 64))
+    assert "MultiVectorEncoder(" in (outcome.model / "README.md").read_text(encoding="utf-8")
+
+
+def test_scores_of_late_interaction_become_probabilities(data: str, body: str, tmp_path: Path) -> None:
+    """The curve that the recipe keeps in the config is the one that fits the held-out pairs."""
+    model = MultiVectorEncoder(body, device="cpu")
+    rows = read_questions(data).train
+    pairs = question_tests(rows, Corpus(rows), 0)
+    note = late_interaction.calibrate(model, pairs)
+    kept = getattr(model[0].auto_model.config, "late_interaction", None)
+    assert (kept is None) == ("no curve" in note)
+    if kept is not None:
+        model.save_pretrained(str(tmp_path / "model"))
+        loaded = MultiVectorEncoder(str(tmp_path / "model"), device="cpu")
+        assert loaded[0].auto_model.config.late_interaction == kept
+        assert kept["slope"] > 0
+
+
 def test_the_users_own_negatives_are_learned_from(data: str, bi_encoder: Outcome, tmp_path: Path) -> None:
     rows = [{**row, "negative": f"상관없는 글 {number}"} for number, row in enumerate(question_rows())]
     file = write_jsonl(tmp_path / "mine.jsonl", rows)
@@ -271,6 +311,8 @@ def test_a_folder_with_a_run_is_not_overwritten(data: str, body: str, bi_encoder
         (lambda: mrc.Settings(teacher="packaged"), "set --negatives"),
         (lambda: mrc.Settings(negative_count=0), "--negative-count 0"),
         (lambda: cross_encoder.Settings(teacher="packaged", loss="listwise"), "--loss listwise"),
+        (lambda: late_interaction.Settings(teacher="packaged"), "set --negatives"),
+        (lambda: late_interaction.Settings(dimension=0), "--dimension 0"),
     ],
 )
 def test_impossible_settings(make: Callable[[], Any], part: str) -> None:

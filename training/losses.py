@@ -14,7 +14,7 @@ from sentence_transformers.util import pairwise_cos_sim
 from torch import Tensor
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.models import ModelOptions, load_cross_encoder
+from langchain_klue_rerank.engine.models import CrossEncoderOptions, load_cross_encoder
 
 #: Cosines times this are as far apart as logits; the multiple-negatives loss has the same factor.
 _SCALE = 20.0
@@ -93,7 +93,7 @@ def teacher_logits(teacher: str, questions: Sequence[str], passages: Sequence[Se
     Returns:
         For each question its passages' logits.
     """
-    model = load_cross_encoder(teacher, ModelOptions())
+    model = load_cross_encoder(teacher, CrossEncoderOptions())
     found = []
     for start in tqdm(range(0, len(questions), _CHUNK), desc="asking the teacher", mininterval=1):
         part = slice(start, start + _CHUNK)

@@ -4,7 +4,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint figures clean
+.PHONY: demo test lint figures results clean
 
 # Index the sample documents with the base install (no torch) and ask them a few questions.
 demo: .venv-demo/ready
@@ -25,6 +25,10 @@ figures: $(VENV)/ready
 	$(VENV)/bin/klue-rerank evaluate --data $(DATA)/klue_mrc $(DATA)/tydiqa_ko/korean_tydiqa_dev.json samples $(DATA)/korquad
 	$(VENV)/bin/python -m benchmarks.lexical --data $(DATA)/klue_mrc
 	$(VENV)/bin/python -m benchmarks.search --data $(DATA)/klue_mrc
+
+# docs/results.md; what was measured before is kept under runs/results.
+results: $(VENV)/ready
+	$(VENV)/bin/python -m benchmarks.results --data $(DATA) --output docs/results.md
 
 .venv-demo/ready: pyproject.toml
 	$(PYTHON) -m venv .venv-demo

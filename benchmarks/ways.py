@@ -33,6 +33,8 @@ from langchain_klue_rerank.retriever import SearchType
 
 #: How many results are looked at.
 DEPTH = 10
+#: What is kept of every candidate of the default way, in this order.
+SCORES = ("first_stage_score", "rerank_score", "relevance_score")
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,13 @@ WAYS: Sequence[Way] = (
 ABLATIONS: Sequence[Way] = (
     Way("no titles", "hybrid", built={"title_key": None}),
     Way("no morphemes in lexical search", "hybrid", built={"kiwi": False}),
-    *(Way(f"`dense_weight={weight}`", "hybrid", asked={"dense_weight": weight}) for weight in (0.0, 0.1, 0.6, 1.0)),
-    *(Way(f"`rerank_weight={weight}`", "hybrid", asked={"rerank_weight": weight}) for weight in (0.3, 0.5, 0.9, 1.0)),
+    *(Way(f"`dense_weight={weight}`", "hybrid", asked={"dense_weight": weight}) for weight in (0.0, 0.6)),
     *(Way(f"`fetch_k={count}`", "hybrid", asked={"fetch_k": count}) for count in (10, 100)),
     # Below 1 by nothing that counts: then the retriever asks the reranker for its scores without the cosine.
     Way("dense, then the reranker alone without cosine", "dense", "dense", {}, {"rerank_weight": 1 - 1e-9}),
 )
+#: Shares of the reranker in the score whose effect is computed from what the default way found.
+WEIGHTS_TRIED: Sequence[float] = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
 @dataclass(frozen=True)
@@ -91,13 +94,14 @@ class Run:
 
     Attributes:
         ranks: For each question the rank of the passage that answers it, from 1; 0 if not among the first `DEPTH`.
-        milliseconds: Median time of one question.
-        pairs: For the default way, for each question its candidates: ``rerank_score``, ``relevance_score``, 1 or 0.
+        milliseconds: Median processor time of one question.
+        pairs: For the default way, for each question its candidates in the order of the first stage:
+            ``first_stage_score``, ``rerank_score``, ``relevance_score``, 1 if right or 0.
     """
 
     ranks: list[int]
     milliseconds: float
-    pairs: list[list[tuple[float, float, int]]] = field(default_factory=list)
+    pairs: list[list[tuple[float, float, float, int]]] = field(default_factory=list)
 
     def judged(self, rows: Sequence[int]) -> Judged:
         """Return the ranks of some questions in the form that metrics read; each has one right passage."""
@@ -106,12 +110,12 @@ class Run:
         return Judged(table, np.ones(len(ranks), np.int64))
 
     def scores(self, rows: Sequence[int], column: int, first: bool = False) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Return scores (column 0: reranker, 1: relevance) and whether each is right; `first`: of the first only."""
+        """Return scores (`SCORES[column]`) and whether each is right; `first`: of each question's highest only."""
         chosen = [self.pairs[row] for row in rows]
         if first:
             chosen = [[max(own, key=lambda pair: pair[column])] for own in chosen if own]
-        table = np.asarray([pair for own in chosen for pair in own], np.float64).reshape(-1, 3)
-        return table[:, column], table[:, 2] > 0
+        table = np.asarray([pair for own in chosen for pair in own], np.float64).reshape(-1, len(SCORES) + 1)
+        return table[:, column], table[:, -1] > 0
 
 
 class MorphemeRetriever(BaseRetriever):
@@ -202,11 +206,10 @@ class Runner:
         ranks = np.where(judged.any(axis=1), judged.argmax(axis=1) + 1, 0).tolist()
         pairs = []
         if way is DEFAULT:
-            pairs = [
-                [(d.metadata["rerank_score"], d.metadata["relevance_score"], int(d.id in relevant)) for d in documents]
-                for documents, relevant in zip(answers.found, self.data.relevant, strict=True)
-            ]
-        return Run(ranks, statistics.median(answers.milliseconds), pairs)
+            for documents, relevant in zip(answers.found, self.data.relevant, strict=True):
+                own = [(*(d.metadata[name] for name in SCORES), int(d.id in relevant)) for d in documents]
+                pairs.append(sorted(own, key=lambda pair: -pair[0]))
+        return Run(ranks, statistics.median(answers.processor_milliseconds), pairs)
 
     def _retriever(self, built: Mapping[str, Any]) -> KlueRetriever:
         """Return the retriever over an index; ways that share the index share it."""

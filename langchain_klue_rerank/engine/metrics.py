@@ -111,7 +111,7 @@ def paired_p_value(
         return 1.0
     if np.ptp(np.abs(differences)) == 0:
         n, fewer = len(differences), int(min((differences > 0).sum(), (differences < 0).sum()))
-        return min(1.0, 2 * sum(math.comb(n, wins) for wins in range(fewer + 1)) / 2**n)
+        return min(1.0, float(2 * sum(math.comb(n, wins) for wins in range(fewer + 1)) / 2**n))
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], (samples, len(differences)))
     beyond = np.abs(signs @ differences) >= abs(differences.sum()) - 1e-12
     return float((beyond.sum() + 1) / (samples + 1))

@@ -71,7 +71,7 @@ def test_ranks_are_those_of_the_retriever(tmp_path: Path) -> None:
     assert runner.run(MORPHEMES).ranks == [1, 1, 1]
     assert runner.run(LEXICAL).ranks == [1, 1, 1]
     run = runner.run(DEFAULT)
-    scores, right = run.scores(range(3), 1, first=True)
+    scores, right = run.scores(range(3), 2, first=True)
     asked = KlueRetriever.from_documents(data.documents)
     expected = [asked.invoke(question)[0].metadata["relevance_score"] for question in data.questions]
     assert scores.tolist() == pytest.approx(expected, abs=1e-6)

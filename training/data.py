@@ -11,7 +11,6 @@ import json
 import lzma
 import random
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +20,6 @@ from typing import Any
 
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _HANGUL = re.compile("[가-힣]")
-
-#: Into how many parts questions are cut where one model's training needs another's honest scores (cross-fitting).
-FOLDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +64,6 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def with_title(title: str, text: str) -> str:
     """Put the title before the text, as `KlueRetriever` searches them."""
     return f"{title}\n{text}"
-
-
-def heading(passage: str) -> str:
-    """Return what passages of one article share: the title, or the text itself where there is no title."""
-    return passage.partition("\n")[0] or passage
-
-
-def fold_of(group: str) -> int:
-    """Return the fold, 0 to `FOLDS` - 1, of a group of passages that belong together."""
-    return zlib.crc32(group.encode()) % FOLDS
 
 
 def read_mrc(data: Path, split: str = "train") -> list[Pair]:

@@ -115,7 +115,7 @@ class Settings:
 
 
 def build_tasks(
-    data: Path, settings: Settings, held_out: frozenset[str] = frozenset(), fold: int | None = None
+    data: Path, settings: Settings, held_out: frozenset[str] = frozenset()
 ) -> tuple[TextTable, dict[str, Task]]:
     """Read all training data.
 
@@ -123,7 +123,6 @@ def build_tasks(
         data: The data folder.
         settings: How much raw text to use.
         held_out: Welfare programmes to leave out, for a run that measures them.
-        fold: Leave out the questions of this fold and their passages (see `training.data.fold_of`); None for none.
 
     Returns:
         All texts with their numbers, and the tasks in those numbers.
@@ -139,16 +138,11 @@ def build_tasks(
         cloze += generator.sample(found, min(len(found), settings.raw_cloze))
     table = TextTable()
     wiki = sets.read_mrc(data) + sets.read_squad(data / "tydiqa_ko" / "korean_tydiqa_train.json")
-    welfare = [
-        pair
-        for pair, programme in sets.read_welfare(data)
-        if programme not in held_out and sets.fold_of(programme) != fold
-    ]
-    strategy = sets.read_strategy(data)
+    welfare = [pair for pair, programme in sets.read_welfare(data) if programme not in held_out]
     tasks = {
-        "wiki": table.pairs([pair for pair in wiki if sets.fold_of(sets.heading(pair.passage)) != fold]),
+        "wiki": table.pairs(wiki),
         "welfare": table.pairs(welfare),
-        "strategy": table.pairs([pair for pair in strategy if sets.fold_of(sets.heading(pair.passage)) != fold]),
+        "strategy": table.pairs(sets.read_strategy(data)),
         "titles": table.pairs(titles),
         "cloze": table.pairs(cloze),
         "nli": table.triplets(sets.read_nli(data)),
@@ -290,13 +284,11 @@ class Trainer:
         return float(loss.detach())
 
 
-def prepare(
-    data: Path, work: Path, settings: Settings, validate: bool, fold: int | None = None
-) -> tuple[Trainer, list[str], Validation | None]:
+def prepare(data: Path, work: Path, settings: Settings, validate: bool) -> tuple[Trainer, list[str], Validation | None]:
     """Steps 1 to 3: from the data folder to a trainer that has not begun."""
     analyzer = Analyzer(cache_size=3_000_000)
     # 1. Read the data.
-    table, tasks = build_tasks(data, settings, fold=fold)
+    table, tasks = build_tasks(data, settings)
     logger.info("%d texts; %s", len(table.numbers), {name: len(task.left) for name, task in tasks.items()})
     # 2. Tokenize it and number its features.
     texts = tokenize(table.numbers, analyzer)
@@ -379,16 +371,12 @@ def main() -> None:
     parser.add_argument("--max-minutes", type=float, default=1e9, help="stop training after this many minutes")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads; the figures in the card are from one")
     parser.add_argument("--no-validation", action="store_true", help="do not look at the validation sets")
-    parser.add_argument(
-        "--fold", type=int, choices=range(sets.FOLDS), help="leave this fold of the questions out, for the reranker"
-    )
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     settings = Settings()
     arguments.work.mkdir(parents=True, exist_ok=True)
-    validate = not arguments.no_validation
-    trainer, vocabulary, validation = prepare(arguments.data, arguments.work, settings, validate, arguments.fold)
+    trainer, vocabulary, validation = prepare(arguments.data, arguments.work, settings, not arguments.no_validation)
     train(trainer, validation, arguments.work, arguments.resume, arguments.max_minutes)
     vectors = settle_untouched(trainer.table, settings)
     # 6. Quantize and write, and measure what was written.

@@ -77,7 +77,7 @@ def prices(data: Path, runs: Path, repeats: int = 3) -> dict[str, str]:
     where, name = (str(source), "KLUE-MRC contexts") if source.exists() else ("samples", "sample passages")
     for kind, fields in _INDEXED.items():
         speed = float(python(_INDEX.format(fields=fields), where))
-        found[f"indexing {name}, Kiwi's start included, {kind}: passages/s"] = f"{speed:.0f}"
+        found[f"indexing {name}, Kiwi's start included, {kind}: passages per second of processor time"] = f"{speed:.0f}"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, ensure_ascii=False, indent=2), encoding="utf-8")
     return found
@@ -92,7 +92,8 @@ def machine() -> str:
     names = ("numpy", "faiss-cpu", "kiwipiepy", "langchain-core")
     packages = ", ".join(f"{name} {version(name)}" for name in names)
     return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({_processor()}), Python {platform.python_version()}, "
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({_processor()}), load {os.getloadavg()[0]:.0f}, "
+        f"Python {platform.python_version()}, "
         f"langchain-klue-rerank {__version__}, {packages}"
     )
 

@@ -306,8 +306,9 @@ In every table the second line of a cell is the 95% bootstrap interval over the 
 HitRate@1 on the same questions (McNemar). *Lexical* without more is BM25 over Kiwi morphemes and character bigrams,
 both; *hybrid* adds 0.3 times the cosine; *reranked* is the packaged reranker over the best 30, as `KlueRetriever` has
 it by default; "dense, then the reranker alone" is what a `ContextualCompressionRetriever` with `KlueReranker` over
-dense search does. "ms a query": median processor time of one query, which is its duration where nothing
-else runs.
+dense search does. "ms a query": median processor time of one query: its duration where
+nothing else runs, and up to twice that where much does (see the load above); `python -m benchmarks.search` measures
+durations.
 
 ## Bars
 

@@ -157,9 +157,15 @@ class Runner:
         self._folder = folder
         self._show_progress = show_progress
         self._retrievers: dict[str, KlueRetriever] = {}
+        self._runs: dict[str, Run] = {}
 
     def run(self, way: Way) -> Run:
         """Return the run of a way, from disk or new."""
+        if way.name not in self._runs:
+            self._runs[way.name] = self._stored_or_new(way)
+        return self._runs[way.name]
+
+    def _stored_or_new(self, way: Way) -> Run:
         path = self._folder / f"{self._key(way)}.json"
         if path.exists():
             stored = json.loads(path.read_text(encoding="utf-8"))

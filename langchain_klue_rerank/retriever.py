@@ -83,7 +83,7 @@ class KlueRetriever(IndexedRetriever):
             hybrid index can be searched in all three ways.
         dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.3.
         rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1, the first stage's having the
-            rest. Default 0.9; 1 trusts the reranker alone.
+            rest. Default 0.5; 1 trusts the reranker alone.
         embeddings: What makes the vectors. Default: the packaged bi-encoder.
         reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
             packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept.
@@ -98,7 +98,7 @@ class KlueRetriever(IndexedRetriever):
     score_threshold: float | None = Field(default=None, ge=0, le=1)
     search_type: SearchType = "hybrid"
     dense_weight: float = Field(default=0.3, ge=0)
-    rerank_weight: float = Field(default=0.9, ge=0, le=1)
+    rerank_weight: float = Field(default=0.5, ge=0, le=1)
     embeddings: Embeddings = Field(default_factory=KlueEmbeddings, frozen=True)
     reranker: BaseDocumentCompressor | None = Field(default_factory=KlueReranker)
     sources: Sequence[Source] | None = Field(default=None, frozen=True)

@@ -4,7 +4,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo bot bot-test test integration lint docs package figures clean
+.PHONY: demo bot bot-test test integration lint docs package figures results clean
 
 # Index the sample documents with the base install (no torch) and ask them a few questions.
 demo: .venv-demo/ready
@@ -50,6 +50,10 @@ figures: $(VENV)/ready
 	$(VENV)/bin/klue-rerank evaluate --data $(DATA)/klue_mrc $(DATA)/tydiqa_ko/korean_tydiqa_dev.json samples $(DATA)/korquad
 	$(VENV)/bin/python -m benchmarks.lexical --data $(DATA)/klue_mrc
 	$(VENV)/bin/python -m benchmarks.search --data $(DATA)/klue_mrc
+
+# docs/results.md; what was measured before is kept under runs/results.
+results: $(VENV)/ready
+	$(VENV)/bin/python -m benchmarks.results --data $(DATA) --output docs/results.md
 
 # Without the package itself: the API reference is read from the source.
 .venv-docs/ready: pyproject.toml

@@ -1,1 +1,1 @@
-"""What prints every figure of speed and memory in the README."""
+"""What prints every figure of speed and memory in the README, and writes docs/results.md."""

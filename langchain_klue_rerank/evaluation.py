@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
 from tqdm import tqdm
 
 from langchain_klue_rerank.engine.metrics import METRICS, Judged, interval, paired_p_value
@@ -85,6 +86,47 @@ class Report:
     rows: list[Row] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What came back for the questions of a set.
+
+    Attributes:
+        found: For each question the documents, best first.
+        milliseconds: For each question how long it took.
+        processor_milliseconds: For each question how long processors worked on it, whatever else the machine did.
+    """
+
+    found: list[list[Document]]
+    milliseconds: list[float]
+    processor_milliseconds: list[float]
+
+    def judge(self, data: EvaluationSet) -> Judged:
+        """Compare the first ten of each with what is relevant in the set that was asked."""
+        rankings = [[document.id or "" for document in documents] for documents in self.found]
+        return Judged.from_rankings(rankings, data.relevant)
+
+
+def ask(
+    retriever: BaseRetriever, data: EvaluationSet, label: str, *, show_progress: bool = True, **how: Any
+) -> Answers:
+    """Ask all questions of a set, one by one.
+
+    Args:
+        retriever: Over the set's documents.
+        data: The set.
+        label: What the progress bar says.
+        show_progress: Whether to draw one. Default True.
+        **how: Arguments of ``invoke``, such as ``k``.
+    """
+    answers = Answers([], [], [])
+    for question in tqdm(data.questions, desc=label, disable=not show_progress, leave=False):
+        began, worked = time.perf_counter(), time.process_time()
+        answers.found.append(retriever.invoke(question, **how))
+        answers.processor_milliseconds.append(1000 * (time.process_time() - worked))
+        answers.milliseconds.append(1000 * (time.perf_counter() - began))
+    return answers
+
+
 def evaluate(data: EvaluationSet, *, show_progress: bool = True, **fields: Any) -> Report:
     """Index a set's corpus and ask its questions in every way.
 
@@ -115,15 +157,10 @@ def evaluate(data: EvaluationSet, *, show_progress: bool = True, **fields: Any) 
         baseline: Judged | None = None
         for reranked in (False, True) if retriever.reranker is not None else (False,):
             asked = retriever if reranked else retriever.model_copy(update={"reranker": None})
-            rankings, times = [], []
             label = f"{data.name}: {search_type}{' + reranking' if reranked else ''}"
-            for question in tqdm(data.questions, desc=label, disable=not show_progress, leave=False):
-                began = time.perf_counter()
-                documents = asked.invoke(question, k=10, search_type=search_type)
-                times.append(1000 * (time.perf_counter() - began))
-                rankings.append([document.id or "" for document in documents])
-            judged = Judged.from_rankings(rankings, data.relevant)
-            report.rows.append(_row(search_type, judged, baseline, times))
+            answers = ask(asked, data, label, show_progress=show_progress, k=10, search_type=search_type)
+            judged = answers.judge(data)
+            report.rows.append(_row(search_type, judged, baseline, answers.milliseconds))
             baseline = judged
     return report
 

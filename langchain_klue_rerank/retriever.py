@@ -74,10 +74,10 @@ class KlueRetriever(IndexedRetriever):
 
         KlueRetriever.from_documents(documents, sources=[PGVector(...)])
 
-    Results carry ``metadata["relevance_score"]``, a float in 0..1. After a `KlueReranker` it is the mean of the
-    reranker's and the first stage's score, which also stand there as ``rerank_score`` and ``first_stage_score``: where
-    the reranker is sure it decides, where it finds nothing the first stage's order stays. Documents given in are never
-    changed.
+    Results carry ``metadata["relevance_score"]``, a float in 0..1. After a `KlueReranker` it is the weighted mean of
+    the reranker's and the first stage's score, which also stand there as ``rerank_score`` and ``first_stage_score``:
+    where the reranker is sure it decides, where it finds nothing the first stage's order stays. Documents given in are
+    never changed.
 
     Examples:
         >>> from langchain_core.documents import Document

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from langchain_klue_rerank.engine import pair_scorer
+from langchain_klue_rerank.engine.metrics import calibration_error
 from langchain_klue_rerank.engine.pair_features import MATCH_FEATURES, PAIR_FEATURES, lexical_score
 from langchain_klue_rerank.engine.pair_terms import TERM_FEATURES, TermStatistics, TermVectors
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
@@ -227,18 +228,6 @@ def fit_calibration(
     return float(slope), float(intercept)
 
 
-def calibration_error(probability: NDArray[np.float64], labels: NDArray[np.float64], bins: int = 10) -> float:
-    """Return the expected calibration error over equal-width bins."""
-    place = np.minimum((probability * bins).astype(int), bins - 1)
-    return float(
-        sum(
-            np.mean(place == b) * abs(probability[place == b].mean() - labels[place == b].mean())
-            for b in range(bins)
-            if (place == b).any()
-        )
-    )
-
-
 def pair_labels(examples: Examples) -> NDArray[np.float64]:
     """Return 1 for the right candidate, 0 for the others, (questions, candidates)."""
     labels = np.zeros(examples.first_stage.shape)
@@ -305,7 +294,7 @@ def measure(examples: Examples, networks: Sequence[Network], calibration: tuple[
             name: round(value, 4) for name, value in hit_rates(examples.first_stage, examples.positive).items()
         },
         "reranked": {name: round(value, 4) for name, value in hit_rates(logits, examples.positive).items()},
-        "calibration_error": round(calibration_error(probability.ravel(), pair_labels(examples).ravel()), 4),
+        "calibration_error": round(calibration_error(probability.ravel(), pair_labels(examples).ravel() > 0), 4),
     }
 
 

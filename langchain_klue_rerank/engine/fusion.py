@@ -27,7 +27,7 @@ def fuse_scores(lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_
 
 
 def blend_scores(reranked: Sequence[float], first_stage: Sequence[float], weight: float) -> list[float]:
-    """Take the mean of a reranker's and the first stage's scores.
+    """Take the weighted mean of a reranker's and the first stage's scores.
 
     In the space of probabilities a reranker that is sure decides, and one that finds nothing leaves the first stage's
     order as it was: that is what keeps a reranker from doing harm on texts unlike those that it was trained on.

@@ -9,11 +9,13 @@ import pytest
 from langchain_klue_rerank.engine.metrics import (
     METRICS,
     Judged,
+    calibration_error,
     hit_rate,
     interval,
     ndcg,
     paired_p_value,
     reciprocal_rank,
+    reliability,
 )
 
 RANKINGS = [["a", "b", "c"], ["x", "y", "b", "c"], ["x"], []]
@@ -89,3 +91,25 @@ def test_paired_test_at_its_ends() -> None:
     assert paired_p_value(same, same) == 1.0
     assert paired_p_value(np.ones(50), np.zeros(50)) < 0.001
     assert paired_p_value(np.asarray([1.0, 0.0]), np.asarray([0.0, 1.0])) > 0.9
+
+
+def test_paired_test_of_hit_rates_is_exact() -> None:
+    ours, theirs = np.asarray([1.0] * 9 + [0.0] + [1.0] * 90), np.asarray([0.0] * 9 + [1.0] + [1.0] * 90)
+    assert paired_p_value(ours, theirs) == pytest.approx(2 * (1 + 10) / 2**10)  # 1 of 10 or fewer, on either side
+
+
+def test_calibration_error_of_probabilities_that_are_right_is_0() -> None:
+    scores = np.asarray([0.25] * 4 + [0.75] * 4)
+    right = np.asarray([True, False, False, False, True, True, True, False])
+    assert calibration_error(scores, right) == pytest.approx(0)
+    # twice as sure as it should be, then never right at all
+    assert calibration_error(np.full(4, 0.5), right[:4]) == pytest.approx(0.25)
+    assert calibration_error(scores, np.zeros(8, bool)) == pytest.approx(0.5)
+    assert calibration_error(np.zeros(0), np.zeros(0, bool)) == 0
+
+
+def test_bins_hold_every_score_once() -> None:
+    table = reliability(np.asarray([0.0, 0.05, 0.1, 0.95, 1.0]), np.asarray([False, False, True, True, True]))
+    assert [one.count for one in table] == [2, 1, 0, 0, 0, 0, 0, 0, 0, 2]
+    assert (table[-1].score, table[-1].right) == (pytest.approx(0.975), 1)
+    assert (table[2].score, table[2].right) == (0, 0)

@@ -337,7 +337,8 @@ The default with one thing changed.
 {ablation_table(chosen)}
 
 Other shares of the reranker's score in the `relevance_score`, computed from the same candidates; 0.0 is the order of
-the first stage. Half is a round number: shares from 0.3 to 0.95 differ by less than the intervals, and all sets were in view when it was kept.
+the first stage. Half, the default, is a round number: shares from 0.3 to 0.95 differ by less than the intervals, and
+all sets were in view when it was kept.
 
 {weight_table(chosen)}
 """

@@ -265,7 +265,7 @@ def _export_graph(model: Any, reads_types: bool, path: Path) -> None:
     mask = torch.ones_like(ids)
     mask[1, 6:] = 0
     sizes = {0: torch.export.Dim("pairs"), 1: torch.export.Dim("length")}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch_models.last_layer_for_first_token(model[0].auto_model):
         warnings.simplefilter("ignore")
         torch.onnx.export(
             Logits().eval(),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 #: RoBERTa counts positions from after the padding token's number.
 _POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer"}
+#: Models whose classifier reads the first token of the last layer, and whose layers are built alike.
+_READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}
 
 
 def load(kind: str, name: str, options: ModelOptions, **settings: Any) -> Any:
@@ -124,6 +128,55 @@ class TorchCompute:
             inputs = {name: torch.from_numpy(values).to(self.model.device) for name, values in features.items()}
             logits: NDArray[np.float32] = self.model(inputs)["scores"].float().cpu().numpy().reshape(-1)
         return logits
+
+
+@contextmanager
+def last_layer_for_first_token(body: Any) -> Iterator[None]:
+    """Let a classifier's last layer compute the first token only, for as long as the context lasts.
+
+    The head of BERT's and RoBERTa's kin reads nothing but the first token, whose last layer needs the others' keys and
+    values, not their queries, outputs and feed-forward part. The scores are the same, for a seventh less of the work of
+    six layers. Other models stay as they are.
+
+    Args:
+        body: The transformers model inside a cross-encoder.
+    """
+    import torch
+    import transformers
+
+    layers = getattr(getattr(body.base_model, "encoder", None), "layer", None)
+    known = body.config.model_type in _READS_FIRST_TOKEN and int(transformers.__version__.partition(".")[0]) >= 5
+    if not known or not layers or body.config.is_decoder:
+        yield
+        return
+    whole = layers[-1]
+
+    class FirstToken(torch.nn.Module):  # type: ignore[misc, unused-ignore]
+        def __init__(self) -> None:
+            super().__init__()
+            self.whole = whole
+
+        def forward(self, hidden: Any, attention_mask: Any = None, *_: Any, **__: Any) -> Any:
+            attention = self.whole.attention.self
+            first = hidden[:, :1]
+
+            def heads(values: Any) -> Any:
+                return values.unflatten(-1, (-1, attention.attention_head_size)).transpose(1, 2)
+
+            read = torch.nn.functional.scaled_dot_product_attention(
+                heads(attention.query(first)),
+                heads(attention.key(hidden)),
+                heads(attention.value(hidden)),
+                attn_mask=None if attention_mask is None else attention_mask[:, :, :1],
+            )
+            attended = self.whole.attention.output(read.transpose(1, 2).flatten(2), first)
+            return self.whole.output(self.whole.intermediate(attended), attended)
+
+    layers[-1] = FirstToken().eval()
+    try:
+        yield
+    finally:
+        layers[-1] = whole
 
 
 def best_device() -> str:

@@ -59,7 +59,7 @@ def main() -> None:
         "--error", type=float, default=0.01, help="share of best passages an early stop may miss (0.01)"
     )
     parser.add_argument("--ways", nargs="*", help="only the ways whose name holds one of these words")
-    parser.add_argument("--quick", action="store_true", help="few queries, small counts: about two minutes")
+    parser.add_argument("--quick", action="store_true", help="few queries, small counts")
     for name, value in FULL.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"({value}; quick {QUICK[name]})")
     options = parser.parse_args()

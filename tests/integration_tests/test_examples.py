@@ -11,7 +11,7 @@ import pytest
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
-from examples import rag_klue_retriever
+from examples import evaluate_own_questions, rag_klue_retriever
 from examples.chat_model import QuotingChatModel, chat_model
 from examples.documents import sample_documents
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
@@ -67,3 +67,12 @@ def test_the_vector_store_example_with_cores_store(tmp_path: Path) -> None:
     store.add_documents(documents)
     retriever = KlueRetriever.from_documents(documents, sources=[store], k=1)
     assert retriever.invoke("승강기에 갇혔어요")[0].metadata["title"] == "승강기에 갇혔을 때의 행동 요령"
+
+
+def test_own_questions_are_evaluated_in_every_way(tmp_path: Path) -> None:
+    report = evaluate_own_questions.compare(evaluate_own_questions.write_questions(tmp_path / "questions.csv"))
+    assert (report.questions, report.passages) == (6, 6)
+    assert {(row.search_type, row.reranked) for row in report.rows} == {
+        (way, reranked) for way in ("lexical", "dense", "hybrid") for reranked in (False, True)
+    }
+    assert all(row.values["HitRate@10"] == 1 for row in report.rows)  # six passages fit into ten places

@@ -6,11 +6,9 @@ pass of the model over the query alone and a matrix product.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +20,9 @@ from tqdm import tqdm
 from langchain_klue_rerank.engine import torch_models
 from langchain_klue_rerank.engine.cross_encoder import Ready, check_scores
 from langchain_klue_rerank.engine.models import CrossEncoderOptions
+from langchain_klue_rerank.engine.scoring_queue import seconds_until
 from langchain_klue_rerank.engine.text import clean
+from langchain_klue_rerank.engine.text_cache import TextCache
 from langchain_klue_rerank.engine.token_vectors import TokenVectors, pool
 from langchain_klue_rerank.engine.windows import cut
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
@@ -67,7 +67,7 @@ class LateInteraction:
         self._model.max_seq_length = torch_models.input_length(self._model, name, options.max_length)
         self._curve = _curve(self._model, name)
         self._find_tokens = _offsets_finder(self._model.tokenizer)
-        self._cache = _Cache(CACHED_BYTES)
+        self._cache: TextCache[TokenVectors] = TextCache(CACHED_BYTES, lambda vectors: vectors.nbytes)
         # The fast tokenizer keeps its truncation state in one object: two threads at once crash it.
         self._lock = threading.Lock()
 
@@ -220,47 +220,12 @@ class LateInteraction:
 
     @contextmanager
     def _turn(self, deadline: float | None) -> Iterator[bool]:
-        is_ours = self._lock.acquire(timeout=-1 if deadline is None else max(0.0, deadline - time.monotonic()))
+        is_ours = self._lock.acquire(timeout=-1 if deadline is None else seconds_until(deadline))
         try:
             yield is_ours
         finally:
             if is_ours:
                 self._lock.release()
-
-
-class _Cache:
-    """The vectors of the passages that were scored last. May be used by several threads at once."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
-        self._kept: OrderedDict[bytes, TokenVectors] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, texts: Sequence[str]) -> dict[str, TokenVectors]:
-        found = {}
-        with self._lock:
-            for text in texts:
-                if (key := _key(text)) in self._kept:
-                    self._kept.move_to_end(key)
-                    found[text] = self._kept[key]
-        return found
-
-    def put(self, vectors: Mapping[str, TokenVectors]) -> None:
-        with self._lock:
-            for text, own in vectors.items():
-                key = _key(text)
-                if key in self._kept or own.nbytes > self._most_bytes:
-                    continue
-                self._kept[key] = own
-                self._bytes += own.nbytes
-                while self._bytes > self._most_bytes:
-                    _, oldest = self._kept.popitem(last=False)
-                    self._bytes -= oldest.nbytes
-
-
-def _key(text: str) -> bytes:
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _curve(model: Any, name: str) -> tuple[float, float] | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -12,6 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.text_cache import TextCache
 
 Ids = NDArray[np.int32]
 
@@ -128,10 +127,7 @@ class PairTokenizer:
         self.padding = padding
         self.reads_types = reads_types
         self._encode = encode
-        self._cached_tokens = cached_tokens
-        self._kept: OrderedDict[bytes, Ids] = OrderedDict()
-        self._size = 0
-        self._lock = threading.Lock()
+        self._cache: TextCache[Ids] = TextCache(cached_tokens, len)
 
     def encode(self, texts: Sequence[str]) -> list[Ids]:
         """Return the token numbers of texts, from the cache where they are there.
@@ -142,29 +138,14 @@ class PairTokenizer:
         Returns:
             For each an array of int32, not to be changed.
         """
-        keys = [hashlib.blake2b(text.encode(), digest_size=16).digest() for text in texts]
-        found: dict[bytes, Ids] = {}
-        with self._lock:
-            for key in keys:
-                if key in self._kept:
-                    self._kept.move_to_end(key)
-                    found[key] = self._kept[key]
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in found}
+        found = self._cache.get(texts)
+        missing = [text for text in dict.fromkeys(texts) if text not in found]
         if missing:
-            new = [np.asarray(ids, np.int32) for ids in self._encode(list(missing.values()))]
-            found.update(zip(missing, new, strict=True))
-            with self._lock:
-                for key in missing:
-                    self._keep(key, found[key])
-        return [found[key] for key in keys]
-
-    def _keep(self, key: bytes, ids: Ids) -> None:
-        if key not in self._kept and len(ids) <= self._cached_tokens:
-            self._kept[key] = ids
-            self._size += len(ids)
-            while self._size > self._cached_tokens:
-                _, oldest = self._kept.popitem(last=False)
-                self._size -= len(oldest)
+            ids = [np.asarray(one, np.int32) for one in self._encode(missing)]
+            new = dict(zip(missing, ids, strict=True))
+            found |= new
+            self._cache.put(new)
+        return [found[text] for text in texts]
 
 
 def rust_encode(tokenizer: Any) -> Callable[[Sequence[str]], Sequence[Sequence[int]]]:

@@ -122,6 +122,12 @@ def test_what_is_not_read_in_time_is_unread(late_interaction_folder: Path) -> No
     assert np.isfinite(scores).all()
 
 
+def test_a_deadline_may_be_as_far_away_as_one_likes(late_interaction_folder: Path) -> None:
+    model = LateInteraction(str(late_interaction_folder), CrossEncoderOptions(device="cpu"))
+    [scores] = model.score([QUESTION], [TEXTS], deadline=float("inf"))
+    assert np.isfinite(scores).all()
+
+
 def test_nan_from_a_model_is_an_error(late_interaction_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reranker = KlueReranker(model=str(late_interaction_folder), device="cpu")
     model: Any = reranker.encoder

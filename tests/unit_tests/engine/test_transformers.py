@@ -254,7 +254,7 @@ def test_a_passage_is_tokenized_once() -> None:
 def test_many_threads_share_the_cache(folders: dict[str, Path]) -> None:
     model = TransformerCrossEncoder(str(folders["roberta"]), CPU)
     tokenizer = model._model.tokenizer
-    tokenizer._cached_tokens = 40
+    tokenizer._cache._limit = 40
     texts = [f"여권 {number} 신청" for number in range(60)]
     wanted = [one.tolist() for one in tokenizer.encode(texts)]
     wrong = []
@@ -270,7 +270,7 @@ def test_many_threads_share_the_cache(folders: dict[str, Path]) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    assert 0 < tokenizer._size <= 40
+    assert 0 < tokenizer._cache._size <= 40
 
 
 def test_a_pair_that_is_not_two_texts_is_refused() -> None:

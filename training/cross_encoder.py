@@ -20,7 +20,7 @@ from datasets import Dataset
 from sentence_transformers import CrossEncoder
 
 from training.cards import About
-from training.evaluate import question_tests
+from training.evaluate import describe_question_tests, question_tests
 from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.inputs import hold_out, read_questions
 from training.losses import cross_encoder_loss, teacher_logits
@@ -95,10 +95,7 @@ def train(settings: Settings) -> Outcome:
         teacher = settings.teacher
         labels = run.remember("teacher", lambda: teacher_logits(teacher, questions, passages))
     if reader:
-        passages = [
-            [reader.best(row.question, text, row.answer if number == 0 else "") for number, text in enumerate(texts)]
-            for row, texts in zip(learned, passages, strict=True)
-        ]
+        passages = reader.best_of_all(learned, passages)
 
     # 5. Training
     loss, name = cross_encoder_loss(model, settings.loss, settings.teacher is not None, settings.batch_size)
@@ -112,8 +109,7 @@ def train(settings: Settings) -> Outcome:
         title="A Korean reranker",
         task="text-ranking",
         recipe="training.cross_encoder",
-        test=f"{len(data.test)} questions, each with its passage (1) and a wrong one (0): a random one of another "
-        "title, and for the hard scores the best that BM25 finds without the answer in it",
+        test=describe_question_tests(len(data.test)),
         data=data,
         loss=name,
         notes=[f"Wrong passages of a question: {settings.negative_count} ({settings.negatives})."],

@@ -86,6 +86,14 @@ def _late_scores(model: MultiVectorEncoder, pairs: Sequence[tuple[str, str]]) ->
     return np.asarray([(first[one] @ second[other].T).max(axis=1).mean() for one, other in pairs], np.float32)
 
 
+def describe_question_tests(count: int) -> str:
+    """Say on a model's card what `question_tests` of so many questions asks."""
+    return (
+        f"{count} questions, each with its passage (1) and a wrong one (0): a random one of another title, and for the "
+        "hard scores the best that BM25 finds without the answer in it"
+    )
+
+
 def question_tests(
     questions: Sequence[Question], corpus: Corpus, seed: int, read: Callable[[str, str], str] | None = None
 ) -> Correlations:

@@ -23,11 +23,11 @@ from sentence_transformers.base.modules.dense import Dense
 from torch import nn
 
 from training.cards import About
-from training.evaluate import Correlations, pair_scores, question_tests
+from training.evaluate import Correlations, describe_question_tests, pair_scores, question_tests
 from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.inputs import hold_out, read_questions
 from training.losses import late_interaction_loss, teacher_logits
-from training.negatives import Corpus, NegativeSettings, wrong_passages
+from training.negatives import Corpus, NegativeSettings, require_in_batch, wrong_passages
 from training.settings import SettingsError, require_positive
 from training.windows import WindowReader
 
@@ -62,10 +62,7 @@ class Settings(FitSettings, NegativeSettings):
         FitSettings.__post_init__(self)
         NegativeSettings.__post_init__(self)
         require_positive(self, "mini_batch_size", "dimension")
-        if self.batch_size < 2:
-            raise SettingsError("--batch-size 1: the other questions of a batch are the wrong answers; give 2 or more")
-        if self.teacher is not None and self.negatives == "none":
-            raise SettingsError(f"--teacher {self.teacher}: a teacher compares passages; set --negatives, to bm25 say")
+        require_in_batch(self.batch_size, self.teacher, self.negatives)
 
 
 def train(settings: Settings) -> Outcome:
@@ -105,10 +102,7 @@ def train(settings: Settings) -> Outcome:
         teacher, whole = settings.teacher, passages
         labels = run.remember("teacher", lambda: teacher_logits(teacher, questions, whole))
     if reader:
-        passages = [
-            [reader.best(row.question, text, row.answer if number == 0 else "") for number, text in enumerate(texts)]
-            for row, texts in zip(learned, passages, strict=True)
-        ]
+        passages = reader.best_of_all(learned, passages)
     columns: dict[str, list[Any]] = {
         "question": questions,
         "passage": [texts[0] for texts in passages],
@@ -129,8 +123,7 @@ def train(settings: Settings) -> Outcome:
         title="A Korean late-interaction reranker",
         task="feature-extraction",
         recipe="training.late_interaction",
-        test=f"{len(data.test)} questions, each with its passage (1) and a wrong one (0): a random one of another "
-        "title, and for the hard scores the best that BM25 finds without the answer in it",
+        test=describe_question_tests(len(data.test)),
         data=data,
         loss=name,
         notes=notes,

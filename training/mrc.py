@@ -20,12 +20,12 @@ from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
 from training.cards import About
-from training.evaluate import question_tests
+from training.evaluate import describe_question_tests, question_tests
 from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.inputs import hold_out, read_questions
 from training.losses import bi_encoder_loss, teacher_logits
-from training.negatives import Corpus, NegativeSettings, wrong_passages
-from training.settings import SettingsError, require_positive
+from training.negatives import Corpus, NegativeSettings, require_in_batch, wrong_passages
+from training.settings import require_positive
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +56,7 @@ class Settings(FitSettings, NegativeSettings):
         FitSettings.__post_init__(self)
         NegativeSettings.__post_init__(self)
         require_positive(self, "mini_batch_size")
-        if self.batch_size < 2:
-            raise SettingsError("--batch-size 1: the other questions of a batch are the wrong answers; give 2 or more")
-        if self.teacher is not None and self.negatives == "none":
-            raise SettingsError(f"--teacher {self.teacher}: a teacher compares passages; set --negatives, to bm25 say")
+        require_in_batch(self.batch_size, self.teacher, self.negatives)
 
 
 def train(settings: Settings) -> Outcome:
@@ -109,8 +106,7 @@ def train(settings: Settings) -> Outcome:
         title="A Korean bi-encoder for questions and passages",
         task="sentence-similarity",
         recipe="training.mrc",
-        test=f"{len(data.test)} questions, each with its passage (1) and a wrong one (0): a random one of another "
-        "title, and for the hard scores the best that BM25 finds without the answer in it",
+        test=describe_question_tests(len(data.test)),
         data=data,
         loss=name,
         notes=[f"Each question with {count} wrong passages ({settings.negatives}) beside those of its batch."],

@@ -51,6 +51,18 @@ class NegativeSettings:
             raise SettingsError(f"--negative-margin {self.negative_margin}: give a number from 0 to below 1, or none")
 
 
+def require_in_batch(batch_size: int, teacher: str | None, negatives: str) -> None:
+    """Check settings of a recipe whose batches hold the wrong answers, and which may learn from a teacher.
+
+    Raises:
+        SettingsError: If a batch has one question, or a teacher no wrong passages to compare.
+    """
+    if batch_size < 2:
+        raise SettingsError("--batch-size 1: the other questions of a batch are the wrong answers; give 2 or more")
+    if teacher is not None and negatives == "none":
+        raise SettingsError(f"--teacher {teacher}: a teacher compares passages; set --negatives, to bm25 say")
+
+
 class Corpus:
     """The distinct passages of some questions, and who may be whose wrong passage.
 

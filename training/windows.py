@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
 from langchain_klue_rerank.engine.text import bigrams, split_words
-
-#: Share of a window that the next one repeats, as where `KlueReranker` reads windows.
-_OVERLAP = 0.25
+from langchain_klue_rerank.engine.windows import cut
+from training.inputs import Question
 
 
 class WindowReader:
@@ -43,12 +42,22 @@ class WindowReader:
         with_answer = [window for window in windows if answer and answer in window]
         return max(with_answer or windows, key=lambda window: len(asked & _terms(window)))
 
+    def best_of_all(self, questions: Sequence[Question], passages: Sequence[Sequence[str]]) -> list[list[str]]:
+        """Return the best window of every passage.
+
+        Args:
+            questions: n questions.
+            passages: For each its passages, the right one, whose window should hold the answer, first.
+        """
+        return [
+            [self.best(row.question, text, row.answer if number == 0 else "") for number, text in enumerate(texts)]
+            for row, texts in zip(questions, passages, strict=True)
+        ]
+
     def _windows(self, passage: str, room: int) -> Iterator[str]:
         spans = self._spans(passage)
-        step = max(1, int(room * (1 - _OVERLAP)))
-        for start in range(0, max(1, len(spans) - room + step), step):
-            window = spans[start : start + room]
-            yield passage[window[0][0] : window[-1][1]] if window else passage
+        for start, end in cut(len(spans), room):
+            yield passage[spans[start][0] : spans[end - 1][1]] if spans else passage
 
     def _find_spans(self, text: str) -> list[tuple[int, int]]:
         encoded = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)

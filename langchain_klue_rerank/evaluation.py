@@ -14,10 +14,11 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from tqdm import tqdm
 
+from langchain_klue_rerank.candidates import SearchType
 from langchain_klue_rerank.engine.metrics import METRICS, Judged, interval, paired_p_value
 from langchain_klue_rerank.errors import MissingExtraError
 from langchain_klue_rerank.loaders import read_csv, read_jsonl
-from langchain_klue_rerank.retriever import KlueRetriever, SearchType
+from langchain_klue_rerank.retriever import KlueRetriever
 
 #: Where the sample passages and questions lie that come with the package.
 SAMPLES = Path(__file__).parent / "samples"

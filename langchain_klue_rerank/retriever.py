@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
@@ -18,17 +17,9 @@ from langchain_core.runnables.config import get_config_list, run_in_executor
 from numpy.typing import NDArray
 from pydantic import Field
 
-from langchain_klue_rerank.checks import (
-    Filter,
-    check_count,
-    check_query,
-    to_document,
-    to_predicate,
-    with_metadata,
-)
-from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, embed_queries, model_identity
-from langchain_klue_rerank.engine.cross_encoder import Ready
-from langchain_klue_rerank.engine.documents import Passage
+from langchain_klue_rerank.candidates import FirstStage, Found, Options, SearchType
+from langchain_klue_rerank.checks import Filter, check_query, with_metadata
+from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, model_identity
 from langchain_klue_rerank.engine.fusion import blend_scores
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
@@ -36,32 +27,8 @@ from langchain_klue_rerank.engine.token_vectors import TokenVectors
 from langchain_klue_rerank.errors import ModelMismatchError
 from langchain_klue_rerank.indexed import IndexedRetriever
 from langchain_klue_rerank.reranker import KlueReranker
-from langchain_klue_rerank.sources import Source, aask, ask, fuse, fuse_beside
+from langchain_klue_rerank.sources import Source
 from langchain_klue_rerank.tracing import async_child_run, child_run
-
-#: What places in a store's ranking weigh beside cosines, of which those of 30 candidates differ by about that much.
-_PLACES = 1 / 3
-
-SearchType = Literal["hybrid", "dense", "lexical"]
-
-
-@dataclass(frozen=True, slots=True)
-class _Options:
-    """What one call asks for: the fields, overridden by the call's arguments."""
-
-    k: int
-    fetch_k: int
-    score_threshold: float | None
-    search_type: SearchType
-    filter: Filter | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """The first stage's documents for one query, best first, and what an index keeps of them for the reranker."""
-
-    documents: list[Document]
-    tokens: Ready | None = None
 
 
 class KlueRetriever(IndexedRetriever):
@@ -189,11 +156,7 @@ class KlueRetriever(IndexedRetriever):
         if not check_query(query).strip() or not options.k:
             return []
         callbacks = run_manager.get_child()
-        if self._asks_sources(options):
-            rankings = ask(self.sources or (), query, options.fetch_k, options.filter, callbacks)
-            found = self._fuse(query, rankings, options)
-        else:
-            [found] = self._search([query], options)
+        found = self._first_stage.find(query, options, callbacks)
         if isinstance(self.reranker, KlueReranker):
             with child_run(
                 "KlueReranker", callbacks, self.reranker.trace_inputs(query, len(found.documents))
@@ -223,11 +186,7 @@ class KlueRetriever(IndexedRetriever):
         if not check_query(query).strip() or not options.k:
             return []
         callbacks = run_manager.get_child()
-        if self._asks_sources(options):
-            rankings = await aask(self.sources or (), query, options.fetch_k, options.filter, callbacks)
-            found = await run_in_executor(None, self._fuse, query, rankings, options)
-        else:
-            [found] = await run_in_executor(None, self._search, [query], options)
+        found = await self._first_stage.afind(query, options, callbacks)
         if isinstance(self.reranker, KlueReranker):
             inputs = self.reranker.trace_inputs(query, len(found.documents))
             async with async_child_run("KlueReranker", callbacks, inputs) as outputs:
@@ -291,9 +250,9 @@ class KlueRetriever(IndexedRetriever):
         if self.sources is not None or not (reranker is None or isinstance(reranker, KlueReranker)):
             return None
         try:
-            options = self._options(**{**dict.fromkeys(_CALL_ARGUMENTS), **arguments})
+            options = self._options(**arguments)
             asked = [query for query in queries if check_query(query).strip()]
-            found = self._search(asked, options)
+            found = self._first_stage.search(asked, options)
             if reranker is None:
                 answers = [_cut(one.documents, options) for one in found]
             else:
@@ -305,93 +264,44 @@ class KlueRetriever(IndexedRetriever):
 
     def _options(
         self,
-        k: int | None,
-        fetch_k: int | None,
-        score_threshold: float | None,
-        search_type: SearchType | None,
-        filter: Filter | None,
-    ) -> _Options:
+        k: int | None = None,
+        fetch_k: int | None = None,
+        score_threshold: float | None = None,
+        search_type: SearchType | None = None,
+        filter: Filter | None = None,
+    ) -> Options:
         """Take the fields where a call says nothing else.
 
         Raises:
             ValueError: If a number is out of range, or the index cannot be searched that way.
         """
-        k = self.k if k is None else check_count("k", k)
-        fetch_k = self.fetch_k if fetch_k is None else check_count("fetch_k", fetch_k)
-        score_threshold = self.score_threshold if score_threshold is None else score_threshold
-        if score_threshold is not None and not 0 <= score_threshold <= 1:
-            raise ValueError(f"score_threshold={score_threshold!r} is not in 0..1.")
-        search_type = search_type or self.search_type
-        if search_type not in get_args(SearchType):
-            raise ValueError(f"search_type={search_type!r} is none of {', '.join(get_args(SearchType))}.")
-        settings = self._index.settings
-        dense = settings.dense or self.sources is not None
-        if (search_type != "lexical" and not dense) or (search_type != "dense" and not settings.lexical):
-            built = "vectors" if settings.dense else "words"
-            raise ValueError(f"search_type={search_type!r} is not possible: the index was built with {built} only.")
-        return _Options(k, max(k, fetch_k) if k else 0, score_threshold, search_type, filter)
-
-    def _search(self, queries: Sequence[str], options: _Options) -> list[_Found]:
-        """Find the candidates of several queries in the own index."""
-        if not queries:
-            return []
-        tokens = self._tokenize(queries)
-        vectors = embed_queries(self.embeddings, queries, tokens) if options.search_type != "lexical" else None
-        kept = self._index.settings.token_vectors
-        results = self._index.search(
-            options.fetch_k,
-            tokens=None if options.search_type == "dense" else tokens,
-            vectors=vectors,
-            dense_weight=self.dense_weight,
-            keep=to_predicate(options.filter),
-            with_tokens=self._reads_tokens,
-            with_token_vectors=kept is not None and kept == self._vectors_of,
+        options = Options(
+            k=self.k if k is None else k,
+            fetch_k=self.fetch_k if fetch_k is None else fetch_k,
+            score_threshold=self.score_threshold if score_threshold is None else score_threshold,
+            search_type=search_type or self.search_type,
+            filter=filter,
         )
-        return [
-            _Found(
-                [
-                    to_document(passage, **{self._score_key: score})
-                    for passage, score in zip(result.passages, result.scores.tolist(), strict=True)
-                ],
-                result.tokens if self._reads_tokens else result.token_vectors,
-            )
-            for result in results
-        ]
-
-    def _asks_sources(self, options: _Options) -> bool:
-        """Say whether a query goes to the sources: all do while nothing was added to the index beside them."""
-        return self.sources is not None and (options.search_type != "lexical" or not len(self))
-
-    def _fuse(self, query: str, rankings: list[list[Document]], options: _Options) -> _Found:
-        """Fuse what sources found with the lexical candidates of the own index, where something was added to it."""
-        if len(self) and options.search_type == "hybrid":
-            [own] = self._search([query], replace(options, search_type="lexical"))
-            scores = [one.metadata[self._score_key] for one in own.documents]
-            rankings = [self._as_added(ranking) for ranking in rankings]
-            candidates = fuse_beside(own.documents, scores, rankings, _PLACES * self.dense_weight)
-        else:
-            candidates = fuse(rankings)
-        documents = [
-            with_metadata(document, **{self._score_key: score}) for document, score in candidates[: options.fetch_k]
-        ]
-        passages = [Passage(one.id or "", one.page_content, one.metadata) for one in documents]
-        return _Found(documents, self._index.tokens(passages) if self._reads_tokens else None)
-
-    def _as_added(self, documents: list[Document]) -> list[Document]:
-        """Put the documents as they were added in place of what a source made of them."""
-        added = {passage.id: passage for passage in self._index.get([one.id for one in documents if one.id])}
-        return [
-            to_document(added[one.id]) if one.id in added and added[one.id].text == one.page_content else one
-            for one in documents
-        ]
+        self._first_stage.check(options)
+        return options
 
     @property
-    def _score_key(self) -> str:
-        """Where the first stage's score goes: without a reranker it is the last word."""
-        return "relevance_score" if self.reranker is None else "first_stage_score"
+    def _first_stage(self) -> FirstStage:
+        """What finds the candidates, as the fields are now."""
+        return FirstStage(
+            index=self._index,
+            sources=self.sources,
+            tokenize=self._tokenize,
+            embeddings=self.embeddings,
+            dense_weight=self.dense_weight,
+            # without a reranker the first stage's score is the last word
+            score_key="relevance_score" if self.reranker is None else "first_stage_score",
+            with_tokens=self.kiwi and isinstance(self.reranker, KlueReranker) and self.reranker.packaged,
+            token_vectors_of=self._vectors_of,
+        )
 
     def _rank(
-        self, reranker: KlueReranker, queries: Sequence[str], found: Sequence[_Found], options: _Options
+        self, reranker: KlueReranker, queries: Sequence[str], found: Sequence[Found], options: Options
     ) -> list[list[Document]]:
         """Rerank the candidates of several queries together."""
         reranker = self._with_our_title(reranker)
@@ -412,9 +322,7 @@ class KlueRetriever(IndexedRetriever):
         """Whether the reranker's scores are the last word."""
         return self.rerank_weight == 1
 
-    def _blend(
-        self, reranker: KlueReranker, found: _Found, scores: Sequence[float], options: _Options
-    ) -> list[Document]:
+    def _blend(self, reranker: KlueReranker, found: Found, scores: Sequence[float], options: Options) -> list[Document]:
         """Order one query's candidates by both stages' scores; what the reranker did not read has the first's only."""
         verdicts = [reranker.verdict(score) for score in scores]
         rerank_scores = [verdict.pop("relevance_score") for verdict in verdicts]
@@ -465,14 +373,6 @@ class KlueRetriever(IndexedRetriever):
         """Whether the vectors are made of tokens, morphemes among them."""
         return isinstance(self.embeddings, KlueEmbeddings) and self.embeddings.reads_tokens
 
-    @property
-    def _reads_tokens(self) -> bool:
-        """Whether the packaged reranker is asked, which reads the index's tokens."""
-        return self.kiwi and isinstance(self.reranker, KlueReranker) and self.reranker.packaged
-
-
-_CALL_ARGUMENTS = ("k", "fetch_k", "score_threshold", "search_type", "filter")
-
 
 def _traced(documents: list[Document], start: float, outputs: dict[str, Any]) -> list[Document]:
     """Tell a trace what came back, and after how long."""
@@ -480,7 +380,7 @@ def _traced(documents: list[Document], start: float, outputs: dict[str, Any]) ->
     return documents
 
 
-def _cut(documents: Iterable[Document], options: _Options) -> list[Document]:
+def _cut(documents: Iterable[Document], options: Options) -> list[Document]:
     """Keep the best k of what a reranker returned, and those above the threshold where it tells a score."""
     threshold = options.score_threshold
     scored = ((document, document.metadata.get("relevance_score")) for document in documents)

@@ -1,4 +1,4 @@
-"""Candidates from other vector stores and retrievers, and the way several rankings become one."""
+"""Asking other vector stores and retrievers, and the way several rankings become one."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from langchain_core.retrievers import BaseRetriever
 from numpy.typing import NDArray
 
 from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.candidates import SearchType
 from langchain_klue_rerank.checks import searchable_text
 from langchain_klue_rerank.engine.fusion import top
 from langchain_klue_rerank.engine.lexical import Bm25Field
@@ -29,7 +30,6 @@ from langchain_klue_rerank.engine.models import WEIGHTS, identity
 from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
 from langchain_klue_rerank.engine.token_store import TokenStore
 from langchain_klue_rerank.evaluation import EvaluationSet, ask
-from langchain_klue_rerank.retriever import SearchType
 
 #: How many results are looked at.
 DEPTH = 10

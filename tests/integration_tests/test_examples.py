@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -11,7 +12,7 @@ import pytest
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
-from examples import evaluate_own_questions, rag_klue_retriever
+from examples import evaluate_own_questions, rag_klue_retriever, run_notebook
 from examples.chat_model import QuotingChatModel, chat_model
 from examples.documents import sample_documents
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
@@ -76,3 +77,16 @@ def test_own_questions_are_evaluated_in_every_way(tmp_path: Path) -> None:
         (way, reranked) for way in ("lexical", "dense", "hybrid") for reranked in (False, True)
     }
     assert all(row.values["HitRate@10"] == 1 for row in report.rows)  # six passages fit into ten places
+
+
+def test_the_notebook_prints_what_stands_in_it() -> None:
+    """If new weights changed it for the better: python -m examples.run_notebook examples/quick_tour.ipynb."""
+    outputs = run_notebook.run(Path(run_notebook.__file__).with_name("quick_tour.ipynb"))
+    assert len(outputs) == 9
+    for written, printed in outputs:
+        figure = re.compile(r"\d\.\d\d")
+        assert figure.sub("#", printed) == figure.sub("#", written)
+        # another processor may round another way
+        assert list(map(float, figure.findall(printed))) == pytest.approx(
+            list(map(float, figure.findall(written))), abs=0.02
+        )

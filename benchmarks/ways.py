@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from langchain_klue_rerank.engine.fusion import top
 from langchain_klue_rerank.engine.lexical import Bm25Field
 from langchain_klue_rerank.engine.metrics import Judged
 from langchain_klue_rerank.engine.models import WEIGHTS, identity
+from langchain_klue_rerank.engine.ragged import Ragged, Vocabulary
 from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
-from langchain_klue_rerank.engine.token_store import TokenStore
 from langchain_klue_rerank.evaluation import EvaluationSet, ask
 
 #: How many results are looked at.
@@ -118,29 +118,38 @@ class Run:
         return table[:, column], table[:, -1] > 0
 
 
-class MorphemeRetriever(BaseRetriever):
-    """BM25 over morphemes alone, which the package has no switch for."""
+class TermRetriever(BaseRetriever):
+    """BM25 over terms of one kind, which the package has no switch for."""
 
     documents: list[Document]
-    store: Any
+    terms: Any
+    numbers: Any
     index: Any
 
     @classmethod
-    def over(cls, documents: list[Document]) -> MorphemeRetriever:
-        """Index documents with their titles."""
-        store, index = TokenStore(), Bm25Field()
+    def over(cls, documents: list[Document], terms: Callable[[str], list[str]]) -> TermRetriever:
+        """Index documents with their titles.
+
+        Args:
+            documents: The documents.
+            terms: Turns a text into terms, such as `morphemes` or ``str.split``.
+        """
+        vocabulary, index = Vocabulary(), Bm25Field()
         texts = [searchable_text(one.page_content, one.metadata, "title") for one in documents]
-        store.add(tokenize(texts, shared_analyzer()))
-        index.add(store.passages.through(store.word_morphemes))
-        return cls(documents=documents, store=store, index=index)
+        index.add(Ragged.from_rows(vocabulary.add(terms(text)) for text in texts))
+        return cls(documents=documents, terms=terms, numbers=vocabulary.numbers, index=index)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int = DEPTH
     ) -> list[Document]:
-        tokens = tokenize([query], shared_analyzer())
-        numbers = self.store.morphemes.numbers
-        terms = [numbers.get(name) for word in tokens.word_ids.tolist() for name in tokens.morphemes[word]]
-        return [self.documents[row] for row in top(self.index.scores(terms), k).tolist()]
+        scores = self.index.scores([self.numbers.get(term) for term in self.terms(query)])
+        return [self.documents[row] for row in top(scores, k).tolist()]
+
+
+def morphemes(text: str) -> list[str]:
+    """Return the content morphemes of a text, as the package reads them."""
+    tokens = tokenize([text], shared_analyzer())
+    return [name for word in tokens.word_ids.tolist() for name in tokens.morphemes[word]]
 
 
 class Runner:
@@ -195,7 +204,7 @@ class Runner:
     def _ask(self, way: Way) -> Run:
         label = f"{self.data.name}: {way.name}"
         if way is MORPHEMES:
-            answers = ask(MorphemeRetriever.over(self.data.documents), self.data, label, k=DEPTH)
+            answers = ask(TermRetriever.over(self.data.documents, morphemes), self.data, label, k=DEPTH)
         else:
             changes = dict(way.asked) if way.base is not None else {"reranker": None, **way.asked}
             retriever = self._retriever(way.built).model_copy(update=changes)

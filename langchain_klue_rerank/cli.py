@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import time
@@ -11,14 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_klue_rerank import __version__
+from langchain_klue_rerank import __version__, display
 from langchain_klue_rerank.engine.text import clean
 from langchain_klue_rerank.errors import KlueRerankError
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
 
-    from langchain_klue_rerank.evaluation import Report
     from langchain_klue_rerank.retriever import KlueRetriever
 
 #: Passages indexed between two steps of the progress bar.
@@ -41,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 2 after an error that was explained on standard error.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a console of another encoding shows what it can
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -161,10 +163,9 @@ def _index(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(result, ensure_ascii=False))
     else:
-        _console().print(
+        print(
             f"{result['added']} passages in {seconds:.1f} s ({len(documents) / seconds:.0f}/s) -> {options.out} "
-            f"({result['passages']} in all)",
-            highlight=False,
+            f"({result['passages']} in all)"
         )
 
 
@@ -227,29 +228,7 @@ def _show(query: str, documents: list[Document], milliseconds: float, as_json: b
         answer = {"query": query, "milliseconds": round(milliseconds, 1), "results": results}
         print(clean(json.dumps(answer, ensure_ascii=False)))
         return
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(query), title_justify="left", caption=f"{milliseconds:.0f} ms", caption_justify="right")
-    for name, settings in (
-        ("#", {"justify": "right"}),
-        ("score", {"justify": "right"}),
-        ("before", {"justify": "right"}),
-    ):
-        table.add_column(name, no_wrap=True, **settings)  # type: ignore[arg-type]
-    table.add_column("title", ratio=1, overflow="fold")
-    table.add_column("sentence that matched", ratio=3, overflow="fold")
-    for rank, (document, sentence) in enumerate(zip(documents, sentences, strict=True), 1):
-        before = document.metadata.get("first_stage_score")
-        table.add_row(
-            str(rank),
-            f"{document.metadata['relevance_score']:.2f}",
-            "" if before is None else f"{before:.2f}",
-            Text(clean(str(document.metadata.get("title") or document.id))),
-            Text(sentence),
-        )
-    console = _console()
-    console.print(table if documents else Text(f"{query}\n  nothing found"))
+    print(display.results(query, documents, sentences, milliseconds))
 
 
 def _best_sentence(query: str, text: str) -> str:
@@ -278,37 +257,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if options.json:
             print(json.dumps(asdict(report), ensure_ascii=False))
         else:
-            _print_report(report)
-
-
-def _print_report(report: Report) -> None:
-    from rich.table import Table
-
-    from langchain_klue_rerank.engine.metrics import METRICS
-
-    table = Table(
-        title=f"{report.name}: {report.questions} questions over {report.passages} passages "
-        f"(indexed at {report.passages_per_second:.0f} passages/s)",
-        title_justify="left",
-        caption="95% bootstrap intervals below; p: paired test of HitRate@1 against the line without reranking",
-        caption_justify="left",
-    )
-    table.add_column("search", no_wrap=True)
-    for name in METRICS:
-        table.add_column(name.replace("HitRate", "Hit"), justify="right", no_wrap=True)
-    table.add_column("p", justify="right", no_wrap=True)
-    table.add_column("ms/query", justify="right", no_wrap=True)
-    for row in report.rows:
-        cells = [
-            f"{row.values[name]:.3f}\n{row.intervals[name][0]:.3f}-{row.intervals[name][1]:.3f}" for name in METRICS
-        ]
-        table.add_row(
-            row.search_type + ("\n+ reranked" if row.reranked else ""),
-            *cells,
-            "" if row.p_value is None else f"{row.p_value:.4f}",
-            f"{row.milliseconds:.1f}\np95 {row.p95_milliseconds:.1f}",
-        )
-    _console(least=126).print(table)
+            print(display.report(report))
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -321,7 +270,7 @@ def _demo(options: argparse.Namespace) -> None:
     add_documents(retriever, documents, quiet=options.json)
     if not options.json:
         seconds = time.perf_counter() - start
-        _console().print(f"{len(documents)} sample passages indexed in {seconds:.1f} s, Kiwi's start included\n")
+        print(f"{len(documents)} sample passages indexed in {seconds:.1f} s, Kiwi's start included\n")
     for query in map(clean, options.query or _DEMO_QUESTIONS):
         first = retriever.model_copy(update={"reranker": None})
         began = time.perf_counter()
@@ -332,35 +281,6 @@ def _demo(options: argparse.Namespace) -> None:
         if options.json:
             _show(query, after, 1000 * (end - middle), True)
         else:
-            _compare(query, before, after, 1000 * (middle - began), 1000 * (end - middle))
-
-
-def _compare(
-    query: str, before: list[Document], after: list[Document], milliseconds: float, reranked_milliseconds: float
-) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(title=Text(query), title_justify="left", expand=True)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column(f"before reranking ({milliseconds:.0f} ms)", ratio=1, overflow="fold")
-    table.add_column(f"after reranking ({reranked_milliseconds:.0f} ms)", ratio=1, overflow="fold")
-    for rank in range(max(len(before), len(after))):
-        table.add_row(str(rank + 1), *(_cell(query, own[rank]) if rank < len(own) else "" for own in (before, after)))
-    _console().print(table)
-
-
-def _cell(query: str, document: Document) -> Any:
-    from rich.text import Text
-
-    title = f"{document.metadata['relevance_score']:.2f}  {document.metadata.get('title', '')}"
-    return Text.assemble((title, "bold"), "\n", _best_sentence(query, document.page_content))
-
-
-def _console(least: int = 0) -> Any:
-    """Return where to print, at least so many characters wide: a table that a terminal wraps is better than one cut."""
-    from rich.console import Console
-
-    console = Console()
-    # a pipe tells no width
-    return Console(width=max(console.width if sys.stdout.isatty() else 150, least))
+            sentence = _best_sentence(query, after[0].page_content) if after else ""
+            milliseconds = (1000 * (middle - began), 1000 * (end - middle))
+            print(display.comparison(query, before, after, sentence, milliseconds))

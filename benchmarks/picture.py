@@ -1,0 +1,206 @@
+"""Draw the price of quality: HitRate@1 against milliseconds a query, from words between spaces to 100 reranked.
+
+    python -m benchmarks.picture --data ../shared/data/klue_mrc
+
+Writes docs/assets/price.svg and price.ko.svg and prints the table behind them. Each way is asked as after loading an
+index: Kiwi is up, but has not seen any word yet. Times are medians; nothing else should run on the machine meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from langchain_core.retrievers import BaseRetriever
+
+from benchmarks.ways import TermRetriever, morphemes
+from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.engine.metrics import METRICS, interval
+from langchain_klue_rerank.engine.text import shared_analyzer
+from langchain_klue_rerank.evaluation import EvaluationSet, ask, read_sets
+
+ASSETS = Path(__file__).parents[1] / "docs" / "assets"
+#: The reranked ways, in the order of their candidates; a line connects them.
+RERANKED = {f"hybrid, {count} reranked": count for count in (10, 30, 100)}
+
+
+@dataclass(frozen=True)
+class Label:
+    """How a way is written beside its point.
+
+    Attributes:
+        korean: Its name on the Korean picture.
+        colour: Of the point and the name.
+        place: From the point to the name, in typographic points.
+        align: Which end of the name is there.
+    """
+
+    korean: str
+    colour: str
+    place: tuple[int, int]
+    align: str = "left"
+
+
+_OTHERS, _OURS, _DEFAULT = "#78909c", "#3949ab", "#d81b60"
+LABELS = {
+    "BM25, words between spaces": Label("BM25, 띄어쓰기 단위", _OTHERS, (9, -4)),
+    "BM25, Kiwi morphemes": Label("BM25, Kiwi 형태소", _OTHERS, (0, -18), "center"),
+    "lexical": Label("낱말 (형태소 + 두 글자)", _OURS, (-8, 10), "center"),
+    "dense": Label("벡터", _OURS, (9, -4)),
+    "hybrid": Label("하이브리드", _OURS, (10, -13)),
+    "hybrid, 10 reranked": Label("10건 재정렬", _OURS, (0, -18), "center"),
+    "hybrid, 30 reranked": Label("30건 재정렬 (기본값)", _DEFAULT, (0, 12), "center"),
+    "hybrid, 100 reranked": Label("100건", _OURS, (0, -18), "center"),
+}
+#: Title, its second line, the axes; `{}` are the numbers of questions and passages.
+_WORDS = {
+    "price.svg": (
+        "{:,} KLUE-MRC questions over {:,} passages",
+        "right document first (HitRate@1), with 95% intervals",
+        "milliseconds a query on a CPU, logarithmic",
+    ),
+    "price.ko.svg": (
+        "KLUE-MRC 질문 {:,}개, 지문 {:,}건",
+        "정답 문서가 맨 위에 나온 비율 (HitRate@1, 95% 구간)",
+        "질문당 밀리초 (CPU, 로그 눈금)",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one way gave.
+
+    Attributes:
+        rates: Metric -> mean, and the ends of its 95% bootstrap interval.
+        milliseconds: Median of a query.
+        p95: 95th percentile of a query, in milliseconds.
+    """
+
+    rates: dict[str, tuple[float, float, float]]
+    milliseconds: float
+    p95: float
+
+
+def main() -> None:
+    """Measure, print and draw."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="as for klue-rerank evaluate; of several sets the last")
+    parser.add_argument("--measured", type=Path, help="a file of points: drawn if it is there, else written")
+    parser.add_argument("--output", type=Path, default=ASSETS, help="folder of the pictures (docs/assets)")
+    options = parser.parse_args()
+    data = read_sets(options.data)[-1]
+    if options.measured is not None and options.measured.exists():
+        stored = json.loads(options.measured.read_text(encoding="utf-8"))
+        points = {name: Point(**point) for name, point in stored.items()}
+    else:
+        points = measure(data)
+        if options.measured is not None:
+            options.measured.parent.mkdir(parents=True, exist_ok=True)
+            options.measured.write_text(json.dumps({n: asdict(p) for n, p in points.items()}), encoding="utf-8")
+    print(table(points))
+    for name in _WORDS:
+        draw(points, data, options.output / name)
+
+
+def measure(data: EvaluationSet) -> dict[str, Point]:
+    """Ask a set's questions in every way."""
+    ours = KlueRetriever.from_documents(data.documents)
+    first = ours.model_copy(update={"reranker": None})
+    ways: dict[str, tuple[BaseRetriever, dict[str, Any]]] = {
+        "BM25, words between spaces": (TermRetriever.over(data.documents, str.split), {}),
+        "BM25, Kiwi morphemes": (TermRetriever.over(data.documents, morphemes), {}),
+        **{kind: (first, {"search_type": kind}) for kind in ("lexical", "dense", "hybrid")},
+        **{name: (ours, {"fetch_k": count}) for name, count in RERANKED.items()},
+    }
+    points = {}
+    for name, (retriever, how) in ways.items():
+        shared_analyzer.cache_clear()  # what a way before it asked is not known to this one
+        retriever.invoke("준비", k=10, **how)
+        answers = ask(retriever, data, name, k=10, **how)
+        judged = answers.judge(data)
+        rates = {}
+        for metric in ("HitRate@1", "HitRate@10", "MRR@10"):
+            values = METRICS[metric](judged)
+            rates[metric] = (float(values.mean()), *interval(values))
+        times = answers.milliseconds
+        points[name] = Point(rates, statistics.median(times), float(np.percentile(times, 95)))
+    return points
+
+
+def table(points: Mapping[str, Point]) -> str:
+    """Return the points as a table in Markdown."""
+    lines = ["| search | HitRate@1 | HitRate@10 | MRR@10 | ms a query | p95 |", "|---|---|---|---|---|---|"]
+    for name, point in points.items():
+        rates = " | ".join(f"{value:.3f} ({low:.3f}-{high:.3f})" for value, low, high in point.rates.values())
+        lines.append(f"| {name} | {rates} | {point.milliseconds:.2f} | {point.p95:.2f} |")
+    return "\n".join(lines)
+
+
+def draw(points: Mapping[str, Point], data: EvaluationSet, path: Path) -> None:
+    """Draw the points.
+
+    Args:
+        points: Of all `LABELS`.
+        data: The set that they are of.
+        path: Where to, a name of `_WORDS`.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot, ticker
+
+    title, quality, price = _WORDS[path.name]
+    style = {
+        "svg.fonttype": "none",  # text stays text: small, sharp, and in the reader's own Korean font
+        "svg.hashsalt": "price",
+        "font.family": ["DejaVu Sans", "Noto Sans CJK KR"],
+        "font.size": 12,
+        "text.color": "#263238",
+        "axes.edgecolor": "#b0bec5",
+        "axes.labelcolor": "#455a64",
+        "xtick.color": "#455a64",
+        "ytick.color": "#455a64",
+    }
+    with pyplot.rc_context(style):
+        figure, axis = pyplot.subplots(figsize=(9, 4.6), layout="constrained")
+        reranked = [points[name] for name in ("hybrid", *RERANKED)]
+        axis.plot(
+            [one.milliseconds for one in reranked],
+            [one.rates["HitRate@1"][0] for one in reranked],
+            color=_OURS,
+            alpha=0.4,
+        )
+        for name, label in LABELS.items():
+            rate, low, high = points[name].rates["HitRate@1"]
+            at = (points[name].milliseconds, rate)
+            axis.errorbar(*at, [[rate - low], [high - rate]], fmt="o", color=label.colour, markersize=7, elinewidth=1)
+            axis.annotate(
+                label.korean if path.name == "price.ko.svg" else name + (" (default)" * (label.colour == _DEFAULT)),
+                at,
+                label.place,
+                textcoords="offset points",
+                ha=label.align,
+                color=label.colour,
+                weight="bold" if label.colour == _DEFAULT else "normal",
+            )
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.set(xlabel=price, ylim=(0.5, 1))
+        axis.set_title(title.format(len(data.questions), len(data.documents)), loc="left", weight="bold", pad=26)
+        axis.text(0, 1.03, quality, transform=axis.transAxes, color="#455a64")
+        axis.grid(color="#eceff1")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.set_axisbelow(True)
+        figure.savefig(path, metadata={"Date": None})
+        pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()

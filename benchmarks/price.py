@@ -89,7 +89,7 @@ def _megabytes(folder: Path) -> float:
 
 def machine() -> str:
     """Return the machine, the versions and the date, in words."""
-    names = ("numpy", "faiss-cpu", "kiwipiepy", "langchain-core")
+    names = ("numpy", "kiwipiepy", "langchain-core")
     packages = ", ".join(f"{name} {version(name)}" for name in names)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores ({_processor()}), load {os.getloadavg()[0]:.0f}, "

@@ -304,8 +304,9 @@ on {machine()}. Do not edit it: what was read by eye and what was tried and left
 
 In every table the second line of a cell is the 95% bootstrap interval over the questions. p: exact sign test of
 HitRate@1 on the same questions (McNemar). *Lexical* without more is BM25 over Kiwi morphemes and character bigrams,
-both; *hybrid* adds 0.3 times the cosine; *reranked* is the packaged reranker over the best 30, as `KlueRetriever` has
-it by default; "dense, then the reranker alone" is what a `ContextualCompressionRetriever` with `KlueReranker` over
+both; *dense* is the cosine with a passage's best window of 50 words, *one vector a passage* with the whole; *hybrid*
+adds 0.3 times the cosine; *reranked* is the packaged reranker over the best 30, as `KlueRetriever` has it by default;
+"dense, then the reranker alone" is what a `ContextualCompressionRetriever` with `KlueReranker` over
 dense search does. "ms a query": median processor time of one query: its duration where
 nothing else runs, and up to twice that where much does (see the load above); `python -m benchmarks.search` measures
 durations.

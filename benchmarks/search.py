@@ -19,12 +19,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from langchain_klue_rerank import KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.embeddings import KlueEmbeddings
-from langchain_klue_rerank.engine.documents import Passage
-from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.checks import to_passages
+from langchain_klue_rerank.embeddings import KlueEmbeddings, embed_for_index
+from langchain_klue_rerank.engine.fusion import top
+from langchain_klue_rerank.engine.index import PassageIndex
 from langchain_klue_rerank.engine.models import WEIGHTS
+from langchain_klue_rerank.engine.vectors import PassageVectors, as_unit_vectors
 from langchain_klue_rerank.evaluation import EvaluationSet, read_sets
 
 # What a user's process does from its start to the first result. Peak memory is read from Linux's /proc: getrusage
@@ -58,6 +61,8 @@ def main() -> None:
         _queries(retriever, data, options.queries)
         _cold_start(folder / "index", data.questions[0], options.runs)
         _large(folder, data, options.large)
+    for count in (len(data.documents), options.large):
+        _exact(count)
 
 
 def _show(name: str, values: list[float], unit: str) -> None:
@@ -82,6 +87,8 @@ def _indexing(data: EvaluationSet, source: str, runs: int, folder: Path) -> Klue
     retriever.save(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{'saved index':58s} {size / 2**20:.1f} MiB, {size / len(data.documents):.0f} bytes a passage")
+    each, size = retriever._index.vectors_of_passage
+    print(f"{'of these vectors':58s} {each:.1f} a passage, {size:.0f} bytes a passage")
     return retriever
 
 
@@ -90,6 +97,7 @@ def _queries(retriever: KlueRetriever, data: EvaluationSet, count: int) -> None:
     retriever.invoke(questions[0])
     kinds = {
         "lexical": (retriever.model_copy(update={"reranker": None}), {"search_type": "lexical"}),
+        "dense": (retriever.model_copy(update={"reranker": None}), {"search_type": "dense"}),
         "hybrid": (retriever.model_copy(update={"reranker": None}), {}),
         "hybrid, 30 candidates reranked": (retriever, {}),
         "hybrid, 100 candidates reranked": (retriever, {"fetch_k": 100}),
@@ -127,23 +135,62 @@ def _python(program: str, *arguments: str) -> str:
 def _large(folder: Path, data: EvaluationSet, count: int) -> None:
     """Open an index with many passages: the set's texts again and again, vectors with a little noise."""
     embeddings = KlueEmbeddings()
-    texts = [document.page_content for document in data.documents]
-    vectors = embeddings.encoder.encode(texts, "passage")
+    store = KlueVectorStore(embeddings)
+    settings = store._index.settings
+    passages = to_passages(data.documents)
+    vectors = PassageVectors.checked(embed_for_index(embeddings, settings, passages))
     generator = np.random.default_rng(0)
-    index = PassageIndex(IndexSettings(lexical=False, kiwi=False, title_key=None, model=embeddings.identity))
-    for start in range(0, count, len(texts)):
-        passages = [Passage(str(start + row), text, {}) for row, text in enumerate(texts[: count - start])]
-        noise = 0.01 * generator.standard_normal((len(passages), vectors.shape[1]), np.float32)
-        index.add(passages, vectors=vectors[: len(passages)] + noise)
+    index = PassageIndex(settings)
+    for start in range(0, count, len(passages)):
+        rows = np.arange(min(len(passages), count - start))
+        some = vectors.take(rows)
+        noise = 0.01 * generator.standard_normal(some.wholes.shape, np.float32)
+        renamed = [passages[row]._replace(id=str(start + row)) for row in rows.tolist()]
+        index.add(renamed, vectors=PassageVectors(some.wholes + noise, some.windows))
+    each, size = index.vectors_of_passage
     index.save(folder / "large")
-    times = []
+    opening, asking = [], []
     for _ in range(5):
         start_time = time.perf_counter()
         opened = KlueVectorStore.load(folder / "large", embeddings)
         opened.similarity_search(data.questions[0])
-        times.append(time.perf_counter() - start_time)
-    _show(f"open {count} passages and search once", times, "s")
+        opening.append(time.perf_counter() - start_time)
+    for question in data.questions[:50]:
+        vector = embeddings.embed_query(question)
+        start_time = time.perf_counter()
+        opened.similarity_search_by_vector(vector)
+        asking.append(1000 * (time.perf_counter() - start_time))
+    name = f"{count} passages, {each:.1f} vectors and {size:.0f} bytes each"
+    _show(f"open {name}, and search", opening, "s")
+    _show("one dense search of these", asking, "ms")
     shutil.rmtree(folder / "large")
+
+
+def _exact(count: int, dimension: int = 512) -> None:
+    """Compare every vector with one query: by NumPy, as we do, and by FAISS's flat index, where that is installed."""
+    generator = np.random.default_rng(0)
+    vectors = as_unit_vectors(generator.standard_normal((count, dimension), np.float32))
+    queries = as_unit_vectors(generator.standard_normal((50, dimension), np.float32))
+
+    def by_numpy(query: NDArray[np.float32]) -> None:
+        top(vectors @ query, 30, above=-1)
+
+    ways = {"NumPy": by_numpy}
+    try:
+        import faiss
+    except ImportError:
+        pass
+    else:
+        flat = faiss.IndexFlatIP(dimension)
+        flat.add(vectors)
+        ways["FAISS"] = lambda query: flat.search(query[None], 30)
+    for name, search in ways.items():
+        times = []
+        for query in queries:
+            start = time.perf_counter()
+            search(query)
+            times.append(1000 * (time.perf_counter() - start))
+        _show(f"the 30 nearest of {count} vectors, {name}", times, "ms")
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from langchain_klue_rerank.engine.fusion import top
 from langchain_klue_rerank.engine.lexical import Bm25Field
 from langchain_klue_rerank.engine.metrics import Judged
 from langchain_klue_rerank.engine.models import WEIGHTS, identity
+from langchain_klue_rerank.engine.passage_windows import WINDOW_WORDS
 from langchain_klue_rerank.engine.ragged import Ragged, Vocabulary
 from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
 from langchain_klue_rerank.evaluation import EvaluationSet, ask
@@ -60,6 +61,7 @@ _BIGRAMS = {"kiwi": False, "search_type": "lexical"}
 MORPHEMES = Way("lexical, morphemes", None, "lexical")
 LEXICAL = Way("lexical", None, "lexical")
 DENSE = Way("dense", None, "dense")
+ONE_VECTOR = Way("dense, one vector a passage", None, "dense", {"window_words": None})
 HYBRID = Way("hybrid")
 DEFAULT = Way("hybrid, reranked", "hybrid")
 
@@ -68,6 +70,7 @@ WAYS: Sequence[Way] = (
     MORPHEMES,
     Way("lexical, bigrams", None, "lexical", _BIGRAMS),
     LEXICAL,
+    ONE_VECTOR,
     DENSE,
     HYBRID,
     Way("lexical, reranked", "lexical", "lexical"),
@@ -79,6 +82,7 @@ WAYS: Sequence[Way] = (
 ABLATIONS: Sequence[Way] = (
     Way("no titles", "hybrid", built={"title_key": None}),
     Way("no morphemes in lexical search", "hybrid", built={"kiwi": False}),
+    Way("one vector a passage", "hybrid", built={"window_words": None}),
     *(Way(f"`dense_weight={weight}`", "hybrid", asked={"dense_weight": weight}) for weight in (0.0, 0.6)),
     *(Way(f"`fetch_k={count}`", "hybrid", asked={"fetch_k": count}) for count in (10, 100)),
     # Below 1 by nothing that counts: then the retriever asks the reranker for its scores without the cosine.
@@ -196,6 +200,7 @@ class Runner:
         defaults = {name: one.default for name, one in KlueRetriever.model_fields.items()}
         if way.search_type != "lexical":
             decided |= {"bi_encoder": identity(None), "dense_weight": defaults["dense_weight"]}
+            decided |= {"window_words": WINDOW_WORDS}
         if way.base is not None:
             decided |= {"reranker": identity(str(WEIGHTS / "reranker"))}
             decided |= {name: defaults[name] for name in ("rerank_weight", "fetch_k")}

@@ -115,10 +115,16 @@ def with_metadata(document: Document, **metadata: Any) -> Document:
     return document.model_copy(update={"metadata": {**document.metadata, **metadata}})
 
 
+def title_of(metadata: dict[str, Any], title_key: str | None) -> str:
+    """Return the title that is searched with a text; "" for none."""
+    title = metadata.get(title_key) if title_key is not None else None
+    return title if isinstance(title, str) else ""
+
+
 def searchable_text(text: str, metadata: dict[str, Any], title_key: str | None) -> str:
     """Return the text that is searched: the title, if there is one, a line break, and the text."""
-    title = metadata.get(title_key) if title_key is not None else None
-    return f"{title}\n{text}" if isinstance(title, str) and title else text
+    title = title_of(metadata, title_key)
+    return f"{title}\n{text}" if title else text
 
 
 def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:

@@ -5,21 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from langchain_klue_rerank.checks import check_texts
-from langchain_klue_rerank.engine.index import PassageIndex
+from langchain_klue_rerank.checks import check_texts, searchable_text, title_of
+from langchain_klue_rerank.engine.documents import Passage
+from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.models import Lazy, ModelOptions, identity, is_static, load_bi_encoder, resolve
+from langchain_klue_rerank.engine.passage_windows import WINDOW_WORDS, cut_texts, cut_tokens
+from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, split_words, tokenize
+from langchain_klue_rerank.engine.vectors import PassageVectors
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 
 if TYPE_CHECKING:
     from langchain_klue_rerank.engine.bi_encoder import BiEncoder
-    from langchain_klue_rerank.engine.text import TokenizedTexts
+
+#: Words of the windows that have a vector each; None for one vector a passage; "auto" for what suits the model.
+WindowWords = int | Literal["auto"] | None
+#: Passages whose windows are vectors in float32 at a time, before they are rounded: some 50 MB.
+_PASSAGES_AT_ONCE = 4096
 
 
 class KlueEmbeddings(BaseModel, Embeddings):
@@ -117,12 +125,54 @@ def embed_passages(
 
     Args:
         embedding: Any embeddings.
-        texts: n passages.
+        texts: n passages; may be left out where the model reads tokens.
         tokens: The same tokenized, if the caller has them.
     """
     if isinstance(embedding, KlueEmbeddings):
         return embedding.encoder.encode(texts, "passage", tokens, show_progress=embedding.show_progress)
     return _table(embedding.embed_documents(list(texts)))
+
+
+def decide_window_words(embedding: Embeddings, words: WindowWords) -> int | None:
+    """Decide how many words a window has: with "auto" some with models that read tokens, none with others.
+
+    Raises:
+        ValueError: If it is neither a whole number from 1 up, nor "auto", nor None.
+    """
+    if words == "auto":
+        return WINDOW_WORDS if isinstance(embedding, KlueEmbeddings) and embedding.reads_tokens else None
+    if words is not None and (isinstance(words, bool) or not isinstance(words, int) or words < 1):
+        raise ValueError(f'window_words={words!r} is not a whole number from 1 up, "auto" or None.')
+    return words
+
+
+def embed_for_index(
+    embedding: Embeddings, settings: IndexSettings, passages: Sequence[Passage], tokens: TokenizedTexts | None = None
+) -> NDArray[np.float32] | PassageVectors:
+    """Embed passages as an index wants them: one vector of each, or those of their windows.
+
+    Args:
+        embedding: Any embeddings.
+        settings: The index's: windows, title.
+        passages: The passages, at least one.
+        tokens: Their titles and texts tokenized, if the caller has them.
+    """
+    key, words = settings.title_key, settings.window_words
+    texts = [searchable_text(passage.text, passage.metadata, key) for passage in passages]
+    if words is None:
+        return embed_passages(embedding, texts, tokens)
+    titles = [title_of(passage.metadata, key) for passage in passages]
+    if isinstance(embedding, KlueEmbeddings) and embedding.reads_tokens:
+        tokens = tokens if tokens is not None else tokenize(texts, shared_analyzer())
+        headings = [len(split_words(title)) for title in titles]
+        parts = []
+        for start in range(0, len(passages), _PASSAGES_AT_ONCE):
+            rows = np.arange(start, min(start + _PASSAGES_AT_ONCE, len(passages)))
+            windows, offsets = cut_tokens(tokens.take(rows), headings[start : start + len(rows)], words)
+            parts.append(PassageVectors.of_windows(embed_passages(embedding, [], windows), offsets))
+        return PassageVectors.join(parts)
+    cut, offsets = cut_texts([passage.text for passage in passages], titles, words)
+    return PassageVectors.of_windows(embed_passages(embedding, cut), offsets)
 
 
 def embed_queries(

@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.checks import Filter, check_ids, searchable_text, to_documents, to_passages, to_predicate
+from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
 from langchain_klue_rerank.engine.token_vectors import TokenVectors
+from langchain_klue_rerank.engine.vectors import PassageVectors
 
 
 class IndexedRetriever(BaseRetriever):
@@ -87,7 +89,7 @@ class IndexedRetriever(BaseRetriever):
             texts = [searchable_text(passage.text, passage.metadata, self.title_key) for passage in passages]
             tokens = self._tokenize(texts)
             token_vectors = self._token_vectors(texts)
-            self._index.add(passages, tokens, self._embed(texts, tokens), token_vectors)
+            self._index.add(passages, tokens, self._embed(passages, tokens), token_vectors)
         return [passage.id for passage in passages]
 
     def delete(self, ids: Sequence[str] | None = None, *, filter: Filter | None = None) -> int:
@@ -139,8 +141,10 @@ class IndexedRetriever(BaseRetriever):
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi else None)
 
-    def _embed(self, texts: Sequence[str], tokens: TokenizedTexts) -> NDArray[np.float32] | None:
-        """Return the passages' vectors, (n, dim), or None for an index without."""
+    def _embed(
+        self, passages: Sequence[Passage], tokens: TokenizedTexts
+    ) -> NDArray[np.float32] | PassageVectors | None:
+        """Return the passages' vectors, or None for an index without."""
         return None
 
     def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:

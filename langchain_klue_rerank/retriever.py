@@ -19,11 +19,20 @@ from pydantic import Field
 
 from langchain_klue_rerank.candidates import FirstStage, Found, Options, SearchType
 from langchain_klue_rerank.checks import Filter, check_query, with_metadata
-from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, model_identity
+from langchain_klue_rerank.embeddings import (
+    KlueEmbeddings,
+    WindowWords,
+    check_model,
+    decide_window_words,
+    embed_for_index,
+    model_identity,
+)
+from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.fusion import blend_scores
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
 from langchain_klue_rerank.engine.token_vectors import TokenVectors
+from langchain_klue_rerank.engine.vectors import PassageVectors
 from langchain_klue_rerank.errors import ModelMismatchError
 from langchain_klue_rerank.indexed import IndexedRetriever
 from langchain_klue_rerank.reranker import KlueReranker
@@ -75,6 +84,9 @@ class KlueRetriever(IndexedRetriever):
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.
         kiwi: Whether lexical search reads Kiwi morphemes beside character bigrams. Default True.
+        window_words: A document longer than this gets a vector for each window of so many words, and the best window
+            counts in dense search; None for one vector a document. Default ``"auto"``: 50 with the packaged bi-encoder
+            and those adapted from it, None with other models, for which every window is a text more to embed.
     """
 
     fetch_k: int = Field(default=30, ge=1)
@@ -85,6 +97,7 @@ class KlueRetriever(IndexedRetriever):
     embeddings: Embeddings = Field(default_factory=KlueEmbeddings, frozen=True)
     reranker: BaseDocumentCompressor | None = Field(default_factory=KlueReranker)
     sources: Sequence[Source] | None = Field(default=None, frozen=True)
+    window_words: WindowWords = Field(default="auto", frozen=True)
 
     def model_post_init(self, context: Any, /) -> None:
         """Start with an empty index."""
@@ -100,6 +113,7 @@ class KlueRetriever(IndexedRetriever):
                 kiwi=self.kiwi,
                 title_key=self.title_key,
                 model=model_identity(self.embeddings) if dense else None,
+                window_words=decide_window_words(self.embeddings, self.window_words) if dense else None,
             )
         )
         if self._index.settings.dense:
@@ -117,16 +131,17 @@ class KlueRetriever(IndexedRetriever):
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
             ModelMismatchError: If its vectors, or its token vectors, were made by another model.
-            ValueError: If ``kiwi`` or ``title_key`` is given: the index decides them.
+            ValueError: If ``kiwi``, ``title_key`` or ``window_words`` is given: the index decides them.
         """
-        for name in ("kiwi", "title_key"):
+        for name in ("kiwi", "title_key", "window_words"):
             if name in fields:
                 raise ValueError(f"{name}={fields[name]!r}: this was decided when the index was built; leave it out.")
         index = PassageIndex.load(Path(folder))
         settings = index.settings
         dense = settings.dense or fields.get("sources") is not None
         built = "hybrid" if settings.lexical and dense else "dense" if dense else "lexical"
-        fields = {"search_type": built, **fields, "kiwi": settings.kiwi, "title_key": settings.title_key}
+        decided = {name: getattr(settings, name) for name in ("kiwi", "title_key", "window_words")}
+        fields = {"search_type": built, **fields, **decided}
         retriever = cls(**fields)
         if settings.dense:
             check_model(index, retriever.embeddings, Path(folder))
@@ -342,8 +357,11 @@ class KlueRetriever(IndexedRetriever):
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi or self._embeds_tokens else None)
 
-    def _embed(self, texts: Sequence[str], tokens: TokenizedTexts) -> NDArray[np.float32] | None:
-        return embed_passages(self.embeddings, texts, tokens) if self._index.settings.dense else None
+    def _embed(
+        self, passages: Sequence[Passage], tokens: TokenizedTexts
+    ) -> NDArray[np.float32] | PassageVectors | None:
+        settings = self._index.settings
+        return embed_for_index(self.embeddings, settings, passages, tokens) if settings.dense else None
 
     def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:
         own = self._vectors_of

@@ -1,4 +1,4 @@
-"""`KlueVectorStore`: an exact FAISS index as a LangChain `VectorStore`, saved without pickle."""
+"""`KlueVectorStore`: an index in memory as a LangChain `VectorStore`, saved without pickle."""
 
 from __future__ import annotations
 
@@ -19,15 +19,23 @@ from langchain_klue_rerank.checks import (
     check_count,
     check_ids,
     check_query,
-    searchable_text,
     to_document,
     to_documents,
     to_passages,
     to_predicate,
 )
-from langchain_klue_rerank.embeddings import KlueEmbeddings, check_model, embed_passages, model_identity
+from langchain_klue_rerank.embeddings import (
+    KlueEmbeddings,
+    WindowWords,
+    check_model,
+    decide_window_words,
+    embed_for_index,
+    embed_passages,
+    model_identity,
+)
 from langchain_klue_rerank.engine.community_folder import read_community_folder
 from langchain_klue_rerank.engine.index import Candidates, IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.vectors import PassageVectors
 from langchain_klue_rerank.errors import ModelMismatchError
 
 logger = logging.getLogger(__name__)
@@ -39,8 +47,10 @@ _SAME_MODEL = 0.9
 class KlueVectorStore(VectorStore):
     """Search documents by the cosine similarity of their vectors.
 
-    Search is exact. A score is ``(1 + cosine) / 2``: 0..1, higher is nearer, the same from every method. Saving writes
-    NumPy arrays and JSON with checksums, completely or not at all; loading runs no code from the folder.
+    A score is ``(1 + cosine) / 2``: 0..1, higher is nearer, the same from every method. Search compares every document.
+    With ``window_words`` a long document has several vectors: those that are nearest as wholes (500, or a twentieth of
+    all) are compared by their windows, and the best window counts. Saving writes NumPy arrays and JSON with checksums,
+    completely or not at all; loading runs no code from the folder.
 
     Examples:
         >>> store = KlueVectorStore.from_texts(["전입신고는 14일 안에 합니다.", "여권은 구청에서 만듭니다."])
@@ -50,12 +60,26 @@ class KlueVectorStore(VectorStore):
     Args:
         embedding: What makes the vectors. Default: the packaged bi-encoder.
         title_key: The metadata key of a title that is embedded with the text. Default None: the text alone.
+        window_words: A document longer than this gets a vector for each window of so many words; None for one vector a
+            document. Default ``"auto"``: 50 with the packaged bi-encoder and those adapted from it, None with others.
     """
 
-    def __init__(self, embedding: Embeddings | None = None, *, title_key: str | None = None) -> None:
+    def __init__(
+        self,
+        embedding: Embeddings | None = None,
+        *,
+        title_key: str | None = None,
+        window_words: WindowWords = "auto",
+    ) -> None:
         self._embedding = embedding if embedding is not None else KlueEmbeddings()
         self._index = PassageIndex(
-            IndexSettings(lexical=False, kiwi=False, title_key=title_key, model=model_identity(self._embedding))
+            IndexSettings(
+                lexical=False,
+                kiwi=False,
+                title_key=title_key,
+                model=model_identity(self._embedding),
+                window_words=decide_window_words(self._embedding, window_words),
+            )
         )
 
     @property
@@ -104,9 +128,7 @@ class KlueVectorStore(VectorStore):
         _refuse(kwargs)
         passages = to_passages(documents, ids)
         if passages:
-            key = self._index.settings.title_key
-            texts = [searchable_text(passage.text, passage.metadata, key) for passage in passages]
-            self._index.add(passages, vectors=embed_passages(self._embedding, texts))
+            self._index.add(passages, vectors=embed_for_index(self._embedding, self._index.settings, passages))
         return [passage.id for passage in passages]
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
@@ -179,6 +201,8 @@ class KlueVectorStore(VectorStore):
     ) -> list[Document]:
         """Return k documents that are near to the query and unlike each other.
 
+        How near one is its best window says, how unlike two are their vectors as wholes.
+
         Args:
             query: The query; a blank one finds nothing.
             k: How many. Default 4.
@@ -234,10 +258,11 @@ class KlueVectorStore(VectorStore):
         *,
         ids: list[str] | None = None,
         title_key: str | None = None,
+        window_words: WindowWords = "auto",
         **kwargs: Any,
     ) -> KlueVectorStore:
         """Build a store from texts; no texts make an empty one. Arguments as in the constructor and in `add_texts`."""
-        store = cls(embedding, title_key=title_key)
+        store = cls(embedding, title_key=title_key, window_words=window_words)
         store.add_texts(texts, metadatas, ids=ids, **kwargs)
         return store
 
@@ -246,7 +271,8 @@ class KlueVectorStore(VectorStore):
         cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any
     ) -> KlueVectorStore:
         """Build a store from documents; their own ids count unless ``ids`` are given. See `from_texts`."""
-        store = cls(embedding, title_key=kwargs.pop("title_key", None))
+        own = {name: kwargs.pop(name) for name in ("title_key", "window_words") if name in kwargs}
+        store = cls(embedding, **own)
         store.add_documents(documents, **kwargs)
         return store
 
@@ -312,13 +338,13 @@ class KlueVectorStore(VectorStore):
             ModelMismatchError: If the vectors have another dimension than the model's.
         """
         content = read_community_folder(Path(folder), index_name, with_vectors=not re_embed)
-        store = cls(embeddings)
+        store = cls(embeddings, window_words="auto" if content.vectors is None else None)
         texts = [passage.text for passage in content.passages]
+        vectors: NDArray[np.float32] | PassageVectors | None = content.vectors
         if content.vectors is None:
-            vectors = embed_passages(store._embedding, texts) if texts else None
+            vectors = embed_for_index(store._embedding, store._index.settings, content.passages) if texts else None
         else:
-            vectors = content.vectors
-            store._check_vectors(vectors, texts, str(folder))
+            store._check_vectors(content.vectors, texts, str(folder))
             if not content.cosine_order:
                 logger.warning(
                     "The vectors in %r have other lengths than 1; their cosine may rank otherwise.", str(folder)

@@ -20,7 +20,6 @@ _PACKAGES = (
     "transformers",
     "torch",
     "langchain-core",
-    "faiss-cpu",
     "kiwipiepy",
 )
 _STYLE = """\

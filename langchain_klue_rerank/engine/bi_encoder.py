@@ -27,7 +27,7 @@ class BiEncoder(Protocol):
         """Encode texts.
 
         Args:
-            texts: n texts.
+            texts: n texts; the packaged model does not read them where it has their tokens.
             kind: Whether they ask or answer; some models treat the two differently.
             tokens: The same texts tokenized, if the caller has them; saves the packaged model that work.
             show_progress: Whether to draw a progress bar.

@@ -26,6 +26,24 @@ def fuse_scores(lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_
     return ((lexical + weight * np.maximum(dense, 0)) / (1 + weight)).astype(np.float32, copy=False)
 
 
+def first_stage(
+    lexical: NDArray[np.float32] | None, cosines: NDArray[np.float32], dense_weight: float
+) -> NDArray[np.float32]:
+    """Turn cosines, and lexical scores beside them, into scores in 0..1.
+
+    Args:
+        lexical: Lexical scores in 0..1, or None for dense search alone.
+        cosines: Cosine similarities of the same shape.
+        dense_weight: See `fuse_scores`.
+
+    Returns:
+        The fused scores, or (1 + cosine) / 2.
+    """
+    if lexical is None:
+        return np.clip((1 + cosines) / 2, 0, 1)
+    return fuse_scores(lexical, cosines, dense_weight)
+
+
 def blend_scores(reranked: Sequence[float], first_stage: Sequence[float], weight: float) -> list[float]:
     """Take the weighted mean of a reranker's and the first stage's scores.
 
@@ -61,11 +79,23 @@ def reciprocal_rank_fusion(rankings: Sequence[Sequence[Key]], constant: float = 
     return dict(sorted(scores.items(), key=lambda pair: -pair[1]))
 
 
-def top(scores: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None) -> NDArray[np.int64]:
-    """Return the numbers of the k highest scores above 0, falling; of equal scores the earlier comes first."""
+def top(
+    scores: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None, above: float = 0
+) -> NDArray[np.int64]:
+    """Find the highest scores.
+
+    Args:
+        scores: (n,) scores.
+        k: How many to find.
+        allowed: (n,) bool, which may be found; None for all.
+        above: Only scores above this are found. Default 0.
+
+    Returns:
+        Their numbers, at most k, the highest first; of equal scores the earlier comes first.
+    """
     if k <= 0:
         return np.zeros(0, np.int64)
-    candidates = np.flatnonzero(scores > 0 if allowed is None else (scores > 0) & allowed)
+    candidates = np.flatnonzero(scores > above if allowed is None else (scores > above) & allowed)
     if len(candidates) > k:
         # a full sort of 100,000 passages costs more than the rest of a query
         threshold = np.partition(scores[candidates], len(candidates) - k)[len(candidates) - k]

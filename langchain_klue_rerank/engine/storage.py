@@ -26,8 +26,8 @@ from langchain_klue_rerank.errors import IndexFormatError
 
 MANIFEST = "manifest.json"
 FORMAT = "langchain-klue-rerank index"
-#: Raised when a reader of the old version could misread the new files.
-VERSION = 1
+#: Raised when a reader of the old version could misread the new files. 2: vectors of windows; 1 is still read.
+VERSION = 2
 _DATA_PREFIX = "data-"
 #: What `save_folder` makes beside the manifest: data folders and, for a moment, the new manifest.
 _OWN = re.compile(_DATA_PREFIX + r"[0-9a-f]{12}(\.json)?")

@@ -1,15 +1,20 @@
-"""Vectors in a flat FAISS index: exact cosine similarity, with removal and filters."""
+"""The vectors of an index: one of every passage as a whole and, of long passages, one of each of their windows."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import faiss
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from langchain_klue_rerank.engine import storage
+from langchain_klue_rerank.engine.small_vectors import SmallVectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
+
+#: Passages whose windows are turned back into float32 at a time: some 10 MB.
+_AT_ONCE = 1024
 
 
 def as_unit_vectors(vectors: ArrayLike, dimension: int | None = None) -> NDArray[np.float32]:
@@ -49,12 +54,75 @@ def as_unit_vectors(vectors: ArrayLike, dimension: int | None = None) -> NDArray
             f"The embedding model returned NaN or infinity for text number {int(bad.argmax())}. Check the model, its "
             "precision (fp16 overflows) and that text."
         )
-    faiss.normalize_L2(array)
+    norms = np.sqrt(np.einsum("ij,ij->i", array, array))
+    array /= np.where(norms > 0, norms, 1)[:, None]
     return array
 
 
+@dataclass(frozen=True, slots=True)
+class PassageVectors:
+    """What dense search reads of passages.
+
+    Attributes:
+        wholes: Unit vectors of n passages, (n, dim) float32.
+        windows: The vectors of their windows; none for a passage of which the whole says all.
+    """
+
+    wholes: NDArray[np.float32]
+    windows: SmallVectors
+
+    @classmethod
+    def checked(cls, vectors: ArrayLike | PassageVectors, dimension: int | None = None) -> PassageVectors:
+        """Check vectors as `as_unit_vectors` does; a table of numbers is one vector of each passage."""
+        if isinstance(vectors, PassageVectors):
+            return cls(as_unit_vectors(vectors.wholes, dimension), vectors.windows)
+        wholes = as_unit_vectors(vectors, dimension)
+        return cls(wholes, _no_windows(len(wholes), wholes.shape[1]))
+
+    @classmethod
+    def of_windows(cls, vectors: ArrayLike, offsets: NDArray[np.int64]) -> PassageVectors:
+        """Make the vectors of passages from those of their windows: the whole is the mean of its windows.
+
+        Args:
+            vectors: Those of all windows, (windows, dim), one passage's after the other's.
+            offsets: int64, one more than there are passages: passage ``i`` has the windows from ``offsets[i]`` to
+                before ``offsets[i + 1]``, at least one.
+
+        Raises:
+            ModelOutputError: If there are more or fewer vectors than windows, or they are no table of finite numbers.
+        """
+        units = as_unit_vectors(vectors)
+        if len(units) != offsets[-1]:
+            raise ModelOutputError(f"The embedding model returned {len(units)} vectors for {offsets[-1]} texts.")
+        if not len(units):
+            return cls(units, SmallVectors.rounded(units, offsets))
+        counts = np.diff(offsets)
+        several = np.repeat(counts > 1, counts)
+        kept = np.zeros(len(offsets), np.int64)
+        np.cumsum(np.where(counts > 1, counts, 0), out=kept[1:])
+        wholes = as_unit_vectors(np.add.reduceat(units, offsets[:-1], axis=0))
+        return cls(wholes, SmallVectors.rounded(units[several], kept))
+
+    @classmethod
+    def join(cls, parts: Sequence[PassageVectors]) -> PassageVectors:
+        """Return the passages of all parts, at least one, one after the other."""
+        wholes = np.concatenate([part.wholes for part in parts])
+        return cls(wholes, SmallVectors.join([part.windows for part in parts]))
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+        return len(self.wholes)
+
+    def take(self, rows: NDArray[np.integer]) -> PassageVectors:
+        """Return the vectors of some passages, in that order."""
+        return PassageVectors(self.wholes[rows], self.windows.take(rows))
+
+
 class VectorIndex:
-    """Unit vectors, searched by cosine similarity.
+    """Unit vectors of passages by number, compared by cosine similarity.
+
+    The wholes are compared by one product, which is exact; what the best window of a passage says is asked for those
+    passages only that are worth it.
 
     Args:
         dimension: The dimension of the vectors.
@@ -62,72 +130,75 @@ class VectorIndex:
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension
-        self._faiss = faiss.IndexFlatIP(dimension)
-        self._alive = np.zeros(0, bool)
-
-    def __len__(self) -> int:
-        """Return the number of vectors, with the removed ones."""
-        return len(self._alive)
+        self._parts = [PassageVectors(np.zeros((0, dimension), np.float32), _no_windows(0, dimension))]
 
     @property
-    def vectors(self) -> NDArray[np.float32]:
-        """All vectors, (n, dim) float32: a view into FAISS, valid until the next `add`."""
-        count = self._faiss.ntotal
-        if not count:
-            return np.zeros((0, self.dimension), np.float32)
-        flat = faiss.rev_swig_ptr(self._faiss.get_xb(), count * self.dimension)
-        return np.asarray(flat, np.float32).reshape(count, self.dimension)
+    def vectors(self) -> PassageVectors:
+        """The vectors of all passages."""
+        if len(self._parts) > 1:  # joined by the first search, not by every `add`
+            self._parts = [PassageVectors.join(self._parts)]
+        return self._parts[0]
 
-    def add(self, vectors: NDArray[np.float32]) -> None:
-        """Append unit vectors, (n, dim) float32."""
-        self._faiss.add(vectors)
-        self._alive = np.concatenate([self._alive, np.ones(len(vectors), bool)])
+    @property
+    def has_windows(self) -> bool:
+        """Whether any passage has windows."""
+        return len(self.vectors.windows.values) > 0
 
-    def remove(self, row: int) -> None:
-        """Take a vector out of search."""
-        self._alive[row] = False
+    def add(self, vectors: PassageVectors) -> None:
+        """Append the vectors of passages."""
+        self._parts.append(vectors)
 
     def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the cosine similarity of every query with every vector, removed ones too: (m, n) float32."""
-        return queries @ self.vectors.T
+        """Return the cosine similarity of every query with every passage as a whole: (m, n) float32."""
+        return queries @ self.vectors.wholes.T
 
-    def search(
-        self, queries: NDArray[np.float32], k: int, allowed: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Find the nearest vectors.
+    def best_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the cosine similarity of a query with the best window of passages.
 
         Args:
-            queries: (m, dim) float32 unit vectors.
-            k: How many to find.
-            allowed: (n,) bool, which vectors may be found; None for all that are not removed.
+            query: A unit vector, (dim,) float32.
+            rows: Numbers of r passages.
 
         Returns:
-            Cosine similarities, falling, and row numbers, both (m, <= k).
+            (r,) float32; where a passage has no windows, of its whole.
         """
-        allowed = self._alive if allowed is None else self._alive & allowed
-        k = min(k, int(allowed.sum()))
-        if k <= 0:
-            return np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int64)
-        if allowed.all():
-            return self._faiss.search(queries, k)
-        # the stubs know the C++ signatures only
-        selector = faiss.IDSelectorBitmap(np.packbits(allowed, bitorder="little"))  # type: ignore[call-arg, arg-type]
-        return self._faiss.search(queries, k, params=faiss.SearchParameters(sel=selector))  # type: ignore[call-arg]
+        wholes, windows = self.vectors.wholes, self.vectors.windows
+        found = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            own = windows.take(some)
+            best = own.best_cosines(query[None])
+            short = np.flatnonzero(np.diff(own.offsets) == 0)
+            best[short] = wholes[some[short]] @ query
+            found[start : start + _AT_ONCE] = best
+        return found
 
     def save(self, path: Path) -> None:
-        """Write the vectors; only for an index without removed ones."""
-        storage.write_array(path, self.vectors)
+        """Write the vectors; those of windows only if there are any."""
+        storage.write_array(path, self.vectors.wholes)
+        if self.has_windows:
+            self.vectors.windows.save(path)
 
     @classmethod
     def load(cls, path: Path, rows: int) -> VectorIndex:
-        """Read what `save` wrote and build the FAISS index anew: a stranger's FAISS file is not safe to read.
+        """Read what `save` wrote, memory-mapped.
 
         Raises:
-            IndexFormatError: If there are not `rows` vectors.
+            IndexFormatError: If there are not the vectors of `rows` passages.
         """
-        vectors = storage.read_array(path, np.float32, ndim=2)
-        if len(vectors) != rows:
-            raise IndexFormatError(f"{path.name!r} holds {len(vectors)} vectors for {rows} passages.")
-        index = cls(vectors.shape[1])
-        index.add(np.ascontiguousarray(vectors))
+        wholes = np.asarray(storage.read_array(path, np.float32, ndim=2))
+        if len(wholes) != rows:
+            raise IndexFormatError(f"{path.name!r} holds {len(wholes)} vectors for {rows} passages.")
+        index = cls(wholes.shape[1])
+        windows = _no_windows(rows, index.dimension)
+        if path.with_name(f"{path.name}_values.npy").exists():
+            windows = SmallVectors.load(path, rows)
+            if windows.values.shape[1] != index.dimension:
+                raise IndexFormatError(f"{path.name!r} holds windows of another dimension. Build the index again.")
+        index._parts = [PassageVectors(wholes, windows)]
         return index
+
+
+def _no_windows(passages: int, dimension: int) -> SmallVectors:
+    """Return no windows of passages."""
+    return SmallVectors.rounded(np.zeros((0, dimension), np.float32), np.zeros(passages + 1, np.int64))

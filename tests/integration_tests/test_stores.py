@@ -93,7 +93,7 @@ def store(opened: tuple[str, VectorStore]) -> VectorStore:
 
 @pytest.fixture(scope="module")
 def own(documents: list[Document]) -> KlueVectorStore:
-    return KlueVectorStore.from_documents(documents)
+    return KlueVectorStore.from_documents(documents, window_words=None)  # as the others: one vector a document
 
 
 @pytest.fixture(scope="module")

@@ -473,6 +473,30 @@ def test_settings_are_kept(tmp_path: Path) -> None:
         KlueRetriever.load(tmp_path, topk=3)
 
 
+def test_the_best_window_of_a_long_document_counts(tmp_path: Path) -> None:
+    text = (
+        "도서관은 월요일에 쉽니다. " * 30
+        + "자전거 보관소 열쇠는 경비실에서 빌립니다. "
+        + "주차장은 밤에 닫습니다. " * 30
+    )
+    given = [*documents(), Document(text, id="long", metadata={"title": "아파트 안내"})]
+    query, scores = "자전거 열쇠를 빌리는 곳", {}
+    for words in (None, "auto", 8):
+        retriever = KlueRetriever.from_documents(given, window_words=words, reranker=None, k=1)
+        for kind in ("dense", "hybrid"):
+            found = {one.id: one.metadata["relevance_score"] for one in retriever.invoke(query, search_type=kind, k=7)}
+            scores[words, kind] = found["long"]
+        retriever.save(tmp_path / str(words))
+        loaded = KlueRetriever.load(tmp_path / str(words), reranker=None, k=1)
+        assert loaded.window_words == {"auto": 50}.get(str(words), words)
+        assert loaded.invoke(query) == retriever.invoke(query)
+        loaded.add_documents([Document(text, id="again", metadata={"title": "아파트 안내"})])
+        found = {one.id: one.metadata["relevance_score"] for one in loaded.invoke(query, k=8)}
+        assert found["again"] == pytest.approx(found["long"], abs=1e-6)  # in the same windows
+    for kind in ("dense", "hybrid"):
+        assert scores[None, kind] < scores["auto", kind] < scores[8, kind]
+
+
 # --- rerankers ----------------------------------------------------------------------------------------------------
 
 
@@ -807,7 +831,7 @@ def test_a_text_that_one_source_has_twice_stays_twice() -> None:
     assert {document.id for document in found} == {"하나", "둘"}
 
 
-@pytest.mark.parametrize("field", [{"kiwi": False}, {"title_key": None}])
+@pytest.mark.parametrize("field", [{"kiwi": False}, {"title_key": None}, {"window_words": 20}])
 def test_loading_refuses_what_the_index_decides(tmp_path: Path, field: dict[str, Any]) -> None:
     KlueRetriever.from_documents(documents(), search_type="lexical", reranker=None).save(tmp_path / "index")
     with pytest.raises(ValueError, match=next(iter(field))):

@@ -197,6 +197,50 @@ def test_mmr_gives_k_even_if_fetch_k_is_smaller(store: KlueVectorStore) -> None:
     assert len(store.max_marginal_relevance_search(QUESTION, k=5, fetch_k=2)) == 5
 
 
+# --- windows ------------------------------------------------------------------------------------------------------
+
+
+LONG = Document(
+    "도서관은 월요일에 쉽니다. " * 30 + "자전거 보관소 열쇠는 경비실에서 빌립니다. " + "주차장은 밤에 닫습니다. " * 30,
+    id="long",
+)
+
+
+@pytest.mark.parametrize("embedding", [None, BigramEmbeddings()], ids=["packaged", "foreign"])
+def test_the_best_window_of_a_long_document_counts(embedding: Any, tmp_path: Path) -> None:
+    query = "자전거 보관소 열쇠"
+    one = KlueVectorStore.from_documents([*documents(), LONG], embedding, window_words=None)
+    several = KlueVectorStore.from_documents([*documents(), LONG], embedding, window_words=8)
+    [(_, drowned)] = one.similarity_search_with_score(query, k=1, filter=lambda document: document.id == "long")
+    [(found, score)] = several.similarity_search_with_score(query, k=1)
+    assert found == LONG
+    assert score > drowned + 0.05
+    assert several.max_marginal_relevance_search(query, k=1) == [LONG]
+    several.save(tmp_path)
+    loaded = KlueVectorStore.load(tmp_path, embedding)
+    assert loaded.similarity_search_with_score(query, k=7) == several.similarity_search_with_score(query, k=7)
+    loaded.add_documents([LONG.model_copy(update={"id": "later"})])  # in windows, too
+    assert [each for _, each in loaded.similarity_search_with_score(query, k=2)] == pytest.approx([score, score])
+
+
+def test_windows_suit_the_model() -> None:
+    """The packaged model makes windows by itself; with other models every window is a text more to embed."""
+    query = "자전거 보관소 열쇠"
+    by_default = KlueVectorStore.from_documents([LONG]).similarity_search_with_score(query)
+    assert by_default != KlueVectorStore.from_documents([LONG], window_words=None).similarity_search_with_score(query)
+    foreign = KlueVectorStore.from_documents([LONG], BigramEmbeddings())
+    [(_, score)] = foreign.similarity_search_with_score(query)
+    [whole] = BigramEmbeddings().embed_documents([LONG.page_content])
+    cosine = np.dot(BigramEmbeddings().embed_query(query), whole) / np.linalg.norm(whole)
+    assert score == pytest.approx((1 + cosine) / 2, abs=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, True, "all"], ids=repr)
+def test_windows_of_no_words_are_refused(wrong: Any) -> None:
+    with pytest.raises(ValueError, match="window_words="):
+        KlueVectorStore(BigramEmbeddings(), window_words=wrong)
+
+
 # --- adding, replacing, removing ----------------------------------------------------------------------------------
 
 

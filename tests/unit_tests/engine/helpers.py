@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.passage_windows import cut_texts
 from langchain_klue_rerank.engine.text import TokenizedTexts, split_words, tokenize
+from langchain_klue_rerank.engine.vectors import PassageVectors
 
 DIMENSION = 256  # many, so that the vectors of different words are nearly at right angles
 SETTINGS = IndexSettings(kiwi=False)
@@ -30,16 +32,23 @@ def vectors_of(texts: Sequence[str]) -> NDArray[np.float32]:
     return table
 
 
+def windows_of(texts: Sequence[str], words: int) -> PassageVectors:
+    """The vectors of windows of so many words."""
+    windows, offsets = cut_texts(texts, [""] * len(texts), words)
+    return PassageVectors.of_windows(vectors_of(windows), offsets)
+
+
 def tokens_of(texts: Sequence[str]) -> TokenizedTexts:
     return tokenize(texts, None)
 
 
 def add(index: PassageIndex, *passages: Passage) -> None:
     texts = [one.text for one in passages]
+    words = index.settings.window_words
     index.add(
         passages,
         tokens_of(texts) if index.settings.lexical else None,
-        vectors_of(texts) if index.settings.dense else None,
+        (vectors_of(texts) if words is None else windows_of(texts, words)) if index.settings.dense else None,
     )
 
 

@@ -52,6 +52,8 @@ def test_top_is_a_stable_sort(scores: np.ndarray, k: int, data: st.DataObject) -
     candidates = [row for row in range(len(scores)) if scores[row] > 0 and (allowed is None or allowed[row])]
     expected = sorted(candidates, key=lambda row: (-scores[row], row))[:k]
     assert top(scores, k, allowed).tolist() == expected
+    everything = [row for row in range(len(scores)) if allowed is None or allowed[row]]
+    assert top(scores, k, allowed, above=-1).tolist() == sorted(everything, key=lambda row: (-scores[row], row))[:k]
 
 
 def test_a_reranker_that_finds_nothing_leaves_the_first_stages_order() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -28,8 +29,14 @@ from tests.unit_tests.engine.helpers import (
 
 KINDS = pytest.mark.parametrize(
     "kind",
-    [SETTINGS, replace(SETTINGS, dense=False), replace(SETTINGS, lexical=False)],
-    ids=["both", "lexical", "dense"],
+    [
+        SETTINGS,
+        replace(SETTINGS, dense=False),
+        replace(SETTINGS, lexical=False),
+        replace(SETTINGS, window_words=2),
+        replace(SETTINGS, lexical=False, window_words=2),
+    ],
+    ids=["both", "lexical", "dense", "both, windows", "dense, windows"],
 )
 
 
@@ -95,6 +102,49 @@ def test_dense_weight_decides_which_side_wins() -> None:
         [found] = index.search(2, tokens=tokens_of(["강물"]), vectors=axes[1:], dense_weight=weight)
         by_weight[weight] = [one.id for one in found.passages]
     assert by_weight == {0.0: ["낱말"], 0.3: ["낱말", "뜻"], 2.0: ["뜻", "낱말"]}
+
+
+def test_words_do_not_drown_in_a_long_passage() -> None:
+    about = passage("짧은 글", "전입신고 안내 창구 번호")
+    answer = passage("긴 글", " ".join(["전입신고 기한", *(f"낱말{number} 다른{number}" for number in range(20))]))
+    for words, first in ((None, "짧은 글"), (2, "긴 글")):
+        index = PassageIndex(replace(SETTINGS, lexical=False, window_words=words))
+        add(index, about, answer)
+        assert search(index, "전입신고 기한", 1)[0][0] == first
+    assert search(index, "전입신고 기한", 1)[0][1] > 0.99  # the window says nothing else
+
+
+@pytest.mark.parametrize("lexical", [True, False])
+def test_windows_are_read_of_what_is_nearest_as_a_whole(lexical: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = PassageIndex(replace(SETTINGS, lexical=lexical, window_words=2))
+    words = ["강물", "바다", "산길", "하늘"]
+    add(index, *(passage(str(n), f"{words[n % 4]} {words[n // 4 % 4]} {words[n // 16]}") for n in range(64)))
+    every = search(index, "바다 하늘", 64)
+    for name in ("_READ", "_READ_FOR_EACH", "_READ_SHARE"):
+        monkeypatch.setattr(f"langchain_klue_rerank.engine.index.{name}", {"_READ": 16}.get(name, 0))
+    few = search(index, "바다 하늘", 4)
+    assert len(few) == 4
+    assert [score for _, score in few] == pytest.approx([score for _, score in every[:4]], abs=1e-6)
+    [(only, _)] = search(index, "바다 하늘", 4, keep=lambda one: one.id == "2")  # the filter comes first
+    assert only == "2"
+
+
+def test_vectors_of_long_passages_are_those_of_wholes() -> None:
+    index = PassageIndex(replace(SETTINGS, window_words=2))
+    add(index, passage("가", "강물 바다 산길 하늘"), passage("나", "강물 바다"))
+    assert index.vectors(["가", "나"]).shape == (2, DIMENSION)
+    unit = vectors_of(["강물 바다"])[0]
+    np.testing.assert_allclose(index.vectors(["나"])[0], unit / np.linalg.norm(unit), atol=1e-5)
+
+
+@KINDS
+def test_a_copy_by_pickle_finds_the_same(kind: IndexSettings) -> None:
+    index = small_index(kind)
+    index.delete(["나"])
+    copied = pickle.loads(pickle.dumps(index))  # noqa: S301
+    assert dict(search(copied, "체류기간 건강보험")) == pytest.approx(
+        dict(search(index, "체류기간 건강보험")), abs=1e-6
+    )
 
 
 def test_several_queries_at_once_are_searched_each_on_its_own() -> None:
@@ -346,13 +396,13 @@ class IndexAgainstDict(RuleBasedStateMachine):
     texts = st.lists(st.sampled_from(["강물", "바다", "산길", "하늘", "구름"]), max_size=4).map(" ".join)
     metadata = st.dictionaries(st.sampled_from(["title", "쪽"]), st.integers() | st.text(max_size=3), max_size=2)
 
-    @initialize(kiwi=st.just(False), lexical=st.booleans())
-    def start(self, kiwi: bool, lexical: bool) -> None:
+    @initialize(kiwi=st.just(False), lexical=st.booleans(), words=st.sampled_from([None, 1, 2]))
+    def start(self, kiwi: bool, lexical: bool, words: int | None) -> None:
         import tempfile
 
         self.place = tempfile.TemporaryDirectory()
         self.folder = Path(self.place.name) / "index"
-        self.index = PassageIndex(IndexSettings(kiwi=kiwi, lexical=lexical))
+        self.index = PassageIndex(IndexSettings(kiwi=kiwi, lexical=lexical, window_words=words))
         self.model: dict[str, Passage] = {}
         self.saved: dict[str, Passage] | None = None
 

@@ -55,8 +55,9 @@ def rewrite_manifest(folder: Path, **changes: Any) -> None:
         SETTINGS,
         replace(SETTINGS, dense=False, title_key=None),
         replace(SETTINGS, lexical=False, model="hub:BAAI/bge-m3@main"),
+        replace(SETTINGS, window_words=2),
     ],
-    ids=["both", "lexical", "dense"],
+    ids=["both", "lexical", "dense", "windows"],
 )
 def test_round_trip(tmp_path: Path, settings: IndexSettings) -> None:
     index = small_index(settings)
@@ -299,6 +300,20 @@ def test_a_newer_version(folder: Path) -> None:
     message = refused(folder)
     assert f"version {storage.VERSION + 1}" in message
     assert "Upgrade" in message
+
+
+def test_an_index_of_the_first_version_has_one_vector_a_passage(folder: Path) -> None:
+    """Version 1 knew nothing of windows."""
+    expected = search(PassageIndex.load(folder), QUERY)
+    config = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))["config"]
+    del config["window_words"]
+    rewrite_manifest(folder, version=1, config=config)
+    loaded = PassageIndex.load(folder)
+    assert loaded.settings.window_words is None
+    assert search(loaded, QUERY) == expected
+    add(loaded, passage("라", "운전면허 갱신은 경찰서에서 한다 그리고 또"))
+    loaded.save(folder)
+    assert search(PassageIndex.load(folder), "운전면허")[0][0] == "라"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.vectors import VectorIndex, as_unit_vectors
+from langchain_klue_rerank.engine.vectors import PassageVectors, VectorIndex, as_unit_vectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
 
@@ -51,32 +52,71 @@ def test_unusable_vectors_are_refused(vectors: list[object], message: str) -> No
         as_unit_vectors(vectors, 2)  # type: ignore[arg-type]
 
 
-@given(st.data())
-def test_search_finds_what_sorting_finds(data: st.DataObject) -> None:
-    count = data.draw(st.integers(0, 30))
-    removed = data.draw(st.sets(st.integers(0, max(0, count - 1)), max_size=count)) if count else set()
-    allowed = data.draw(st.none() | st.lists(st.booleans(), min_size=count, max_size=count))
-    k = data.draw(st.integers(0, 35))
-    vectors, queries = random_vectors(count), random_vectors(3, seed=1)
+def several(counts: list[int], seed: int = 0) -> PassageVectors:
+    """Passages with so many windows each."""
+    return PassageVectors.of_windows(random_vectors(sum(counts), seed=seed), np.cumsum([0, *counts]))
+
+
+def index_of(*parts: PassageVectors) -> VectorIndex:
     index = VectorIndex(8)
-    for part in np.array_split(vectors, 3):
+    for part in parts:
         index.add(part)
-    for row in removed:
-        index.remove(row)
-    scores, rows = index.search(queries, k, None if allowed is None else np.asarray(allowed, bool))
-    candidates = [row for row in range(count) if row not in removed and (allowed is None or allowed[row])]
-    similarities = queries @ vectors.T
-    for number in range(3):
-        expected = sorted(candidates, key=lambda row: -similarities[number, row])[:k]
-        assert rows[number].tolist() == expected
-        np.testing.assert_allclose(scores[number], similarities[number, expected], atol=1e-6)
+    return index
 
 
-def test_saved_and_loaded(tmp_path: Path) -> None:
-    index = VectorIndex(8)
-    index.add(random_vectors(5))
+def test_one_vector_a_passage_is_compared_exactly() -> None:
+    vectors, queries = random_vectors(30), random_vectors(3, seed=1)
+    index = index_of(*(PassageVectors.checked(part) for part in np.array_split(vectors, 3)))
+    assert not index.has_windows
+    np.testing.assert_allclose(index.scores(queries), queries @ vectors.T, atol=1e-6)
+    rows = np.asarray([29, 3, 4])
+    np.testing.assert_allclose(index.best_scores(queries[0], rows), vectors[rows] @ queries[0], atol=1e-6)
+
+
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=12), st.data())
+def test_the_best_window_counts(counts: list[int], data: st.DataObject) -> None:
+    vectors, query = random_vectors(sum(counts)), random_vectors(1, seed=1)[0]
+    ends = np.cumsum([0, *counts])
+    cut = data.draw(st.integers(0, len(counts)))
+    whole = PassageVectors.of_windows(vectors, ends)
+    index = index_of(whole.take(np.arange(cut)), whole.take(np.arange(cut, len(counts))))
+    rows = np.asarray(data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=8)), np.int64)
+    expected = [max(vectors[ends[row] : ends[row + 1]] @ query) for row in rows]
+    np.testing.assert_allclose(index.best_scores(query, rows), expected, atol=0.01)  # windows are rounded to bytes
+    means = [vectors[start:end].sum(axis=0) for start, end in pairwise(ends)]
+    np.testing.assert_allclose(index.scores(query[None])[0], as_unit_vectors(means) @ query, atol=1e-6)
+
+
+def test_many_passages_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    index, query = index_of(several([1, 3, 2, 1, 4, 2, 1])), random_vectors(1, seed=1)[0]
+    rows = np.asarray([6, 0, 4, 2, 1, 5, 3])
+    expected = index.best_scores(query, rows)
+    monkeypatch.setattr("langchain_klue_rerank.engine.vectors._AT_ONCE", 2)
+    np.testing.assert_allclose(index.best_scores(query, rows), expected, atol=1e-6)
+
+
+def test_more_or_fewer_vectors_than_windows_are_refused() -> None:
+    for count in (0, 2, 4):
+        with pytest.raises(ModelOutputError, match=f"{count} vectors for 3 texts"):
+            PassageVectors.of_windows(random_vectors(count), np.asarray([0, 2, 3]))
+
+
+@pytest.mark.parametrize("counts", [[1, 1, 1], [2, 1, 5]])
+def test_saved_and_loaded(tmp_path: Path, counts: list[int]) -> None:
+    index, query = index_of(several(counts)), random_vectors(1, seed=1)[0]
     index.save(tmp_path / "vectors")
-    loaded = VectorIndex.load(tmp_path / "vectors", 5)
-    np.testing.assert_array_equal(loaded.vectors, index.vectors)
-    with pytest.raises(IndexFormatError, match="5 vectors for 4 passages"):
+    loaded = VectorIndex.load(tmp_path / "vectors", 3)
+    np.testing.assert_array_equal(loaded.vectors.wholes, index.vectors.wholes)
+    rows = np.arange(3)
+    np.testing.assert_array_equal(loaded.best_scores(query, rows), index.best_scores(query, rows))
+    assert loaded.has_windows == index.has_windows == (max(counts) > 1)
+    assert len(list(tmp_path.iterdir())) == (4 if loaded.has_windows else 1)
+    with pytest.raises(IndexFormatError, match="3 vectors for 4 passages"):
         VectorIndex.load(tmp_path / "vectors", 4)
+
+
+def test_windows_of_another_dimension_are_refused(tmp_path: Path) -> None:
+    index_of(several([2, 1])).save(tmp_path / "vectors")
+    np.save(tmp_path / "vectors.npy", np.zeros((2, 4), np.float32))
+    with pytest.raises(IndexFormatError, match="another dimension"):
+        VectorIndex.load(tmp_path / "vectors", 2)

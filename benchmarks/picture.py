@@ -35,12 +35,14 @@ class Label:
     """How a way is written beside its point.
 
     Attributes:
-        korean: Its name on the Korean picture.
+        english: Its name on the picture.
+        korean: Its name on the Korean one.
         colour: Of the point and the name.
         place: From the point to the name, in typographic points.
         align: Which end of the name is there.
     """
 
+    english: str
     korean: str
     colour: str
     place: tuple[int, int]
@@ -49,14 +51,14 @@ class Label:
 
 _OTHERS, _OURS, _DEFAULT = "#78909c", "#3949ab", "#d81b60"
 LABELS = {
-    "BM25, words between spaces": Label("BM25, 띄어쓰기 단위", _OTHERS, (9, -4)),
-    "BM25, Kiwi morphemes": Label("BM25, Kiwi 형태소", _OTHERS, (0, -18), "center"),
-    "lexical": Label("낱말 (형태소 + 두 글자)", _OURS, (-8, 10), "center"),
-    "dense": Label("벡터", _OURS, (9, -4)),
-    "hybrid": Label("하이브리드", _OURS, (10, -13)),
-    "hybrid, 10 reranked": Label("10건 재정렬", _OURS, (0, -18), "center"),
-    "hybrid, 30 reranked": Label("30건 재정렬 (기본값)", _DEFAULT, (0, 12), "center"),
-    "hybrid, 100 reranked": Label("100건", _OURS, (0, -18), "center"),
+    "BM25, words between spaces": Label("BM25, words between spaces", "BM25, 띄어쓰기 단위", _OTHERS, (-7, 21)),
+    "BM25, Kiwi morphemes": Label("BM25, Kiwi morphemes", "BM25, Kiwi 형태소", _OTHERS, (0, -29), "center"),
+    "lexical": Label("lexical: morphemes and bigrams", "낱말: 형태소와 두 글자 묶음", _OURS, (0, 15), "center"),
+    "dense": Label("dense", "벡터", _OURS, (9, -4)),
+    "hybrid": Label("hybrid", "하이브리드", _OURS, (10, -14)),
+    "hybrid, 10 reranked": Label("10 reranked", "10건 재정렬", _OURS, (0, -27), "center"),
+    "hybrid, 30 reranked": Label("30 reranked (default)", "30건 재정렬 (기본값)", _DEFAULT, (0, 15), "center"),
+    "hybrid, 100 reranked": Label("100 reranked", "100건 재정렬", _OURS, (0, -27), "center"),
 }
 #: Title, its second line, the axes; `{}` are the numbers of questions and passages.
 _WORDS = {
@@ -170,6 +172,7 @@ def draw(points: Mapping[str, Point], data: EvaluationSet, path: Path) -> None:
     }
     with pyplot.rc_context(style):
         figure, axis = pyplot.subplots(figsize=(9, 4.6), layout="constrained")
+        figure.get_layout_engine().set(w_pad=0.2, h_pad=0.15)
         reranked = [points[name] for name in ("hybrid", *RERANKED)]
         axis.plot(
             [one.milliseconds for one in reranked],
@@ -182,7 +185,7 @@ def draw(points: Mapping[str, Point], data: EvaluationSet, path: Path) -> None:
             at = (points[name].milliseconds, rate)
             axis.errorbar(*at, [[rate - low], [high - rate]], fmt="o", color=label.colour, markersize=7, elinewidth=1)
             axis.annotate(
-                label.korean if path.name == "price.ko.svg" else name + (" (default)" * (label.colour == _DEFAULT)),
+                label.korean if path.name == "price.ko.svg" else label.english,
                 at,
                 label.place,
                 textcoords="offset points",
@@ -191,7 +194,10 @@ def draw(points: Mapping[str, Point], data: EvaluationSet, path: Path) -> None:
                 weight="bold" if label.colour == _DEFAULT else "normal",
             )
         axis.set_xscale("log")
+        axis.margins(x=0.09)
+        axis.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 3)))
         axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+        axis.xaxis.set_minor_locator(ticker.NullLocator())
         axis.set(xlabel=price, ylim=(0.5, 1))
         axis.set_title(title.format(len(data.questions), len(data.documents)), loc="left", weight="bold", pad=26)
         axis.text(0, 1.03, quality, transform=axis.transAxes, color="#455a64")

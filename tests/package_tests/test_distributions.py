@@ -103,7 +103,7 @@ def test_the_quick_start_of_the_readme_runs(python: Path, tmp_path: Path) -> Non
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     block = re.search(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
     assert block
-    code = block[1] + "assert retriever.invoke('이사하면 언제까지 알려야 하나요?')[0].metadata['title'] == '전입신고'\n"
+    code = block[1] + "assert retriever.invoke('전입신고는 언제까지 해야 하나요?')[0].metadata['title'] == '전입신고'\n"
     run(python, tmp_path, code)
     assert (tmp_path / "my-index" / "manifest.json").is_file()
 

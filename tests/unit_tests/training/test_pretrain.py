@@ -18,7 +18,7 @@ import numpy as np  # noqa: E402
 from sentence_transformers import CrossEncoder, SentenceTransformer  # noqa: E402
 from transformers import AutoTokenizer, RobertaForMaskedLM  # noqa: E402
 
-from training import klue_tokenizer, pretrain  # noqa: E402
+from training import klue_tokenizer, pretrain, warm_start  # noqa: E402
 from training.masking import WordMasking, pack  # noqa: E402
 from training.runs import Outcome  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
@@ -103,7 +103,7 @@ def test_whole_words_are_hidden_and_special_tokens_never(tokenizer: Any) -> None
 
 @pytest.mark.parametrize("hidden", [32, 600])
 def test_warm_vectors_know_what_is_alike(tokenizer: Any, hidden: int) -> None:
-    table = pretrain.warm_embeddings(tokenizer, hidden, 0.02)
+    table = warm_start.warm_embeddings(tokenizer, hidden, 0.02)
     assert table.shape == (len(tokenizer), hidden)
     assert not table[tokenizer.all_special_ids].any()
     assert not table[tokenizer.convert_tokens_to_ids(".")].any()

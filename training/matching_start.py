@@ -36,6 +36,8 @@ _ON = 3.0
 _RAMP = 64
 #: Angles by which positions turn: chosen so that of 512 shifts none looks like "no shift".
 _ANGLES = (1.0, 0.61, 2.3, 0.23, 1.57, 2.83)
+#: A token without weight has this much in common with all others, beside 64 dimensions of its meaning.
+_LIGHT = 20.0
 #: Of weights that are not wired: small where they write, so that a layer at first passes on what it gets.
 _NOISE = 0.002
 
@@ -76,6 +78,7 @@ def wire(model: Any, vectors: NDArray[np.float32], seed: int = 0) -> None:
     config = body.config
     width, heads = config.hidden_size, config.num_attention_heads
     check_shape(config.num_hidden_layers, width, heads)
+    config.matching_start = True  # whoever puts something on this body can fit it to it
     generator = np.random.default_rng(seed)
     with torch.no_grad():
         _embeddings(body.embeddings, vectors, config, generator)
@@ -87,6 +90,29 @@ def wire(model: Any, vectors: NDArray[np.float32], seed: int = 0) -> None:
         _tell_sides(first, generator)
         _compare(second, generator)
         _collect(third)
+
+
+def token_projection(hidden: int, dimension: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a projection for late interaction, under which a wired model scores by its tokens' own vectors.
+
+    One dimension is the larger the lighter a token is. It is common to all light tokens, so that they always find a
+    match and say little, while a heavy one must find its like.
+
+    Args:
+        hidden: Width of the wired model.
+        dimension: Of a token's vector, at least 2.
+        seed: Of the projection.
+
+    Returns:
+        Weights (dimension, hidden) and bias (dimension,) of a linear layer.
+    """
+    content = hidden - RESERVED
+    weights, bias = torch.zeros(dimension, hidden), torch.zeros(dimension)
+    meaning = min(dimension - 1, content)
+    weights[:meaning, :content] = _tensor(_orthonormal(meaning, content, np.random.default_rng(seed)))
+    weights[-1, content + _WEIGHT] = -_LIGHT * (meaning / 64) ** 0.5 / _ON
+    bias[-1] = _LIGHT * (meaning / 64) ** 0.5
+    return weights, bias
 
 
 def _embeddings(embeddings: Any, vectors: NDArray[np.float32], config: Any, generator: np.random.Generator) -> None:

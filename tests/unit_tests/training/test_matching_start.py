@@ -40,6 +40,7 @@ def make(layers: int = 3) -> Any:
     vectors = np.random.default_rng(1).standard_normal((100, 64)).astype(np.float32)
     vectors[[_CLS, _PAD, _SEP]] = 0
     vectors[30] = vectors[20] + 0.2 * vectors[50]  # 30 and 20 mean nearly the same
+    vectors[22] *= 0.2  # a light token, as a particle
     matching_start.wire(model, vectors)
     return model
 
@@ -103,3 +104,26 @@ def test_more_layers_pass_on_what_they_get() -> None:
 def test_a_model_that_is_too_small_is_refused(shape: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="too small"):
         matching_start.check_shape(*shape)
+
+
+def best_cosines(model: Any, question: list[int], passage: list[int]) -> float:
+    """Return the mean best cosine of late interaction, each text read by itself."""
+    weights, bias = matching_start.token_projection(256, 64)
+    sides = []
+    for tokens in (question, passage):
+        with torch.inference_mode():
+            states = model(torch.tensor([[_CLS, *tokens, _SEP]])).last_hidden_state[0]
+        sides.append(torch.nn.functional.normalize(states @ weights.T + bias, dim=1))
+    return float((sides[0] @ sides[1].T).max(dim=1).values.mean())
+
+
+def test_late_interaction_starts_with_matches_and_heavy_tokens_count_more() -> None:
+    model, heavy, light = make(), 20, 22
+    fillers = list(range(60, 72))
+    neither, both = fillers, [heavy, *fillers, light]
+    scores = [
+        best_cosines(model, [heavy, light], passage)
+        for passage in (neither, [light, *fillers], [heavy, *fillers], both)
+    ]
+    assert scores == sorted(scores)
+    assert scores[2] - scores[1] > 0.05

@@ -313,6 +313,7 @@ def test_a_folder_with_a_run_is_not_overwritten(data: str, body: str, bi_encoder
         (lambda: mrc.Settings(negative_count=0), "--negative-count 0"),
         (lambda: late_interaction.Settings(teacher="packaged"), "set --negatives"),
         (lambda: late_interaction.Settings(dimension=0), "--dimension 0"),
+        (lambda: sts.Settings(max_grad_norm=0), "--max-grad-norm 0"),
     ],
 )
 def test_impossible_settings(make: Callable[[], Any], part: str) -> None:

@@ -34,7 +34,7 @@ WIRED = 3
 _ON = 3.0
 #: Positions that can be told apart to find a token's side: the longest first text.
 _RAMP = 64
-#: Angles by which positions turn: chosen so that of 512 shifts none looks like "no shift".
+#: Angles by which a position turns: tokens nearer than 164 to each other never look like neighbours if they are not.
 _ANGLES = (1.0, 0.61, 2.3, 0.23, 1.57, 2.83)
 #: A token without weight has this much in common with all others, beside 64 dimensions of its meaning.
 _LIGHT = 20.0
@@ -198,9 +198,11 @@ class _Wiring:
 
 
 def _tell_sides(layer: _Wiring, generator: np.random.Generator) -> None:
+    # The first [SEP]: 42 more than any other token; the second one loses a third of a point with every position.
     row = layer.clear(0).start
     layer.bonus(row, {}, {_SEP: 14.0, _RAMP_AT: -7.0}, constant=1.0)
     layer.carry(row, {_RAMP_AT: 1.0}, _FIRST)
+    # The neighbours: turned by one position, a token's code is that of the token beside it.
     for head, shift in ((1, -1), (2, 1)):
         own = layer.clear(head)
         for number, angle in enumerate(_ANGLES):
@@ -213,6 +215,7 @@ def _tell_sides(layer: _Wiring, generator: np.random.Generator) -> None:
         size = layer.size
         layer.value.weight[own, : layer.content] = _tensor(_orthonormal(size, layer.content, generator))
         layer.write.weight[: layer.content, own] = 0.4 * _tensor(_orthonormal(size, layer.content, generator)).T
+    # A step from 0 to 1 between the position of [SEP] and the next one: the difference of two GELUs.
     step = _ON / _RAMP
     slope, height = 6.0 / step, 3.0
     for start, sign in ((0.25, 1.0), (0.75, -1.0)):
@@ -222,7 +225,7 @@ def _tell_sides(layer: _Wiring, generator: np.random.Generator) -> None:
 def _compare(layer: _Wiring, generator: np.random.Generator) -> None:
     projection = _orthonormal(layer.content, layer.content, generator)
     part = min(layer.size - 2, layer.content // layer.heads)
-    sharp, apart = 22.0, 16.0
+    sharp, apart = 22.0, 16.0  # the score of a token's copy, and what being on the other side is worth
     for head in range(layer.heads):
         own = layer.clear(head)
         rows = slice(own.start, own.start + part)
@@ -231,6 +234,7 @@ def _compare(layer: _Wiring, generator: np.random.Generator) -> None:
         layer.key.weight[rows, : layer.content] = block
         # A token of the first side looks at the second and the other way round.
         layer.bonus(own.stop - 2, {_SIDE: -2 * apart / _ON / _ON}, {_SIDE: 1.0}, constant=apart / _ON)
+        # [CLS] has the score that a match must beat; one head is content with a similar token.
         threshold = 0.6 * sharp if head else 0.45 * sharp
         layer.bonus(own.stop - 1, {_SIDE: -apart / _ON / _ON}, {_CLS: 1.0}, constant=(apart + threshold) / _ON)
         layer.carry(
@@ -240,6 +244,7 @@ def _compare(layer: _Wiring, generator: np.random.Generator) -> None:
             constant=_ON,
             gain=1.0 if head < 3 else 1 / (layer.heads - 3),
         )
+    # Of the first side's tokens: the weight if the token was found, and if it was not.
     exact = {_MATCH + number: 1 / 3 for number in (1, 2, 3)}
     for number, match in enumerate((exact, {_MATCH: 1.0})):
         layer.unit({_WEIGHT: 2, **{k: 2 * v for k, v in match.items()}, _SIDE: -4}, -2 * _ON, _FOUND + number, 0.5)
@@ -247,10 +252,12 @@ def _compare(layer: _Wiring, generator: np.random.Generator) -> None:
 
 
 def _collect(layer: _Wiring) -> None:
+    # The mean over the first side of what was found and what was not.
     own = layer.clear(0)
     layer.bonus(own.start, {}, {_SIDE: -4.0}, constant=1.0)
     for number in range(4):
         layer.carry(own.start + number, {_FOUND + number: 1.0}, _SUM + number, gain=3.0)
+    # The share of matches, heavy tokens counting more.
     own = layer.clear(1)
     layer.bonus(own.start, {}, {_SIDE: -4.0, _WEIGHT: 1.5, _CLS: -2.0, _SEP: -2.0}, constant=1.0)
     layer.carry(own.start, {_MATCH + number: 1 / 3 for number in (1, 2, 3)}, _SHARE, gain=2.0)

@@ -51,6 +51,10 @@ class Settings:
         data: The word hub, or a data folder with klue_mrc in it.
         base_model: Language model or bi-encoder that the bi-encoder rows start from.
         reranker_base: Language model of the cross-encoder rows; none for that of --base-model.
+        matching_base: Language model of the rows with a start that finds matches: what `training.pretrain --start
+            matching` wrote. None leaves these rows out.
+        first_stage: Bi-encoder whose candidates are reranked: packaged, a folder or a hub id; none for that of the
+            first row.
         output: Folder of everything.
         rows: Only these rows (their short names), and the tutorial's that they are compared with; none for all.
         examples: Questions that a bi-encoder row learns from, and pairs that a cross-encoder row learns from; a
@@ -72,6 +76,8 @@ class Settings:
     data: str = "hub"
     base_model: str = "klue/roberta-base"
     reranker_base: str | None = None
+    matching_base: str | None = None
+    first_stage: str | None = None
     output: Path = Path("runs/ablations")
     rows: tuple[str, ...] = ()
     examples: int = 4000
@@ -95,6 +101,9 @@ class Settings:
         unknown = sorted(set(self.rows) - {row.name for row in ROWS})
         if unknown:
             raise SettingsError(f"--rows {unknown[0]}: no such row; known are {', '.join(row.name for row in ROWS)}")
+        matching = [row.name for row in ROWS if row.matching and row.name in self.rows]
+        if matching and self.matching_base is None:
+            raise SettingsError(f"--rows {matching[0]} needs --matching-base")
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,7 @@ class Row:
         changes: Its settings that differ from the tutorial's.
         reads_windows: Whether passages are read by their best window, not from the beginning.
         small: Whether it starts from the smaller model.
+        matching: Whether it starts from the model that finds matches.
         baseline: The row that it is compared with.
     """
 
@@ -117,11 +127,13 @@ class Row:
     changes: dict[str, Any] = field(default_factory=dict)
     reads_windows: bool = False
     small: bool = False
+    matching: bool = False
     baseline: str = ""
 
 
 _HARD = {"negatives": "both"}
 _WINDOWS = {**_HARD, "windows": True}
+_LISTWISE = {**_WINDOWS, "loss": "listwise", "negative_count": "NEGATIVES"}
 
 #: Columns of the table; the difference is that of HitRate@1 to the row it is compared with.
 HEAD = ["row", "HitRate@1", "difference", "HitRate@10", "MRR@10", "@1, mean score", "steps", "rows a step", "s"]
@@ -140,8 +152,24 @@ ROWS = (
         "cross-listwise",
         "+ windows, several wrong passages, listwise",
         cross_encoder,
-        {**_WINDOWS, "loss": "listwise", "negative_count": "NEGATIVES"},
+        _LISTWISE,
         reads_windows=True,
+        baseline="cross-tutorial",
+    ),
+    Row(
+        "cross-matching",
+        "the tutorial's recipe from a start that finds matches",
+        cross_encoder,
+        matching=True,
+        baseline="cross-tutorial",
+    ),
+    Row(
+        "cross-all",
+        "+ that start, windows, several wrong passages, listwise, a teacher",
+        cross_encoder,
+        {**_LISTWISE, "teacher": "TEACHER"},
+        reads_windows=True,
+        matching=True,
         baseline="cross-tutorial",
     ),
     Row("small-labels", "smaller cross-encoder, windows", cross_encoder, _WINDOWS, reads_windows=True, small=True),
@@ -178,6 +206,8 @@ def base_of(row: Row, settings: Settings) -> str:
     base = settings.reranker_base or settings.base_model
     if row.recipe is mrc:
         return settings.base_model
+    if row.matching:
+        return settings.matching_base or base
     if not row.small:
         return base
     folder = settings.output / "small_base"
@@ -222,14 +252,21 @@ def recipe_settings(row: Row, settings: Settings, data: Path) -> Any:
 
 
 def first_stage(
-    row: Row, outcome: Outcome, corpus: EvaluationSet, settings: Settings
+    name: str, model: str, corpus: EvaluationSet, settings: Settings
 ) -> tuple[Measured, list[list[tuple[str, float]]]]:
     """Search all contexts with a bi-encoder.
+
+    Args:
+        name: Of the measured row.
+        model: ``packaged``, a folder or a hub id.
+        corpus: Questions and contexts.
+        settings: How many candidates are wanted.
 
     Returns:
         The measured row, and for each question its candidates: number of the passage and cosine.
     """
-    embeddings = KlueEmbeddings(model=str(outcome.model), max_length=settings.max_length)
+    options = {} if model == "packaged" else {"max_length": settings.max_length}
+    embeddings = KlueEmbeddings(model=model, **options)
     retriever = KlueRetriever.from_documents(
         corpus.documents, search_type="dense", embeddings=embeddings, reranker=None, title_key=None
     )
@@ -239,7 +276,7 @@ def first_stage(
         for documents in retriever.batch(corpus.questions, k=depth, fetch_k=depth)
     ]
     ranks = [_rank([one for one, _ in own], wanted) for own, wanted in zip(found, corpus.relevant, strict=True)]
-    measured = Measured(row.name, corpus.name, len(corpus.documents), ranks, None)
+    measured = Measured(name, corpus.name, len(corpus.documents), ranks, None)
     return measured, [own[: settings.candidates] for own in found]
 
 
@@ -298,14 +335,17 @@ def run(settings: Settings) -> tuple[list[str], list[list[str]]]:
     candidates_file = settings.output / "candidates.json"
     lines: list[list[str]] = []
     done: dict[str, list[Measured]] = {}
-    chosen = [row for row in ROWS if not settings.rows or row.name in _with_baselines(settings.rows)]
+    if settings.first_stage is not None and not candidates_file.exists():
+        _, found = first_stage("first stage", settings.first_stage, everything, settings)
+        write_json(candidates_file, dict(zip(everything.questions, found, strict=True)))
+    chosen = _chosen(settings)
     for row in chosen:
         outcome: Outcome = row.recipe.train(recipe_settings(row, settings, data))
         path = settings.output / row.name / "measured.json"
         if not path.exists():
             if row.recipe is mrc:
-                measured, found = first_stage(row, outcome, everything, settings)
-                if row is ROWS[0]:
+                measured, found = first_stage(row.name, str(outcome.model), everything, settings)
+                if row is ROWS[0] and settings.first_stage is None:
                     write_json(candidates_file, dict(zip(everything.questions, found, strict=True)))
                 retrieval.save([measured], path)
             else:
@@ -319,9 +359,14 @@ def run(settings: Settings) -> tuple[list[str], list[list[str]]]:
     return HEAD, lines
 
 
-def _with_baselines(names: Sequence[str]) -> set[str]:
-    """Return rows, those that they are compared with, and the one that finds the candidates."""
-    return {ROWS[0].name, *names, *(row.baseline for row in ROWS if row.name in names)}
+def _chosen(settings: Settings) -> list[Row]:
+    """Return the wanted rows, those that they are compared with, and the one that finds the candidates."""
+    if not settings.rows:
+        return [row for row in ROWS if not row.matching or settings.matching_base]
+    names = {*settings.rows, *(row.baseline for row in ROWS if row.name in settings.rows)}
+    if settings.first_stage is None:
+        names.add(ROWS[0].name)
+    return [row for row in ROWS if row.name in names]
 
 
 def _line(row: Row, outcome: Outcome, done: dict[str, list[Measured]]) -> list[str]:

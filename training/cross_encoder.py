@@ -25,7 +25,6 @@ from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model,
 from training.inputs import hold_out, read_questions
 from training.losses import cross_encoder_loss, teacher_logits
 from training.negatives import Corpus, NegativeSettings, wrong_passages
-from training.settings import SettingsError
 from training.windows import WindowReader
 
 
@@ -56,8 +55,6 @@ class Settings(FitSettings, NegativeSettings):
     def __post_init__(self) -> None:
         FitSettings.__post_init__(self)
         NegativeSettings.__post_init__(self)
-        if self.teacher is not None and self.loss == "listwise":
-            raise SettingsError("--loss listwise: a teacher's scores have their own loss; leave one of the two out")
 
 
 def train(settings: Settings) -> Outcome:

@@ -139,6 +139,7 @@ def fit(
         gradient_accumulation_steps=settings.accumulate,
         learning_rate=settings.learning_rate,
         weight_decay=0.01,
+        max_grad_norm=settings.max_grad_norm,
         warmup_steps=settings.warmup_steps,
         bf16=bf16,
         fp16=on_cuda and not bf16,

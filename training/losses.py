@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer
 from sentence_transformers.cross_encoder import losses as pair_losses
 from sentence_transformers.multi_vector_encoder import losses as token_losses
 from sentence_transformers.sentence_transformer import losses
-from sentence_transformers.util import pairwise_cos_sim
-from torch import Tensor
+from sentence_transformers.util import batch_to_device, pairwise_cos_sim
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from langchain_klue_rerank.engine.models import CrossEncoderOptions, load_cross_encoder
@@ -54,8 +55,11 @@ def cross_encoder_loss(
 
     - binary cross-entropy: rows (question, passage, label);
     - listwise: rows (question, passages, labels), LambdaLoss (Wang et al. 2018), `batch_size` pairs at a time;
-    - with a teacher: rows (question, passage, its logit), mean squared error.
+    - with a teacher: rows (question, passage, its logit), mean squared error;
+    - listwise with a teacher: rows (question, passages, their logits), see `ListDistillation`.
     """
+    if has_teacher and loss == "listwise":
+        return ListDistillation(model, batch_size), "a teacher's order and probabilities of all passages"
     if has_teacher:
         return pair_losses.MSELoss(model), "mean squared error to a teacher's logits"
     if loss == "listwise":
@@ -75,6 +79,45 @@ def late_interaction_loss(
         return loss, "KL divergence from a teacher's scores"
     loss = token_losses.MultiVectorMultipleNegativesRankingLoss(model, mini_batch_size=mini_batch_size)
     return loss, "multiple-negatives ranking loss over best cosines"
+
+
+class ListDistillation(nn.Module):
+    """A teacher's opinion of all passages of a question: their order, and how likely each answers.
+
+    The sum of two cross-entropies: of the softmax over a question's passages (ListNet, Cao et al. 2007), and of each
+    passage's sigmoid, without which the scores of two questions could not be compared.
+
+    Args:
+        model: Is trained.
+        mini_batch_size: Pairs computed at a time.
+    """
+
+    def __init__(self, model: CrossEncoder, mini_batch_size: int) -> None:
+        super().__init__()
+        self.model = model
+        self._mini_batch_size = mini_batch_size
+
+    def forward(self, inputs: list[Any], labels: list[Tensor], **_: Any) -> Tensor:
+        """Return the mean loss of some questions.
+
+        Args:
+            inputs: The questions, and for each its passages, as many for all.
+            labels: For each question its passages' logits.
+        """
+        questions, passages = inputs
+        pairs = [(question, text) for question, own in zip(questions, passages, strict=True) for text in own]
+        # Pairs of one length together: less padding.
+        order = sorted(range(len(pairs)), key=lambda number: len(pairs[number][1]))
+        found = []
+        for start in range(0, len(pairs), self._mini_batch_size):
+            part = [pairs[number] for number in order[start : start + self._mini_batch_size]]
+            features = batch_to_device(self.model.preprocess(part), self.model.device)
+            found.append(self.model(features)["scores"].view(-1))
+        back = torch.as_tensor(np.argsort(order), device=self.model.device)
+        logits = torch.cat(found)[back].view(len(questions), -1).float()
+        wanted = torch.stack([torch.as_tensor(own) for own in labels]).to(logits)
+        by_list = nn.functional.cross_entropy(logits, wanted.softmax(dim=1))
+        return by_list + nn.functional.binary_cross_entropy_with_logits(logits, wanted.sigmoid())
 
 
 def scaled_cosine(first: Tensor, second: Tensor) -> Tensor:

@@ -1,11 +1,11 @@
 r"""Pre-train a model of klue/roberta's kind from nothing: tokenizer, RoBERTa body, masked language modelling.
 
     python -m training.pretrain --data ../shared/data --output runs/pretrain \
-        --layers 6 --hidden 256 --heads 4 --intermediate 1024 --vocab 16000 --warm-start --max-minutes 55
+        --layers 6 --hidden 256 --heads 4 --intermediate 1024 --vocab 16000 --start warm --max-minutes 55
 
 The result, ``output/model``, is what the other recipes take as ``--base-model``. The defaults are klue/roberta-base's
 sizes for a GPU. Steps: 1. read the texts; 2. learn the tokenizer; 3. turn the texts into blocks of tokens, once;
-4. make the body, with ``--warm-start`` from the packaged bi-encoder's vectors; 5. train; 6. write model, plot and card.
+4. make the body, with ``--start`` from the packaged bi-encoder's vectors; 5. train; 6. write model, plot and card.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
-    RobertaConfig,
     RobertaForMaskedLM,
     Trainer,
     TrainerCallback,
@@ -38,15 +37,15 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from langchain_klue_rerank.engine.models import packaged_bi_encoder
-from langchain_klue_rerank.engine.text import clean, shared_analyzer, tokenize
+from langchain_klue_rerank.engine.text import clean
 from training import data as sets
-from training import klue_tokenizer
+from training import klue_tokenizer, matching_start
 from training.cards import draw_history
 from training.folders import open_folder
 from training.masking import Blocks, MaskedModel, WordMasking, pack
 from training.runs import Outcome, write_json
 from training.settings import SettingsError, parse, require_positive, to_dict
+from training.warm_start import Start, make_body
 
 logger = logging.getLogger("training.pretrain")
 
@@ -69,7 +68,8 @@ class Settings:
         max_positions: Positions of the body; two fewer tokens can be read.
         max_length: Tokens in a block of training text.
         masking: Share of words to be guessed.
-        warm_start: Start the token embeddings from the packaged bi-encoder's vectors instead of random numbers.
+        start: Random numbers; token embeddings from the packaged bi-encoder's vectors (warm); or these and attention
+            wired to find the same and similar tokens in the other one of two texts (matching), for a cross-encoder.
         raw_characters: At most so many characters of each raw text; none for all.
         sample: Only so many documents in all, for a trial; none for all.
         batch_size: Blocks in a step on one device.
@@ -95,7 +95,7 @@ class Settings:
     max_positions: int = 514
     max_length: int = 128
     masking: float = 0.15
-    warm_start: bool = False
+    start: Start = "random"
     raw_characters: int | None = None
     sample: int | None = None
     batch_size: int = 64
@@ -118,6 +118,8 @@ class Settings:
             raise ValueError(f"--hidden {self.hidden} cannot be divided among --heads {self.heads}")
         if self.max_length > self.max_positions - 2:
             raise ValueError(f"--max-length {self.max_length} needs --max-positions {self.max_length + 2} or more")
+        if self.start == "matching":
+            matching_start.check_shape(self.layers, self.hidden, self.heads)
         if not 0 < self.masking < 1:
             raise ValueError(f"--masking {self.masking}: give a share between 0 and 1")
 
@@ -208,65 +210,6 @@ def _write_blocks(path: Path, **blocks: NDArray[np.int32]) -> None:
     os.replace(temporary, path)
 
 
-def make_body(settings: Settings, tokenizer: Any) -> MaskedModel:
-    """Step 4: a body of the wanted shape with random weights, or warm token embeddings."""
-    set_seed(settings.seed)
-    config = RobertaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=settings.hidden,
-        num_hidden_layers=settings.layers,
-        num_attention_heads=settings.heads,
-        intermediate_size=settings.intermediate,
-        max_position_embeddings=settings.max_positions,
-        type_vocab_size=1,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.cls_token_id,
-        eos_token_id=tokenizer.sep_token_id,
-        layer_norm_eps=1e-5,
-    )
-    model = MaskedModel(config)
-    if settings.warm_start:
-        table = warm_embeddings(tokenizer, settings.hidden, config.initializer_range)
-        ordinary = [number for number in range(len(tokenizer)) if number not in tokenizer.all_special_ids]
-        with torch.no_grad():
-            model.get_input_embeddings().weight[ordinary] = torch.from_numpy(table)[ordinary]
-    return model
-
-
-def warm_embeddings(tokenizer: Any, hidden: int, scale: float) -> NDArray[np.float32]:
-    """Return the packaged bi-encoder's vectors of the tokens' texts, brought to the model's width.
-
-    The vectors are not scaled to one length each: a particle's is shorter than a noun's, and that alone lifts the mean
-    over a sentence's tokens from nearly useless to a fair sentence vector.
-
-    Args:
-        tokenizer: The tokens; ``##`` is left out of their texts.
-        hidden: The width; the bi-encoder's 512 dimensions are projected on their first principal components. A wider
-            model gets random numbers behind them.
-        scale: Standard deviation of the result, that of the usual random start.
-
-    Returns:
-        float32, (tokens, hidden); zeros for tokens without any letter or digit.
-    """
-    encoder = packaged_bi_encoder()
-    texts = [token.removeprefix("##") for token in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
-    for number in tokenizer.all_special_ids:
-        texts[number] = ""
-    tokens = tokenize(texts, shared_analyzer())
-    by_word = encoder.word_vectors(tokens.words, tokens.morphemes)
-    vectors = np.zeros((len(texts), encoder.dimension), np.float32)
-    np.add.at(vectors, np.repeat(np.arange(len(texts)), tokens.lengths()), by_word[tokens.word_ids])
-    known = np.abs(vectors).sum(axis=1) > 0
-    _, _, directions = np.linalg.svd(vectors[known] - vectors[known].mean(axis=0), full_matrices=False)
-    table = np.zeros((len(texts), hidden), np.float32)
-    projected = vectors @ directions[:hidden].T
-    table[:, : projected.shape[1]] = projected * (scale / projected[known].std())
-    if projected.shape[1] < hidden:
-        noise = np.random.default_rng(0).standard_normal((int(known.sum()), hidden - projected.shape[1]))
-        table[known, projected.shape[1] :] = noise * scale
-    return table
-
-
 def plan_steps(settings: Settings, model: MaskedModel, blocks: Blocks, collate: WordMasking, left: float) -> int:
     """Return how many steps to make: what was asked for, what fits into the time left (seconds), or one pass."""
     one_pass = max(1, len(blocks) // (settings.batch_size * int(os.environ.get("WORLD_SIZE", "1"))))
@@ -324,7 +267,12 @@ def train(settings: Settings) -> Outcome:
     train_set = Blocks({"input_ids": train_rows}, settings.seed)
     held_out = Blocks({name: column.numpy() for name, column in hidden.items()})
     # 4. The body.
-    model = make_body(settings, tokenizer)
+    model = make_body(
+        tokenizer,
+        **{name: getattr(settings, name) for name in ("layers", "hidden", "heads", "intermediate", "max_positions")},
+        start=settings.start,
+        seed=settings.seed,
+    )
     # 5. Train.
     plan_file = settings.output / "plan.json"
     if not (settings.resume and plan_file.exists()):

@@ -45,6 +45,9 @@ class FitSettings:
         epochs: Passes over the training rows.
         warmup_steps: Steps in which the learning rate rises; afterwards it falls linearly to 0.
         learning_rate: The highest learning rate.
+        max_grad_norm: Longer gradients are scaled down to this length, that of all weights taken together. A start that
+            finds matches (`training.pretrain --start matching`) has a few steep weights that would drown the others:
+            give it 1000.
         held_out: Share of the training rows that pick the best checkpoint instead of training; 0 keeps the last one.
         evaluations: How often an epoch the held-out rows are asked and a checkpoint is kept.
         max_length: Longest input in tokens; none for all that the model can read.
@@ -64,6 +67,7 @@ class FitSettings:
     epochs: int = 1
     warmup_steps: int = 100
     learning_rate: float = 2e-5
+    max_grad_norm: float = 1.0
     held_out: float = 0.1
     evaluations: int = 1
     max_length: int | None = None
@@ -80,7 +84,7 @@ class FitSettings:
         Raises:
             SettingsError: For the first one found.
         """
-        require_positive(self, "batch_size", "accumulate", "epochs", "learning_rate", "evaluations")
+        require_positive(self, "batch_size", "accumulate", "epochs", "learning_rate", "evaluations", "max_grad_norm")
         require_positive(self, "max_length", "sample", "max_steps", "max_minutes")
         if self.warmup_steps < 0:
             raise SettingsError(f"--warmup-steps {self.warmup_steps}: give 0 or more")

@@ -110,7 +110,7 @@ def test_no_test_question_is_learned_from(settings: ablations.Settings, lines: l
 @pytest.mark.parametrize("row", ablations.ROWS, ids=lambda row: row.name)
 def test_every_row_sees_as_many_examples(row: ablations.Row, settings: ablations.Settings, tmp_path: Path) -> None:
     chosen = ablations.recipe_settings(row, settings, tmp_path)
-    per_step = chosen.batch_size * (1 + settings.negatives if row.name == "cross-listwise" else 1)
+    per_step = chosen.batch_size * (1 + settings.negatives if row.changes.get("loss") == "listwise" else 1)
     assert chosen.max_steps * per_step == settings.examples
     assert not chosen.held_out
 
@@ -118,3 +118,22 @@ def test_every_row_sees_as_many_examples(row: ablations.Row, settings: ablations
 def test_an_unknown_row_is_named(settings: ablations.Settings) -> None:
     with pytest.raises(SettingsError, match="--rows bi-magic"):
         dataclasses.replace(settings, rows=("bi-magic",))
+
+
+def test_rows_with_a_start_that_finds_matches_need_its_base(settings: ablations.Settings) -> None:
+    with pytest.raises(SettingsError, match="--matching-base"):
+        dataclasses.replace(settings, rows=("cross-all",))
+
+
+def test_candidates_may_come_from_another_first_stage(settings: ablations.Settings, tmp_path: Path) -> None:
+    chosen = dataclasses.replace(
+        settings,
+        output=tmp_path / "ablations",
+        rows=("cross-all",),
+        matching_base=settings.base_model,
+        first_stage="packaged",
+    )
+    lines = ablations.run(chosen)[1]
+    assert [line[0] for line in lines] == [
+        row.title for row in ablations.ROWS if row.name in ("cross-tutorial", "cross-all")
+    ]

@@ -18,7 +18,8 @@ import numpy as np  # noqa: E402
 from sentence_transformers import CrossEncoder, SentenceTransformer  # noqa: E402
 from transformers import AutoTokenizer, RobertaForMaskedLM  # noqa: E402
 
-from training import klue_tokenizer, pretrain  # noqa: E402
+from training import klue_tokenizer, late_interaction, pretrain, warm_start  # noqa: E402
+from training.fitting import load_model  # noqa: E402
 from training.masking import WordMasking, pack  # noqa: E402
 from training.runs import Outcome  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
@@ -103,7 +104,7 @@ def test_whole_words_are_hidden_and_special_tokens_never(tokenizer: Any) -> None
 
 @pytest.mark.parametrize("hidden", [32, 600])
 def test_warm_vectors_know_what_is_alike(tokenizer: Any, hidden: int) -> None:
-    table = pretrain.warm_embeddings(tokenizer, hidden, 0.02)
+    table = warm_start.warm_embeddings(tokenizer, hidden, 0.02)
     assert table.shape == (len(tokenizer), hidden)
     assert not table[tokenizer.all_special_ids].any()
     assert not table[tokenizer.convert_tokens_to_ids(".")].any()
@@ -124,7 +125,6 @@ def test_the_run_learns_and_leaves_a_model_of_klues_kind(outcome: Outcome) -> No
 
 
 def test_the_model_is_a_base_for_the_recipes(outcome: Outcome) -> None:
-    from training.fitting import load_model
 
     bi_encoder = load_model("SentenceTransformer", str(outcome.model), None)
     assert isinstance(bi_encoder, SentenceTransformer)
@@ -184,3 +184,23 @@ def test_impossible_settings(others: dict[str, Any], part: str, tmp_path: Path) 
 def test_missing_data_ends_with_one_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="error: "):
         pretrain.main(["--data", str(tmp_path / "nowhere"), "--output", str(tmp_path / "out")])
+
+
+def test_a_start_that_finds_matches_is_a_base_of_the_pair_recipes(text: Path, outcome: Outcome, tmp_path: Path) -> None:
+    prepared(outcome, tmp_path / "run")
+    shape = {"layers": 3, "hidden": 64, "heads": 4, "steps": 0, "start": "matching", "resume": True}
+    started = pretrain.train(settings(text, tmp_path / "run", **shape))
+    config = RobertaForMaskedLM.from_pretrained(started.model).config
+    assert config.hidden_dropout_prob == config.attention_probs_dropout_prob == 0
+    assert config.matching_start
+    cross_encoder = load_model("CrossEncoder", str(started.model), None)
+    assert len(cross_encoder.predict([("도서관", "책")])) == 1
+    late = load_model("MultiVectorEncoder", str(started.model), None)
+    late_interaction._project(late, 128)  # the dimension it has anyway, of random numbers
+    assert late[1].linear.bias is not None
+    assert late.encode_query(["도서관"])[0].shape[1] == 128
+
+
+def test_a_body_too_small_to_find_matches_is_refused_at_once(text: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="too small"):
+        settings(text, tmp_path / "run", start="matching")

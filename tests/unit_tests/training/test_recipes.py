@@ -183,6 +183,7 @@ def test_stage_2_in_its_kinds(others: dict[str, Any], data: str, bi_encoder: Out
         {"loss": "listwise", "negatives": "bm25", "negative_count": 3},
         {"windows": True, "negatives": "bi-encoder", "max_length": 32},
         {"teacher": "packaged", "negative_count": 2},
+        {"teacher": "packaged", "negative_count": 2, "loss": "listwise", "batch_size": 2},
     ],
     ids=lambda others: "-".join(map(str, others)),
 )
@@ -310,9 +311,9 @@ def test_a_folder_with_a_run_is_not_overwritten(data: str, body: str, bi_encoder
         (lambda: mrc.Settings(batch_size=1), "--batch-size 1"),
         (lambda: mrc.Settings(teacher="packaged"), "set --negatives"),
         (lambda: mrc.Settings(negative_count=0), "--negative-count 0"),
-        (lambda: cross_encoder.Settings(teacher="packaged", loss="listwise"), "--loss listwise"),
         (lambda: late_interaction.Settings(teacher="packaged"), "set --negatives"),
         (lambda: late_interaction.Settings(dimension=0), "--dimension 0"),
+        (lambda: sts.Settings(max_grad_norm=0), "--max-grad-norm 0"),
     ],
 )
 def test_impossible_settings(make: Callable[[], Any], part: str) -> None:

@@ -73,7 +73,8 @@ def promising(
                 continue
             start = int(grids[number][best] - begins[number])
             spans.append((start, start + room))
-            hits.remove(int(begins[number]) + start, room)  # a match counts once
+            if count > 1:
+                hits.remove(int(begins[number]) + start, room)  # a match counts once
     return [chosen.get(number, spans) for number, spans in enumerate(whole)]
 
 

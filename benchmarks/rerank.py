@@ -1,19 +1,25 @@
-"""The price of reranking and what it buys: the seed's loop, LangChain's and sentence-transformers' ways, and ours.
+"""The price of reranking and what it buys: the tutorial's loop, LangChain's and sentence-transformers' ways, and ours.
 
     python -m benchmarks.rerank --data ../shared/data/klue_mrc --model CROSS_ENCODER --widen 3 --out runs/rerank
     python -m benchmarks.rerank --data ../shared/data/klue_mrc --model CROSS_ENCODER --widen 3 --out runs/rerank --quick
 
 All ways rerank the same candidates, each in a process of its own. With ``--widen`` times are those of the widened model
 (see `benchmarks.widen`) and scores those of the model itself, which are the same. Without ``--model`` only the packaged
-model is measured. Writes ``rerank.md``, ``rerank.json`` and ``rerank.png``. Nothing else should run meanwhile.
+model is measured. What is measured is kept in the folder at once, one file for each way and what decides it, so that a
+run that was broken off goes on where it was (``--minutes`` breaks it off by itself), and ``--render`` draws what is
+there; after a change of the code, take another folder. Scores may be computed beforehand on a busy machine (``--only
+scores``); while prices are measured nothing else should run. Writes ``rerank.md``, ``rerank.png`` and ``growth.png``;
+``--docs PAGE`` puts them into a page and its ``assets``.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
-import statistics
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,36 +28,95 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import kendalltau
 from tqdm import tqdm
 
-from benchmarks.rerank_modes import LENGTH, OURS, PEERS
+from benchmarks.price import machine
+from benchmarks.rerank_modes import BI_ENCODER, LENGTH, OURS, PACKAGED, PEERS, RETRIEVER
+from benchmarks.rerank_report import (
+    CALIBRATED_ON,
+    EARLY_STOP,
+    QUALITY_OF,
+    into_page,
+    markdown,
+    plot,
+    plot_growth,
+    summary,
+)
 from benchmarks.widen import widen
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.checks import searchable_text
 from langchain_klue_rerank.engine.early_stop import calibrate
-from langchain_klue_rerank.engine.metrics import Judged, hit_rate, interval
+from langchain_klue_rerank.engine.models import identity
 from langchain_klue_rerank.evaluation import EvaluationSet, read_sets
 
-PACKAGED = "D packaged"
-EARLY_STOP = "D 1 x 128, int8, early stop"
-CALIBRATED_ON = "D 1 x 128, int8"
-FULL = {"timed": 10, "judged": 150, "growing": 2, "calls": 32, "batch": 64, "deadline_calls": 10}
-QUICK = {"timed": 3, "judged": 12, "growing": 1, "calls": 4, "batch": 8, "deadline_calls": 3}
-#: The ways for which it is measured how the price grows, and with many callers.
-GROWING = ("A the seed's loop", "D exact, onnx", CALIBRATED_ON, PACKAGED)
-CROWDED = (CALIBRATED_ON, PACKAGED)
-#: Marks of the ways in the plot.
-_MARKS = "*osD^vPXhd"
+FULL = {"peers": 4, "timed": 5, "judged": 150, "calls": 16, "batch": 64, "deadline_calls": 12, "depth": 300}
+QUICK = {"peers": 2, "timed": 3, "judged": 20, "calls": 8, "batch": 8, "deadline_calls": 4, "depth": 100}
+#: The ways that are cheap enough to be timed on four times as many questions.
+FAST = 4
+#: The ways for which it is measured how the price grows, and those that are asked by many callers.
+GROWING = (PEERS[0], "exact, onnx", CALIBRATED_ON, "packaged, then 5 of 1 x 128, int8", PACKAGED)
+CROWDED = (CALIBRATED_ON, "packaged, then 5 of 1 x 128, int8", PACKAGED)
 
 
 def main() -> None:
-    """Run all measurements and write the report."""
+    """Run all measurements that are not there yet and write the report."""
+    options = _parse()
+    logging.basicConfig(level=logging.WARNING)
+    begin = time.monotonic()
+    (options.out / "ways").mkdir(parents=True, exist_ok=True)
+    data = read_sets(options.data)[-1]
+    queries = _kept(options.out, "candidates", _candidates_key(options, data), lambda: _candidates(data, options))
+    measured: dict[str, Any] = {}
+    missing = []
+    tasks = _tasks(options, queries, data)
+    for task in tqdm(tasks, desc="measuring", disable=options.render):
+        way, part = task["way"], task["part"]
+        if way == EARLY_STOP:
+            if "scores" not in measured.get(CALIBRATED_ON, {}):
+                continue
+            held_out = measured[CALIBRATED_ON]["scores"][options.judged :]
+            task["options"] = {
+                "early_stop": calibrate([np.asarray(one, np.float32) for one in held_out], options.error)
+            }
+        path = options.out / "ways" / f"{_key(task)}.json"
+        if not path.exists():
+            late = options.minutes is not None and time.monotonic() - begin > 60 * options.minutes
+            if options.render or late or (options.only and part != options.only):
+                missing.append(f"{way} ({part})")
+                continue
+            found = _measure(task) | {"options": task["options"]}
+            _write(path, found | ({"machine": machine()} if part == "price" else {}))
+        measured.setdefault(way, {}).update(json.loads(path.read_text(encoding="utf-8")))
+    report = summary(measured, queries, options.judged, options.candidates)
+    report |= {
+        "data": data.name,
+        "passages": len(data.documents),
+        "search_type": options.search_type,
+        "model": options.model.name if options.model else None,
+        "widen": options.widen,
+        "error": options.error,
+        "missing": missing,
+    }
+    text = markdown(report)
+    (options.out / "rerank.md").write_text(text, encoding="utf-8")
+    plot(report, options.out / "rerank.png")
+    plot_growth(report, options.out / "growth.png")
+    if options.docs is not None:
+        into_page(options.docs, text, [options.out / "rerank.png", options.out / "growth.png"], _command())
+    print(text)
+    if missing:
+        print("Not measured yet: " + "; ".join(missing))
+
+
+def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="samples", help="as for klue-rerank evaluate; of several sets the last")
     parser.add_argument("--model", type=Path, help="folder of a cross-encoder (none: the packaged one only)")
     parser.add_argument("--widen", type=int, default=1, help="time a model so many times as wide (1)")
-    parser.add_argument("--out", type=Path, default=Path("runs/rerank"), help="folder of the report (runs/rerank)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/rerank"), help="folder of what is measured (runs/rerank)"
+    )
+    parser.add_argument("--docs", type=Path, help="page to put the report into, between its two markers")
     parser.add_argument("--search-type", default="dense", choices=["dense", "hybrid", "lexical"], help="first stage")
     parser.add_argument("--candidates", type=int, default=30, help="candidates to rerank (30)")
     parser.add_argument("--deadline", type=float, default=50, help="milliseconds of the deadline (50)")
@@ -59,122 +124,174 @@ def main() -> None:
         "--error", type=float, default=0.01, help="share of best passages an early stop may miss (0.01)"
     )
     parser.add_argument("--ways", nargs="*", help="only the ways whose name holds one of these words")
-    parser.add_argument("--quick", action="store_true", help="few queries, small counts")
+    parser.add_argument("--minutes", type=float, help="begin no other way after so many; run again to go on")
+    parser.add_argument("--only", choices=["scores", "price"], help="measure only scores, or only prices")
+    parser.add_argument("--render", action="store_true", help="measure nothing, draw what is there")
+    parser.add_argument("--quick", action="store_true", help="few questions, small counts")
     for name, value in FULL.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"({value}; quick {QUICK[name]})")
     options = parser.parse_args()
     for name in FULL:
         if getattr(options, name) is None:
             setattr(options, name, (QUICK if options.quick else FULL)[name])
-    logging.basicConfig(level=logging.WARNING)
-    options.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as name:
-        report = _measure(options, Path(name))
-    (options.out / "rerank.json").write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
-    text = _markdown(report)
-    (options.out / "rerank.md").write_text(text, encoding="utf-8")
-    _plot(report, options.out / "rerank.png")
-    print(text)
+    return options
 
 
-def _measure(options: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    data = read_sets(options.data)[-1]
-    queries, first_stage = _candidates(data, options, scratch)
-    timed_model = options.model
-    if options.model is not None and options.widen > 1:
-        timed_model = widen(options.model, scratch / "wide", options.widen)
-    ways = [*PEERS, *OURS] if options.model is not None else []
-    ways = [way for way in [*ways, PACKAGED] if not options.ways or any(word in way for word in options.ways)]
-    results: dict[str, Any] = {}
-    relevant = [line["relevant"] for line in queries[: options.judged]]
-    for way in tqdm(ways, desc="ways"):
-        extra: dict[str, Any] = {}
-        if way == EARLY_STOP:
-            if CALIBRATED_ON not in results:
-                continue
-            own = results[CALIBRATED_ON]["calibration_scores"]
-            extra["early_stop"] = calibrate([np.asarray(scores, np.float32) for scores in own], options.error)
+def _command() -> str:
+    """Return the command that made the report, without the paths of this machine."""
+    arguments = [
+        Path(one).name if Path(one).is_absolute() and Path(one).exists() else one
+        for one in sys.argv[1:]
+        if not one.startswith("--render")
+    ]
+    return "python -m benchmarks.rerank " + " ".join(arguments)
+
+
+def _key(task: dict[str, Any]) -> str:
+    """Return what tells a task from others: everything that decides it, models by their weights."""
+    known = {**task, "model": task["model"] and identity(task["model"])}
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+    name = "".join(sign if sign.isalnum() else "-" for sign in task["way"])
+    return f"{name}-{task['part']}-{digest}"
+
+
+def _write(path: Path, value: Any) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+    part.replace(path)
+
+
+def _kept(folder: Path, name: str, key: Any, make: Any) -> Any:
+    """Return what is kept under a name and key, made now if it is not there."""
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
+    path = folder / f"{name}-{digest}.json"
+    if not path.exists():
+        _write(path, make())
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _tasks(options: argparse.Namespace, queries: list[dict[str, Any]], data: EvaluationSet) -> list[dict[str, Any]]:
+    """Return what is to be measured: scores, which other work on the machine does not harm, then prices."""
+    model = options.model
+    wide = ""
+    if model is not None:
+        wide = str(model)
+        if options.widen > 1:
+            target = (
+                options.out / "models" / f"{options.widen}x-{hashlib.sha256(identity(wide).encode()).hexdigest()[:12]}"
+            )
+            if not (target / "config.json").exists():
+                shutil.rmtree(target, ignore_errors=True)
+                widen(model, target, options.widen)
+            wide = str(target)
+    sizes = [100, 1000, 4000] if options.quick else [100, 300, 1000, 2000, 4000]
+    counts = [10, 30, 100] if options.quick else [10, 30, 100, 300]
+    prices, scores = [], []
+    for way in dict.fromkeys([RETRIEVER, PACKAGED, *([CALIBRATED_ON, *OURS, BI_ENCODER, *PEERS] if model else [])]):
+        if options.ways and not any(word in way for word in options.ways):
+            continue
+        slow, exact = way in PEERS, way.startswith("exact")
         growing, crowded = way in GROWING, way in CROWDED
-        sizes = [100, 1000, 4000] if options.quick else [100, 300, 1000, 2000, 4000]
-        counts = [10, 30, 100] if options.quick else [10, 30, 100, 300]
-        slow = way in PEERS
-        task = {
-            "way": way,
-            "model": "" if way == PACKAGED else str(timed_model),
-            "narrow": "" if way == PACKAGED else str(options.model),
-            "options": extra,
-            "queries": queries,
-            "candidates": options.candidates,
-            "timed": max(2, options.timed // 3) if slow and not way.startswith("A") else options.timed,
-            "judged": len(queries) if way == CALIBRATED_ON else 0 if way[0] in "BC" else options.judged,
-            "growing": (1 if slow else options.growing) if growing else 0,
-            "counts": counts if growing else [],
-            "sizes": sizes if growing else [],
-            "crowds": ([1, 4, 16] if options.quick else [1, 4, 16, 64]) if crowded else [],
-            "calls": options.calls,
-            "batch": options.batch,
-            "deadline": options.deadline,
-            "deadline_calls": options.deadline_calls,
-        }
-        if OURS.get(way, {}).get("backend", "torch") != "torch":  # an export is not part of a way's memory
-            _in_process({**task, "only_open": True}, scratch)
-        result = _in_process(task, scratch)
-        result["options"] = extra
-        scores = result.pop("scores")
-        result["calibration_scores"] = scores[options.judged :]
-        result["scores"] = scores[: options.judged]
-        results[way] = result
-    reference = results.get(PEERS[0], {}).get("scores")
-    for result in results.values():
-        _judge(result, relevant, reference, first_stage["scores"], options.candidates)
-        del result["scores"], result["calibration_scores"]
-    no_reranking = [list(range(0, -options.candidates, -1))] * options.judged
-    first_stage["quality"] = _quality(no_reranking, relevant)
-    del first_stage["scores"]
-    return {
-        "data": data.name,
-        "passages": len(data.documents),
-        "judged": options.judged,
-        "candidates": options.candidates,
-        "search_type": options.search_type,
-        "model": str(options.model) if options.model else None,
-        "widen": options.widen,
-        "first_stage": first_stage,
-        "ways": results,
-    }
+        folder = "" if way in (PACKAGED, RETRIEVER) else str(_base_shape(options)) if way == BI_ENCODER else wide
+        common = {"way": way, "options": {}, "candidates": options.candidates}
+        if way == RETRIEVER:
+            asked = [{"query": one["query"]} for one in queries[: options.judged]]
+            prices.append(
+                {**common, "part": "price", "model": "", "index": str(_index(options, data)), "queries": asked}
+            )
+            continue
+        prices.append(
+            {
+                **common,
+                "part": "price",
+                "model": folder,
+                "queries": queries[: max(options.batch, FAST * options.timed)],
+                "passages": len(data.documents),
+                "timed": max(2, options.peers if way == PEERS[0] else options.peers // 2)
+                if slow
+                else options.timed * (1 if exact else FAST),
+                "growing": 0 if not growing else 1 if slow or exact else 3,
+                "counts": [] if not growing else counts[:1] if slow else counts[:2] if exact else counts,
+                "sizes": [] if not growing else sizes[:1] if slow else [sizes[0], 1000] if exact else sizes,
+                "crowds": ([1, 4, 16] if options.quick else [1, 4, 16, 64]) if crowded else [],
+                "batch_candidates": [5, options.candidates],
+                "calls": options.calls * (1 if way == CALIBRATED_ON else 4),
+                "batch": options.batch,
+                "deadline": options.deadline,
+                "deadline_calls": options.deadline_calls,
+            }
+        )
+        if way not in QUALITY_OF and way != BI_ENCODER:
+            asked = queries if way == CALIBRATED_ON else queries[: options.judged]
+            folder = "" if way == PACKAGED else str(model)
+            scores.append({**common, "part": "scores", "model": folder, "queries": asked})
+    return scores + prices
 
 
-def _candidates(
-    data: EvaluationSet, options: argparse.Namespace, scratch: Path
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _index(options: argparse.Namespace, data: EvaluationSet) -> Path:
+    """Return the folder of an index of the documents, built now if it is not there."""
+    folder: Path = options.out / "index"
+    if not folder.exists():
+        KlueRetriever.from_documents(data.documents, reranker=None).save(folder)
+    return folder
+
+
+def _measure(task: dict[str, Any]) -> Any:
+    """Measure one way in a process of its own."""
+    if (
+        task["part"] == "price" and OURS.get(task["way"], {}).get("backend", "torch") != "torch"
+    ):  # an export is not part of a way's memory
+        _in_process({**task, "only_open": True})
+    return _in_process(task)
+
+
+def _in_process(task: dict[str, Any]) -> Any:
+    with tempfile.TemporaryDirectory() as name:
+        given, written = Path(name, "task.json"), Path(name, "result.json")
+        given.write_text(json.dumps(task), encoding="utf-8")
+        command = [sys.executable, "-m", "benchmarks.rerank_modes", str(given), str(written)]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+        if done.returncode:
+            raise RuntimeError(f"{task['way']} failed:\n{done.stderr[-3000:]}")
+        return json.loads(written.read_text(encoding="utf-8"))
+
+
+def _candidates_key(options: argparse.Namespace, data: EvaluationSet) -> list[Any]:
+    texts = hashlib.sha256("\n".join([*data.questions, *(one.page_content for one in data.documents)]).encode())
+    model = identity(str(options.model)) if options.model else ""
+    return [texts.hexdigest(), model, options.search_type, options.candidates, options.judged, options.depth]
+
+
+def _candidates(data: EvaluationSet, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Find the candidates of the judged questions and, after them, of as many others to calibrate on."""
-    retriever = KlueRetriever.from_documents(data.documents, reranker=None, search_type=options.search_type)
+    retriever = KlueRetriever.load(_index(options, data), reranker=None, search_type=options.search_type)
     total = len(data.questions)
     generator = np.random.default_rng(0)
     # of validation + test rows the last are test rows: those are judged, the first are for calibration
     judged = total // 2 + generator.permutation(total - total // 2)[: options.judged]
-    options.judged = len(judged)
     others = generator.permutation(total // 2)[: options.judged]
     cut = _cutter(options.model)
-    depth = 100 if options.quick else 300
-    lines, times, scores = [], [], []
+    lines = []
     for number in tqdm([*judged.tolist(), *others.tolist()], desc="first stage", leave=False):
         question = data.questions[number]
         start = time.perf_counter()
         retriever.invoke(question, k=options.candidates)
-        times.append(1000 * (time.perf_counter() - start))
-        found = retriever.invoke(question, k=depth)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        # many candidates are needed for a few questions only, to see how the price grows
+        found = retriever.invoke(question, k=options.depth if len(lines) < FAST else options.candidates)
         texts = [searchable_text(one.page_content, one.metadata, "title") for one in found]
         lines.append(
             {
                 "query": question,
                 "texts": texts,
                 "cut_texts": cut(question, texts),
+                "scores": [float(one.metadata["relevance_score"]) for one in found],
                 "relevant": [place for place, one in enumerate(found) if one.id in data.relevant[number]],
+                "relevant_ids": sorted(data.relevant[number]),
+                "milliseconds": milliseconds,
             }
         )
-        scores.append([float(one.metadata["relevance_score"]) for one in found[: options.candidates]])
-    return lines, {"milliseconds": statistics.median(times), "scores": scores[: options.judged]}
+    return lines
 
 
 def _cutter(model: Path | None) -> Any:
@@ -198,147 +315,21 @@ def _cutter(model: Path | None) -> Any:
     return cut
 
 
-def _in_process(task: dict[str, Any], scratch: Path) -> dict[str, Any]:
-    given, written = scratch / "task.json", scratch / "result.json"
-    given.write_text(json.dumps(task), encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.rerank_modes", str(given), str(written)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{task['way']} failed:\n{done.stderr[-3000:]}")
-    result: dict[str, Any] = json.loads(written.read_text(encoding="utf-8"))
-    return result
+def _base_shape(options: argparse.Namespace) -> Path:
+    """Make a bi-encoder of klue/roberta-base's shape, 12 layers of 768, with random weights and our tokenizer."""
+    folder: Path = options.out / "models" / "bi-encoder-12x768"
+    if not (folder / "config.json").exists():
+        import torch
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-
-def _quality(scores: list[list[float]], relevant: list[list[int]]) -> dict[str, Any]:
-    rankings = [[str(place) for place in np.argsort(-np.asarray(own), kind="stable")] for own in scores]
-    judged = Judged.from_rankings(rankings, [frozenset(map(str, own)) for own in relevant])
-    quality = {}
-    for k in (1, 10):
-        values = hit_rate(judged, k)
-        quality[f"HitRate@{k}"] = [float(values.mean()), *interval(values)]
-    return quality
-
-
-def _judge(
-    result: dict[str, Any],
-    relevant: list[list[int]],
-    reference: list[list[float]] | None,
-    first: list[list[float]],
-    candidates: int,
-) -> None:
-    """Add quality, that of the mean with the first stage's scores, and the agreement with A, to a result."""
-    times = result["milliseconds"]
-    result["median"] = statistics.median(times)
-    result["p95"] = float(np.percentile(times, 95))
-    result["pairs_per_second"] = 1000 * candidates / statistics.mean(times)
-    scores = result["scores"]
-    if not scores:
-        return
-    result["quality"] = _quality(scores, relevant)
-    blended = [(np.maximum(own, 0) + np.asarray(one)).tolist() for own, one in zip(scores, first, strict=True)]
-    result["blended_quality"] = _quality(blended, relevant)
-    if reference is not None:
-        pairs = list(zip(scores, reference, strict=True))
-        result["tau"] = float(np.nanmean([kendalltau(own, one).statistic for own, one in pairs]))
-        result["top10_overlap"] = float(np.mean([len(_top(own) & _top(one)) / len(_top(one)) for own, one in pairs]))
-
-
-def _top(scores: list[float]) -> set[int]:
-    return set(np.argsort(-np.asarray(scores), kind="stable")[:10].tolist())
-
-
-def _markdown(report: dict[str, Any]) -> str:
-    ways = report["ways"]
-    shape = f", timed {report['widen']} times as wide" if report["widen"] > 1 else ""
-    lines = [
-        f"# Reranking {report['candidates']} candidates of {report['data']}",
-        "",
-        f"{report['judged']} questions over {report['passages']} passages, first stage {report['search_type']}; "
-        f"model {report['model'] or 'packaged'}{shape}. HitRate with 95% bootstrap intervals; blended: the mean with "
-        "the first stage's score, as in KlueRetriever. tau and top 10: agreement with A.",
-        "",
-        "| way | median ms | p95 | pairs/s | times less than A | tokens a query | padding | peak MiB | HitRate@1 | "
-        "HitRate@10 | blended @1 | blended @10 | tau | top 10 |",
-        "|" + "---|" * 14,
-        f"| no reranking | {report['first_stage']['milliseconds']:.1f} |  |  |  |  |  |  | "
-        f"{_rate(report['first_stage']['quality'], 1)} | {_rate(report['first_stage']['quality'], 10)} |  |  |  |  |",
-    ]
-    slowest = ways.get(PEERS[0], {}).get("median")
-    for way, one in ways.items():
-        comparable = slowest and way != PACKAGED
-        cells = [
-            way + (f" at {one['options']['early_stop']:.3f}" if "early_stop" in one["options"] else ""),
-            f"{one['median']:.1f}",
-            f"{one['p95']:.1f}",
-            f"{one['pairs_per_second']:.0f}",
-            f"{slowest / one['median']:.1f}" if comparable else "",
-            f"{one['tokens']:.0f}" if "tokens" in one else "",
-            f"{one['padding_share']:.1%}" if "padding_share" in one else "",
-            f"{one['peak_memory']:.0f}",
-            *(_rate(one.get(kind), k) for kind in ("quality", "blended_quality") for k in (1, 10)),
-            f"{one['tau']:.3f}" if "tau" in one else "",
-            f"{one['top10_overlap']:.3f}" if "tau" in one else "",
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    for key, title in (("growth_candidates", "candidates"), ("growth_characters", "characters a passage")):
-        grown = {way: one[key] for way, one in ways.items() if one[key]}
-        if grown:
-            columns = list(next(iter(grown.values())))
-            lines += ["", f"Median ms a query by {title}:", "", f"| way | {' | '.join(columns)} |"]
-            lines.append("|" + "---|" * (len(columns) + 1))
-            lines += [f"| {way} | {' | '.join(f'{own[c]:.0f}' for c in columns)} |" for way, own in grown.items()]
-    for way, one in ways.items():
-        if "callers" not in one:
-            continue
-        batch, limit = one["batch"], one["deadline"]
-        lines += ["", f"{way}: callers at once, median ms and queries a second: "]
-        lines[-1] += "; ".join(f"{n}: {c['median']:.0f}, {c['per_second']:.1f}" for n, c in one["callers"].items())
-        lines += [
-            f"{batch['queries']} queries in one batch: {batch['single_ms'] / batch['batch_ms']:.2f} times the "
-            "throughput of single calls.",
-            f"Deadline of {limit['milliseconds']:.0f} ms, {limit['callers']} callers, {limit['calls']} calls, "
-            f"{limit['answered']} answered in full length: median {limit['median']:.1f}, p99 {limit['p99']:.1f}, most "
-            f"{limit['most']:.1f} ms; {limit['share_read']:.0%} of the candidates read.",
-        ]
-    return "\n".join(lines) + "\n"
-
-
-def _rate(quality: dict[str, Any] | None, k: int) -> str:
-    if quality is None:
-        return ""
-    value, low, high = quality[f"HitRate@{k}"]
-    return f"{value:.3f} ({low:.3f}-{high:.3f})"
-
-
-def _plot(report: dict[str, Any], path: Path) -> None:
-    """Draw quality against milliseconds, one point for each way."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(14, 5.5), constrained_layout=True)
-    first = report["first_stage"]
-    for axis, k in zip(axes, (1, 10), strict=True):
-        points = [("no reranking", first["milliseconds"], first["quality"])]
-        points += [
-            (way, first["milliseconds"] + one["median"], one["quality"])
-            for way, one in report["ways"].items()
-            if "quality" in one
-        ]
-        for number, (name, milliseconds, quality) in enumerate(points):
-            value, low, high = quality[f"HitRate@{k}"]
-            error = [[value - low], [high - value]]
-            axis.errorbar(
-                [milliseconds], [value], error, fmt=_MARKS[number % 10], color=f"C{number % 9}", capsize=2, label=name
-            )
-        axis.set_xscale("log")
-        axis.set_xlabel("milliseconds a query, first stage included")
-        axis.set_ylabel(f"HitRate@{k}")
-        axis.grid(alpha=0.3)
-    axes[1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8)
-    figure.suptitle(f"{report['candidates']} candidates of {report['data']}")
-    figure.savefig(path, dpi=130)
+        torch.manual_seed(0)
+        config = AutoConfig.from_pretrained(options.model)
+        config.update(
+            {"num_hidden_layers": 12, "hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072}
+        )
+        AutoTokenizer.from_pretrained(options.model).save_pretrained(folder)
+        AutoModel.from_config(config).save_pretrained(folder)
+    return folder
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 import sys
 import threading
 import time
@@ -16,58 +17,90 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-Scorer = Callable[[str, list[str]], list[float]]
-
 #: Options of `KlueReranker` by the name of the way. "cut" ways get passages cut to what A reads, so that their scores
-#: can be A's; the others get whole passages.
+#: can be A's; the others get whole passages. "first": what reads before, the packaged reranker or the folder of a
+#: late-interaction model.
 OURS: dict[str, dict[str, Any]] = {
-    "D exact, torch": {"backend": "torch", "cut": True},
-    "D exact, onnx": {"backend": "onnx", "cut": True},
-    "D exact, int8": {"backend": "onnx-int8", "cut": True},
-    "D all windows, int8": {"backend": "onnx-int8"},
-    "D 1 x 128, torch": {"backend": "torch", "max_windows": 1, "window_length": 128},
-    "D 1 x 128, onnx": {"backend": "onnx", "max_windows": 1, "window_length": 128},
-    "D 1 x 128, int8": {"backend": "onnx-int8", "max_windows": 1, "window_length": 128},
-    "D 2 x 96, int8": {"backend": "onnx-int8", "max_windows": 2, "window_length": 96},
-    "D 1 x 64, int8": {"backend": "onnx-int8", "max_windows": 1, "window_length": 64},
-    "D 1 x 128, int8, early stop": {"backend": "onnx-int8", "max_windows": 1, "window_length": 128},
+    "exact, torch": {"backend": "torch", "cut": True},
+    "exact, onnx": {"backend": "onnx", "cut": True},
+    "exact, int8": {"backend": "onnx-int8", "cut": True},
+    "1 x 128, int8": {"backend": "onnx-int8", "max_windows": 1, "window_length": 128},
+    "1 x 64, int8": {"backend": "onnx-int8", "max_windows": 1, "window_length": 64},
+    "1 x 128, int8, early stop": {"backend": "onnx-int8", "max_windows": 1, "window_length": 128},
+    "packaged, then 5 of 1 x 128, int8": {
+        "backend": "onnx-int8",
+        "max_windows": 1,
+        "window_length": 128,
+        "first": "packaged",
+        "read_n": 5,
+    },
+    "packaged, then 4 of 1 x 64, int8": {
+        "backend": "onnx-int8",
+        "max_windows": 1,
+        "window_length": 64,
+        "first": "packaged",
+        "read_n": 4,
+    },
 }
-PEERS = ("A the seed's loop", "B CrossEncoderReranker", "C sentence-transformers rank")
+PEERS = ("A the tutorial's loop", "B CrossEncoderReranker", "C sentence-transformers rank")
+PACKAGED = "packaged"
+#: Two more that are measured: a search with a transformer of a given shape, and the whole packaged default.
+BI_ENCODER = "bi-encoder"
+RETRIEVER = "KlueRetriever"
 #: What A reads of a pair.
 LENGTH = 512
 
+#: A query and its passages into (score, read) for each.
+Scorer = Callable[[str, list[str]], list[tuple[float, bool]]]
 
-def scorer(way: str, model: str, options: dict[str, Any]) -> tuple[Scorer, Any]:
-    """Return the function that scores one query's passages, and our reranker, if it is ours."""
-    if way in PEERS:
-        return _peer(way, model), None
+
+def make_reranker(way: str, model: str, options: dict[str, Any]) -> Any:
+    """Return our reranker of that way; one without a model is the packaged one."""
     from langchain_klue_rerank import KlueReranker
 
-    settings = {"device": "cpu", "max_length": LENGTH - 2, **OURS[way], **options} if model else dict(options)
+    common = {"top_n": None, "title_key": None}
+    if way == PACKAGED:
+        return KlueReranker(**common, **options)
+    settings = {"device": "cpu", "max_length": LENGTH - 2, **OURS[way], **options}
     settings.pop("cut", None)
-    reranker = KlueReranker(model=model or None, top_n=None, title_key=None, **settings)
-    if not model:
-        return _with_tokens(reranker), reranker
-    return lambda query, texts: reranker.score([query], [texts])[0], reranker
+    if "first" in settings:
+        settings["first"] = KlueReranker(model=settings["first"])
+    return KlueReranker(model=model, **common, **settings)
 
 
-def _with_tokens(reranker: Any) -> Scorer:
-    """Return the packaged model's scorer; an index keeps its passages' tokens, so they are made beforehand."""
-    from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+class Asker:
+    """Asks our reranker, and gives it the tokens that an index would keep for the packaged one, made beforehand.
 
-    kept: dict[tuple[str, ...], Any] = {}
+    Args:
+        reranker: The reranker.
+    """
 
-    def score(query: str, texts: list[str]) -> list[float]:
+    def __init__(self, reranker: Any) -> None:
+        self.reranker = reranker
+        self._tokens: dict[tuple[str, ...], Any] = {}
+
+    def tokens(self, texts: list[str]) -> Any:
+        """Return the passages' tokens, None where nobody reads them."""
+        if not self.reranker.reads_tokens:
+            return None
+        from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+
         key = tuple(texts)
-        if key not in kept:
-            kept[key] = tokenize(texts, shared_analyzer())
-        scores: list[list[float]] = reranker.score([query], [texts], [kept[key]])
-        return scores[0]
+        if key not in self._tokens:
+            self._tokens[key] = tokenize(texts, shared_analyzer())
+        return self._tokens[key]
 
-    return score
+    def __call__(
+        self, query: str, texts: list[str], first_stage: Sequence[float] | None = None
+    ) -> list[tuple[float, bool]]:
+        """Return each passage's score, and whether it was read; beside a first stage's scores, if they are given."""
+        beside = {} if first_stage is None else {"first_stage": [first_stage], "weight": 0.5}
+        [verdicts] = self.reranker.judge([query], [texts], [self.tokens(texts)], **beside)
+        return [(one.score, one.read) for one in verdicts]
 
 
-def _peer(way: str, model: str) -> Scorer:
+def peer(way: str, model: str) -> Scorer:
+    """Return the function of another library."""
     names = {"model_input_names": ["input_ids", "attention_mask"]}  # without it KLUE's models crash on every pair
     if way.startswith("B"):
         warnings.simplefilter("ignore")
@@ -80,12 +113,10 @@ def _peer(way: str, model: str) -> Scorer:
         )
         compressor = CrossEncoderReranker(model=inner, top_n=10_000)
 
-        def compress(query: str, texts: list[str]) -> list[float]:
+        def compress(query: str, texts: list[str]) -> list[tuple[float, bool]]:
             found = compressor.compress_documents([Document(text, id=str(n)) for n, text in enumerate(texts)], query)
-            scores = [0.0] * len(texts)
-            for rank, document in enumerate(found):  # it tells an order, no scores
-                scores[int(document.id or 0)] = 1 - rank / len(texts)
-            return scores
+            places = {int(document.id or 0): rank for rank, document in enumerate(found)}
+            return [(1 - places[number] / len(texts), True) for number in range(len(texts))]  # it tells an order only
 
         return compress
     from sentence_transformers import CrossEncoder
@@ -93,14 +124,12 @@ def _peer(way: str, model: str) -> Scorer:
     encoder = CrossEncoder(model, device="cpu", processor_kwargs=names, max_length=LENGTH - 2)
     if way.startswith("C"):
 
-        def rank(query: str, texts: list[str]) -> list[float]:
-            scores = [0.0] * len(texts)
-            for line in encoder.rank(query, texts):
-                scores[int(line["corpus_id"])] = float(line["score"])
-            return scores
+        def rank(query: str, texts: list[str]) -> list[tuple[float, bool]]:
+            found = {int(line["corpus_id"]): float(line["score"]) for line in encoder.rank(query, texts)}
+            return [(found[number], True) for number in range(len(texts))]
 
         return rank
-    return lambda query, texts: encoder.predict([(query, text) for text in texts]).tolist()
+    return lambda query, texts: [(float(one), True) for one in encoder.predict([(query, text) for text in texts])]
 
 
 def peak_memory() -> float:
@@ -109,15 +138,19 @@ def peak_memory() -> float:
     return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024 if status.exists() else 0.0  # type: ignore[index]
 
 
-def times_of(score: Scorer, queries: Sequence[tuple[str, list[str]]], twice: bool = False) -> list[float]:
-    """Return the milliseconds of each query, asked one after the other; with `twice` those of the second time."""
+def times_of(
+    score: Scorer, queries: Sequence[tuple[str, list[str]]], heard: list[list[float]] | None = None
+) -> list[float]:
+    """Return the milliseconds of each query, asked one after the other; their scores go into `heard`."""
     times = []
     for query, texts in queries:
-        if twice:
-            score(query, texts)
+        if isinstance(score, Asker):
+            score.tokens(texts)
         start = time.perf_counter()
-        score(query, texts)
+        found = score(query, texts)
         times.append(1000 * (time.perf_counter() - start))
+        if heard is not None:
+            heard.append([one for one, _ in found])
     return times
 
 
@@ -141,95 +174,145 @@ def callers(ask: Callable[[int], Any], count: int, calls: int) -> tuple[list[flo
 
 
 def measure(task: dict[str, Any]) -> dict[str, Any]:
-    """Measure one way: its quality with the narrow model, its price with the wide one."""
-    texts_key = "cut_texts" if OURS.get(task["way"], {}).get("cut") else "texts"
+    """Measure the price of one way, or its scores."""
+    way = task["way"]
+    if way == BI_ENCODER:
+        return _search_price(task)
+    if way == RETRIEVER:
+        return _retriever(task)
+    texts_key = "cut_texts" if OURS.get(way, {}).get("cut") else "texts"
     queries: list[tuple[str, list[str]]] = [(line["query"], line[texts_key]) for line in task["queries"]]
     candidates = task["candidates"]
-    result: dict[str, Any] = {"way": task["way"]}
+    if task["part"] == "scores":
+        return _scores(way, task, queries)
+    ours = None if way in PEERS else make_reranker(way, task["model"], task["options"])
     if task.get("only_open"):
-        for model in (task["model"], task["narrow"]):
-            _, ours = scorer(task["way"], model, task["options"])
-            assert ours.encoder
-        return result
-    score, ours = scorer(task["way"], task["model"], task["options"])
-    twice = not task["model"]  # the first time makes the tokens that an index keeps
+        assert ours is not None
+        ours.load()
+        return {}
+    score: Scorer = peer(way, task["model"]) if ours is None else Asker(ours)
     timed = [(query, texts[:candidates]) for query, texts in queries[: task["timed"]]]
-    score(*timed[-1])  # loads and warms up
-    if ours is not None and task["model"]:
+    score(timed[-1][0], timed[-1][1][:2])  # loads and warms up
+    counted = ours is not None and way != PACKAGED
+    if counted:
         from langchain_klue_rerank.engine.pair_batches import Workload
 
         ours.encoder.workload = Workload()
-    result["milliseconds"] = times_of(score, timed, twice)
-    if ours is not None and task["model"]:
+    heard: list[list[float]] = []
+    result: dict[str, Any] = {"way": way, "milliseconds": times_of(score, timed, heard), "timed_scores": heard}
+    if counted:
         work = ours.encoder.workload
         result.update(tokens=work.tokens / len(timed), padding_share=work.padding_share, backend=ours.encoder.backend)
+    few = queries[: task["growing"]]
     result["growth_candidates"] = {
-        str(count): _median(
-            times_of(score, [(query, texts[:count]) for query, texts in queries[: task["growing"]]], twice)
-        )
+        str(count): median(times_of(score, [(query, texts[:count]) for query, texts in few]))
         for count in task["counts"]
     }
     result["growth_characters"] = {
-        str(size): _median(
-            times_of(
-                score,
-                [(query, _resize(texts[:candidates], size)) for query, texts in queries[: task["growing"]]],
-                twice,
-            )
-        )
+        str(size): median(times_of(score, [(query, _resize(texts[:candidates], size)) for query, texts in few]))
         for size in task["sizes"]
     }
     if ours is not None and task["crowds"]:
-        result.update(_crowds(ours, queries, candidates, task))
+        result.update(_crowds(Asker(ours), queries, candidates, task))
     result["peak_memory"] = peak_memory()
-    if task["narrow"] and task["narrow"] != task["model"]:
-        score, _ = scorer(task["way"], task["narrow"], task["options"])
-    result["scores"] = [score(query, texts[:candidates]) for query, texts in queries[: task["judged"]]]
     return result
 
 
-def _crowds(ours: Any, queries: list[tuple[str, list[str]]], candidates: int, task: dict[str, Any]) -> dict[str, Any]:
+def _scores(way: str, task: dict[str, Any], queries: list[tuple[str, list[str]]]) -> dict[str, Any]:
+    """Return the scores of the judged queries, alone and blended with the first stage's, and what was read."""
+    asker = Asker(make_reranker(way, task["model"], task["options"]))
+    alone, blended, read = [], [], []
+    for number in range(len(queries)):
+        query, texts = queries[number][0], queries[number][1][: task["candidates"]]
+        stage = task["queries"][number]["scores"][: len(texts)]
+        found = asker(query, texts)
+        alone.append([score for score, _ in found])
+        read.append([is_read for _, is_read in found])
+        if asker.reranker.first is not None or way == PACKAGED:  # they take the first stage into account
+            found = asker(query, texts, stage)
+        blended.append([(score + one) / 2 for (score, _), one in zip(found, stage, strict=True)])
+    return {"scores": alone, "blended_scores": blended, "read": read}
+
+
+def _search_price(task: dict[str, Any]) -> dict[str, Any]:
+    """Measure a search with a bi-encoder of a given shape, random weights, over random vectors: queries and FAISS."""
+    import numpy as np
+
+    from langchain_klue_rerank import KlueEmbeddings
+    from langchain_klue_rerank.engine.vectors import VectorIndex, as_unit_vectors
+
+    embeddings = KlueEmbeddings(model=task["model"], device="cpu")
+    generator = np.random.default_rng(0)
+    dimension = len(embeddings.embed_query("가"))
+    index = VectorIndex(dimension)
+    index.add(as_unit_vectors(generator.standard_normal((task["passages"], dimension))))
+    times = []
+    for line in task["queries"][: task["timed"]]:
+        start = time.perf_counter()
+        index.search(as_unit_vectors([embeddings.embed_query(line["query"])]), task["candidates"])
+        times.append(1000 * (time.perf_counter() - start))
+    return {"way": task["way"], "milliseconds": times, "peak_memory": peak_memory()}
+
+
+def _retriever(task: dict[str, Any]) -> dict[str, Any]:
+    """Measure the packaged default, a whole search: without reranking, and with so many candidates reranked."""
+    from langchain_klue_rerank import KlueReranker, KlueRetriever
+
+    retriever = KlueRetriever.load(task["index"], k=10)
+    points: dict[str, Any] = {}
+    for name, reranker, count in (
+        ("hybrid", None, 30),
+        *((f"hybrid + packaged, {count} candidates", KlueReranker(), count) for count in (10, 30, 100)),
+    ):
+        asked = retriever.model_copy(update={"reranker": reranker, "fetch_k": count})
+        asked.invoke(task["queries"][0]["query"])
+        times, found = [], []
+        for line in task["queries"]:
+            start = time.perf_counter()
+            answer = asked.invoke(line["query"])
+            times.append(1000 * (time.perf_counter() - start))
+            found.append([str(one.id) for one in answer])
+        points[name] = {"milliseconds": times, "found": found}
+    return {"way": task["way"], "points": points, "peak_memory": peak_memory()}
+
+
+def _crowds(ask: Asker, queries: list[tuple[str, list[str]]], candidates: int, task: dict[str, Any]) -> dict[str, Any]:
     """Measure many callers at once, a batch against single calls, and a deadline."""
-    tokens: list[Any] | None = None
-    if not task["model"]:
-        from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+    lists = [(query, texts[:candidates]) for query, texts in queries[: task["batch"]]]
+    for _, texts in lists:
+        ask.tokens(texts)
 
-        tokens = [tokenize(texts[:candidates], shared_analyzer()) for _, texts in queries]
-
-    def ask(reranker: Any) -> Callable[[int], list[list[float]]]:
-        def one(number: int) -> list[list[float]]:
-            query, texts = queries[number % len(queries)]
-            own = texts[:candidates]
-            scores: list[list[float]] = reranker.score([query], [own], tokens and [tokens[number % len(queries)]])
-            return scores
-
-        return one
+    def one(number: int) -> list[tuple[float, bool]]:
+        return ask(*lists[number % len(lists)])
 
     result: dict[str, Any] = {"callers": {}}
     for count in task["crowds"]:
         calls = max(1, task["calls"] // count)
-        times, seconds = callers(ask(ours), count, calls)
-        result["callers"][str(count)] = {"median": _median(times), "per_second": count * calls / seconds}
-    many = [queries[number % len(queries)] for number in range(task["batch"])]
-    start = time.perf_counter()
-    for number in range(len(many)):
-        ask(ours)(number)
-    single = 1000 * (time.perf_counter() - start)
-    start = time.perf_counter()
-    ours.score(
-        [query for query, _ in many],
-        [texts[:candidates] for _, texts in many],
-        tokens and [tokens[number % len(queries)] for number in range(len(many))],
-    )
-    result["batch"] = {"single_ms": single, "batch_ms": 1000 * (time.perf_counter() - start), "queries": len(many)}
-    limited = ours.model_copy(update={"max_latency_ms": task["deadline"]})
+        times, seconds = callers(one, count, calls)
+        result["callers"][str(count)] = {"median": median(times), "per_second": count * calls / seconds}
+    result["batches"] = {}
+    for few in task["batch_candidates"]:
+        parts = [(query, texts[:few]) for query, texts in lists]
+        start = time.perf_counter()
+        for query, texts in parts:
+            ask(query, texts)
+        single = 1000 * (time.perf_counter() - start)
+        start = time.perf_counter()
+        ask.reranker.judge(
+            [query for query, _ in parts], [texts for _, texts in parts], [ask.tokens(texts) for _, texts in parts]
+        )
+        together = 1000 * (time.perf_counter() - start)
+        result["batches"][str(few)] = {"queries": len(parts), "single_ms": single, "batch_ms": together}
+    limited = Asker(ask.reranker.model_copy(update={"max_latency_ms": task["deadline"]}))
+    limited._tokens = ask._tokens
     read: list[float] = []
 
     def in_time(number: int) -> None:
-        [scores] = ask(limited)(number)
-        if len(scores) != min(candidates, len(queries[number % len(queries)][1])):
+        query, texts = lists[number % len(lists)]
+        found = limited(query, texts)
+        if len(found) != len(texts):
             raise AssertionError("a result was lost")
-        read.append(sum(score == score for score in scores) / len(scores))
+        read.append(sum(is_read for _, is_read in found) / len(found))
 
     callers(in_time, 16, 2)  # the cost of a token becomes known
     read.clear()
@@ -240,7 +323,7 @@ def _crowds(ours: Any, queries: list[tuple[str, list[str]]], candidates: int, ta
         "callers": 16,
         "calls": len(times),
         "answered": len(read),
-        "median": _median(times),
+        "median": median(times),
         "p99": times[int(0.99 * (len(times) - 1))],
         "most": times[-1],
         "share_read": sum(read) / len(read),
@@ -248,9 +331,8 @@ def _crowds(ours: Any, queries: list[tuple[str, list[str]]], candidates: int, ta
     return result
 
 
-def _median(values: Sequence[float]) -> float:
-    import statistics
-
+def median(values: Sequence[float]) -> float:
+    """Return the median, NaN of nothing."""
     return statistics.median(values) if values else float("nan")
 
 

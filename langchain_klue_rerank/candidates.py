@@ -68,6 +68,11 @@ class Found:
     documents: list[Document]
     tokens: Ready | None = None
 
+    @property
+    def scores(self) -> list[float]:
+        """The first stage's scores."""
+        return [document.metadata["first_stage_score"] for document in self.documents]
+
 
 @dataclass(frozen=True, slots=True)
 class FirstStage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
@@ -16,6 +16,8 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.checks import check_count, check_query, searchable_text, with_metadata
+from langchain_klue_rerank.engine.cascade import Verdict, judge
+from langchain_klue_rerank.engine.early_stop import score_until_sure
 from langchain_klue_rerank.engine.models import (
     PACKAGED,
     Backend,
@@ -30,6 +32,9 @@ from langchain_klue_rerank.engine.scoring_queue import seconds_until
 from langchain_klue_rerank.tracing import async_child_run, child_run
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from langchain_klue_rerank.engine.cross_encoder import CrossEncoder, Ready
     from langchain_klue_rerank.engine.token_vectors import TokenVectors
 
@@ -81,6 +86,12 @@ class KlueReranker(BaseDocumentCompressor):
         early_stop: Score at which a document is so surely the answer that the rest, which came after it, is not read;
             it follows as above, except that a threshold drops it. `engine.early_stop.calibrate` finds a value. None
             (default) reads everything.
+        first: A cheaper reranker that reads the documents first: this one then reads them in the order found so, and
+            a score is the mean of both, or the first one's half for a document that only the first has read. Of its
+            options, those count that say how it reads. None (default) for none.
+        read_n: Most documents to read, the most promising; the rest follows as above, except that a threshold sees its
+            score. ``KlueReranker(model=..., first=KlueReranker(), read_n=5)`` costs little more than five pairs of
+            the transformer. None (default) reads everything.
         title_key: The metadata key of a title that is read before the text; None reads the text alone. Default
             ``"title"``.
         backend: What computes a model from a folder or the hub: ``"torch"`` (default), ``"onnx"`` (the same scores,
@@ -104,6 +115,7 @@ class KlueReranker(BaseDocumentCompressor):
             loaded.
         MissingExtraError: On first use, if the model needs the ``torch`` or the ``onnx`` extra and that is not
             installed.
+        ValueError: If the packaged reranker is given a ``first``: nothing is cheaper.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=())
@@ -113,6 +125,8 @@ class KlueReranker(BaseDocumentCompressor):
     score_threshold: float | None = Field(default=None, ge=0, le=1)
     max_latency_ms: float | None = Field(default=None, gt=0)
     early_stop: float | None = Field(default=None, ge=0)
+    first: KlueReranker | None = Field(default=None, frozen=True)
+    read_n: int | None = Field(default=None, ge=1)
     title_key: str | None = "title"
     backend: Backend = Field(default="torch", frozen=True)
     max_windows: int | None = Field(default=None, ge=1, frozen=True)
@@ -129,7 +143,8 @@ class KlueReranker(BaseDocumentCompressor):
 
     def model_post_init(self, context: Any, /) -> None:
         """Check the model's name; loading waits for the first use."""
-        resolve(self.model_name)
+        if resolve(self.model_name) == PACKAGED and self.first is not None:
+            raise ValueError("first=... is for a model that costs more: name one, model=..., or leave first out.")
         options = CrossEncoderOptions(
             self.device,
             self.batch_size,
@@ -146,21 +161,38 @@ class KlueReranker(BaseDocumentCompressor):
 
     @property
     def packaged(self) -> bool:
-        """Whether this is the packaged model, which reads tokens and needs no torch."""
+        """Whether this is the packaged model, which needs no torch."""
         return resolve(self.model_name) == PACKAGED
 
     @property
+    def reads_tokens(self) -> bool:
+        """Whether this, or the reranker before it, is the packaged model, which reads an index's tokens."""
+        return self.packaged or (self.first is not None and self.first.reads_tokens)
+
+    @property
     def token_vectors(self) -> str | None:
-        """What tells the token vectors that this model reads from another's; None if it is no late-interaction model.
+        """What tells the token vectors that this model, or the one before it, reads; None if neither reads any.
 
         Of a hub model this asks the hub, once.
         """
-        return None if self.packaged else self._vectors_of() or None
+        own = None if self.packaged else self._vectors_of() or None
+        return self.first.token_vectors if own is None and self.first is not None else own
 
     @property
     def encoder(self) -> CrossEncoder:
         """The loaded cross-encoder; loads it if need be."""
         return self._encoder()
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether the model, and the one before it, is in memory."""
+        return self._encoder.made and (self.first is None or self.first.is_loaded)
+
+    def load(self) -> None:
+        """Load the model, and the one before it, where they are not loaded yet."""
+        self._encoder()
+        if self.first is not None:
+            self.first.load()
 
     def compress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
@@ -183,8 +215,8 @@ class KlueReranker(BaseDocumentCompressor):
         documents = list(documents)
         with child_run("KlueReranker", callbacks, self.trace_inputs(query, len(documents))) as outputs:
             start = time.perf_counter()
-            [scores] = self.score([query], [documents])
-            return self._keep(documents, scores, start, outputs)
+            [verdicts] = self.judge([query], [documents])
+            return self._keep(documents, verdicts, start, outputs)
 
     async def acompress_documents(
         self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
@@ -193,8 +225,8 @@ class KlueReranker(BaseDocumentCompressor):
         documents = list(documents)
         async with async_child_run("KlueReranker", callbacks, self.trace_inputs(query, len(documents))) as outputs:
             start = time.perf_counter()
-            [scores] = await self.ascore([query], [documents])
-            return self._keep(documents, scores, start, outputs)
+            [verdicts] = await self.ajudge([query], [documents])
+            return self._keep(documents, verdicts, start, outputs)
 
     def rerank(
         self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None
@@ -214,10 +246,10 @@ class KlueReranker(BaseDocumentCompressor):
             ValueError: If ``top_n`` is negative.
         """
         kept = self.top_n if top_n is None else check_count("top_n", top_n)
-        [scores] = self.score([query], [documents])
+        [verdicts] = self.judge([query], [documents])
         return [
-            {"index": number, **self.verdict(scores[number])}  # type: ignore[typeddict-item]
-            for number in self._best(scores, kept)
+            {"index": number, "relevance_score": verdicts[number].score, **self.marks(verdicts[number])}  # type: ignore[typeddict-item]
+            for number in self._best(verdicts, kept)
         ]
 
     def score(
@@ -225,9 +257,6 @@ class KlueReranker(BaseDocumentCompressor):
         queries: Sequence[str],
         documents: Sequence[Sequence[str | Document]],
         tokens: Sequence[Ready | None] | None = None,
-        *,
-        alone: bool = True,
-        deadline: float | None = None,
     ) -> list[list[float]]:
         """Score the documents of several queries in one go.
 
@@ -235,40 +264,73 @@ class KlueReranker(BaseDocumentCompressor):
             queries: m queries.
             documents: For each query its strings or documents.
             tokens: For each query its documents' tokens, or token vectors, where an index keeps them.
-            alone: Whether these scores alone decide; False where a first stage's scores are added to them, which have
-                counted the bi-encoder's opinion already. Default True. Matters to the packaged model only.
-            deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
 
         Returns:
-            For each query its documents' scores in 0..1, in the order of the input. NaN for a document that was not
-            read in time, minus infinity for one that was skipped; neither occurs without ``max_latency_ms`` and
-            ``early_stop``.
+            For each query its documents' scores in 0..1, in the order of the input; 0 for one that no model read.
 
         Raises:
             TypeError: If a query is not a string, or a document is neither a string nor a Document.
             ModelOutputError: If the model returns NaN or infinity.
         """
-        texts = [[self._text(document) for document in own] for own in documents]
-        result = [[0.0] * len(own) for own in texts]
-        # a blank query asks for nothing: no document answers it
-        asked = [number for number, query in enumerate(queries) if check_query(query).strip() and texts[number]]
-        if asked:
-            encoder = self.encoder
-            score = encoder.score
-            if self.early_stop is not None:
-                from langchain_klue_rerank.engine.early_stop import score_until_sure
+        return [[one.score for one in own] for own in self.judge(queries, documents, tokens)]
 
-                score = partial(score_until_sure, encoder, sure=self.early_stop)
-            found = score(
-                [queries[number] for number in asked],
-                [texts[number] for number in asked],
-                [tokens[number] for number in asked] if tokens is not None else None,
-                alone=alone,
-                deadline=self._deadline(len(queries)) if deadline is None else deadline,
-            )
-            for number, scores in zip(asked, found, strict=True):
-                result[number] = scores.tolist()
+    def judge(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[str | Document]],
+        tokens: Sequence[Ready | None] | None = None,
+        *,
+        first_stage: Sequence[Sequence[float]] | None = None,
+        weight: float = 1.0,
+        deadline: float | None = None,
+    ) -> list[list[Verdict]]:
+        """Score the documents of several queries and tell which of them were read; see `score`.
+
+        Args:
+            queries: m queries.
+            documents: For each query its strings or documents.
+            tokens: For each query its documents' tokens, or token vectors, where an index keeps them.
+            first_stage: For each query the first stage's scores, if these are blended with them afterwards.
+            weight: The weight of these scores then; 1 (default) where they alone decide. The packaged model asks its
+                bi-encoder only then: a first stage has counted its opinion already.
+            deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
+
+        Returns:
+            For each query its documents' verdicts, in the order of the input.
+        """
+        texts = [[self._text(document) for document in own] for own in documents]
+        # a blank query asks for nothing: no document answers it
+        result = [[Verdict(0.0, read=True)] * len(own) for own in texts]
+        asked = [number for number, query in enumerate(queries) if check_query(query).strip() and texts[number]]
+        if not asked:
+            return result
+        deadline = self._deadline(len(queries)) if deadline is None else deadline
+        chosen = [queries[number] for number in asked]
+        read = [texts[number] for number in asked]
+        ready = [tokens[number] for number in asked] if tokens is not None else None
+        before = None
+        if self.first is not None:
+            verdicts = self.first.judge(chosen, read, ready, weight=weight, deadline=deadline)
+            before = [[math.nan if one.late else one.score for one in own] for own in verdicts]
+        found = judge(
+            self._scorer(),
+            chosen,
+            read,
+            ready,
+            before=before,
+            first_stage=[first_stage[number] for number in asked] if first_stage is not None else None,
+            weight=weight,
+            read_n=self.read_n,
+            deadline=deadline,
+        )
+        for number, own in zip(asked, found, strict=True):
+            result[number] = own
         return result
+
+    def _scorer(self) -> Callable[..., list[NDArray[np.float32]]]:
+        if self.early_stop is None:
+            return self.encoder.score
+        return partial(score_until_sure, self.encoder, sure=self.early_stop)
 
     def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> TokenVectors:
         """Compute the token vectors of texts, at least one, by a late-interaction model.
@@ -283,32 +345,35 @@ class KlueReranker(BaseDocumentCompressor):
         """
         if self.token_vectors is None:
             raise ValueError(f"{self.model_name or PACKAGED!r} is no late-interaction model and has no token vectors.")
+        if self.first is not None and not self._vectors_of():
+            return self.first.encode_documents(texts, show_progress=show_progress)
         from langchain_klue_rerank.engine.late_interaction import LateInteraction
 
         encoder = self.encoder
         assert isinstance(encoder, LateInteraction)
         return encoder.encode_passages(texts, show_progress=show_progress)
 
-    async def ascore(
+    async def ajudge(
         self,
         queries: Sequence[str],
         documents: Sequence[Sequence[str | Document]],
         tokens: Sequence[Ready | None] | None = None,
         *,
-        alone: bool = True,
-    ) -> list[list[float]]:
-        """Score the documents of several queries without blocking the event loop; see `score`."""
-        if not self._encoder.made:
-            await run_in_executor(None, self._encoder)
+        first_stage: Sequence[Sequence[float]] | None = None,
+        weight: float = 1.0,
+    ) -> list[list[Verdict]]:
+        """Score the documents of several queries without blocking the event loop; see `judge`."""
+        if not self.is_loaded:
+            await run_in_executor(None, self.load)
         deadline = self._deadline(len(queries))
-        score = partial(self.score, queries, documents, tokens, alone=alone, deadline=deadline)
-        task = asyncio.ensure_future(run_in_executor(_waiting_room(), score))
+        ask = partial(self.judge, queries, documents, tokens, first_stage=first_stage, weight=weight, deadline=deadline)
+        task = asyncio.ensure_future(run_in_executor(_waiting_room(), ask))
         if deadline is None:
             return await task
         done, _ = await asyncio.wait({task}, timeout=seconds_until(deadline + _GRACE))
         if not done:  # so many callers that not even a thread was free
             task.add_done_callback(lambda task: task.cancelled() or task.exception())
-            return [[math.nan] * len(own) for own in documents]
+            return [[Verdict(0.0, read=False, late=True)] * len(own) for own in documents]
         return task.result()
 
     def _deadline(self, queries: int) -> float | None:
@@ -321,29 +386,28 @@ class KlueReranker(BaseDocumentCompressor):
             return searchable_text(document.page_content, document.metadata, self.title_key)
         raise TypeError(f"{document!r} is a {type(document).__name__}; a reranker takes strings or Documents.")
 
-    def verdict(self, score: float) -> dict[str, Any]:
-        """Return what the metadata of a document says about a score that `score` gave it."""
-        read = math.isfinite(score)
-        marks = {} if self.max_latency_ms is None and self.early_stop is None else {"reranked": read}
-        return {"relevance_score": score if read else 0.0, **marks}
+    def marks(self, verdict: Verdict) -> dict[str, Any]:
+        """Return what the metadata of a document says about its reading, beside the score."""
+        reads_all = self.max_latency_ms is None and self.early_stop is None and self.read_n is None
+        return {} if reads_all else {"reranked": verdict.read}
 
-    def keeps(self, score: float) -> bool:
-        """Whether a document with this score passes the threshold; one that was not read in time does."""
-        return self.score_threshold is None or math.isnan(score) or score >= self.score_threshold
+    def keeps(self, verdict: Verdict) -> bool:
+        """Whether a document passes the threshold; one that was not read in time does."""
+        return self.score_threshold is None or verdict.late or verdict.score >= self.score_threshold
 
-    def _best(self, scores: Sequence[float], top_n: int | None) -> list[int]:
-        def badness(number: int) -> float:
-            return -scores[number] if math.isfinite(scores[number]) else math.inf
+    def _best(self, verdicts: Sequence[Verdict], top_n: int | None) -> list[int]:
+        def badness(number: int) -> tuple[float, bool]:
+            return -verdicts[number].score, not verdicts[number].read
 
-        order = sorted(range(len(scores)), key=badness)  # stable: equals, and what is unread, keep their order
-        return [number for number in order if self.keeps(scores[number])][:top_n]
+        order = sorted(range(len(verdicts)), key=badness)  # stable: equals, and what is unread, keep their order
+        return [number for number in order if self.keeps(verdicts[number])][:top_n]
 
     def _keep(
-        self, documents: list[Document], scores: list[float], start: float, outputs: dict[str, Any]
+        self, documents: list[Document], verdicts: list[Verdict], start: float, outputs: dict[str, Any]
     ) -> list[Document]:
         best = [
-            with_metadata(documents[number], **self.verdict(scores[number]))
-            for number in self._best(scores, self.top_n)
+            with_metadata(documents[number], relevance_score=verdicts[number].score, **self.marks(verdicts[number]))
+            for number in self._best(verdicts, self.top_n)
         ]
         outputs.update(documents=best, milliseconds=round(1000 * (time.perf_counter() - start), 3))
         return best

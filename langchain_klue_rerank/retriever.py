@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from langchain_klue_rerank.embeddings import (
     embed_for_index,
     model_identity,
 )
+from langchain_klue_rerank.engine.cascade import Verdict
 from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.fusion import blend_scores
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
@@ -207,8 +207,14 @@ class KlueRetriever(IndexedRetriever):
             async with async_child_run("KlueReranker", callbacks, inputs) as outputs:
                 start = time.perf_counter()
                 reranker = self._with_our_title(self.reranker)
-                scores = await reranker.ascore([query], [found.documents], [found.tokens], alone=self._decides_alone)
-                return _traced(self._blend(reranker, found, scores[0], options), start, outputs)
+                [verdicts] = await reranker.ajudge(
+                    [query],
+                    [found.documents],
+                    [found.tokens],
+                    first_stage=[found.scores],
+                    weight=self.rerank_weight,
+                )
+                return _traced(self._blend(reranker, found, verdicts, options), start, outputs)
         if self.reranker is None:
             return _cut(found.documents, options)
         return _cut(await self.reranker.acompress_documents(found.documents, query, callbacks), options)
@@ -311,7 +317,7 @@ class KlueRetriever(IndexedRetriever):
             dense_weight=self.dense_weight,
             # without a reranker the first stage's score is the last word
             score_key="relevance_score" if self.reranker is None else "first_stage_score",
-            with_tokens=self.kiwi and isinstance(self.reranker, KlueReranker) and self.reranker.packaged,
+            with_tokens=self.kiwi and isinstance(self.reranker, KlueReranker) and self.reranker.reads_tokens,
             token_vectors_of=self._vectors_of,
         )
 
@@ -321,8 +327,10 @@ class KlueRetriever(IndexedRetriever):
         """Rerank the candidates of several queries together."""
         reranker = self._with_our_title(reranker)
         documents, tokens = [one.documents for one in found], [one.tokens for one in found]
-        scores = reranker.score(queries, documents, tokens, alone=self._decides_alone)
-        return [self._blend(reranker, one, own, options) for one, own in zip(found, scores, strict=True)]
+        verdicts = reranker.judge(
+            queries, documents, tokens, first_stage=[one.scores for one in found], weight=self.rerank_weight
+        )
+        return [self._blend(reranker, one, own, options) for one, own in zip(found, verdicts, strict=True)]
 
     def _with_our_title(self, reranker: KlueReranker) -> KlueReranker:
         """Return a reranker that reads the same title as the first stage."""
@@ -332,25 +340,17 @@ class KlueRetriever(IndexedRetriever):
             else reranker.model_copy(update={"title_key": self.title_key})
         )
 
-    @property
-    def _decides_alone(self) -> bool:
-        """Whether the reranker's scores are the last word."""
-        return self.rerank_weight == 1
-
-    def _blend(self, reranker: KlueReranker, found: Found, scores: Sequence[float], options: Options) -> list[Document]:
+    def _blend(
+        self, reranker: KlueReranker, found: Found, verdicts: Sequence[Verdict], options: Options
+    ) -> list[Document]:
         """Order one query's candidates by both stages' scores; what the reranker did not read has the first's only."""
-        verdicts = [reranker.verdict(score) for score in scores]
-        rerank_scores = [verdict.pop("relevance_score") for verdict in verdicts]
-        blended = blend_scores(
-            rerank_scores, [document.metadata["first_stage_score"] for document in found.documents], self.rerank_weight
-        )
+        blended = blend_scores([one.score for one in verdicts], found.scores, self.rerank_weight)
         ranked = []
-        for document, score, verdict, rerank_score, total in zip(
-            found.documents, scores, verdicts, rerank_scores, blended, strict=True
-        ):
-            unread = math.isnan(score)  # the deadline came first: no threshold can tell
-            if reranker.keeps(score) and (unread or total >= (options.score_threshold or 0)):
-                ranked.append(with_metadata(document, relevance_score=total, rerank_score=rerank_score, **verdict))
+        for document, verdict, total in zip(found.documents, verdicts, blended, strict=True):
+            # the deadline came first: no threshold can tell
+            if reranker.keeps(verdict) and (verdict.late or total >= (options.score_threshold or 0)):
+                marks = {"rerank_score": verdict.score, **reranker.marks(verdict)}
+                ranked.append(with_metadata(document, relevance_score=total, **marks))
         ranked.sort(key=lambda document: -document.metadata["relevance_score"])  # stable: equals keep their order
         return ranked[: options.k]
 

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 _COSINE_SHARE = 0.1
 #: Passages that the packaged model reads between two looks at the clock.
 _AT_A_TIME = 5
+#: Callers that prepare their pairs at the same time: tokenizing leaves the interpreter to one more.
+_PREPARING = 2
 
 
 #: What an index keeps of passages and a model can read instead of their texts.
@@ -177,6 +179,7 @@ class TransformerCrossEncoder:
         self._model = open_transformer(name, options)
         #: What was computed since the model was loaded, or since the caller put a new one here.
         self.workload = Workload()
+        self._preparing = threading.Semaphore(_PREPARING)
         self._queue = ScoringQueue(
             self._compute,
             workers=self._model.workers,
@@ -200,23 +203,36 @@ class TransformerCrossEncoder:
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""
+        ends = [0, *accumulate(len(texts) for texts in passages)]
+        best = np.full(ends[-1], -np.inf, np.float32)
+        # if all callers prepared at once, one whose time is over would wait for the interpreter behind all the others
+        if not self._preparing.acquire(timeout=None if deadline is None else seconds_until(deadline)):
+            return [np.full(len(texts), np.nan, np.float32) for texts in passages]
+        try:
+            pairs, same = self._prepare(queries, passages, ends)
+        finally:
+            self._preparing.release()
+        if deadline is not None:  # first the first passages of all queries
+            pairs.sort(key=lambda pair: pair.place - ends[bisect_right(ends, pair.place) - 1])
+        scores = self._queue.score(pairs, deadline)
+        with np.errstate(invalid="ignore"):  # NaN wins: a passage is known when all of it is
+            np.maximum.at(best, [pair.place for pair in pairs], scores)
+        return np.split(best[same], ends[1:-1]) if passages else []
+
+    def _prepare(
+        self, queries: Sequence[str], passages: Sequence[Sequence[str]], ends: Sequence[int]
+    ) -> tuple[list[Pair], NDArray[np.int64]]:
+        """Return the pairs of all queries, and for each passage the first of its query with the same tokens."""
         asked = self._model.tokenizer.encode([clean(query) for query in queries])
         read = self._model.tokenizer.encode([clean(text) for texts in passages for text in texts])
-        ends = [0, *accumulate(len(texts) for texts in passages)]
         pairs: list[Pair] = []
-        same = np.arange(ends[-1])  # for each passage the first of its query with the same tokens: it is read once
+        same = np.arange(ends[-1])  # what is the same is read once
         for query, start, end in zip(asked, ends[:-1], ends[1:], strict=True):
             firsts: dict[bytes, int] = {}
             for place in range(start, end):
                 same[place] = firsts.setdefault(read[place].tobytes(), place)
             pairs += self._pairs(query, {place: read[place] for place in firsts.values()})
-        if deadline is not None:  # first the first passages of all queries
-            pairs.sort(key=lambda pair: pair.place - ends[bisect_right(ends, pair.place) - 1])
-        scores = self._queue.score(pairs, deadline)
-        best = np.full(ends[-1], -np.inf, np.float32)
-        with np.errstate(invalid="ignore"):  # NaN wins: a passage is known when all of it is
-            np.maximum.at(best, [pair.place for pair in pairs], scores)
-        return np.split(best[same], ends[1:-1]) if passages else []
+        return pairs, same
 
     def _pairs(self, query: Ids, passages: dict[int, Ids]) -> list[Pair]:
         """Return the pairs of a query with the windows of its passages; `passages` has their places as keys."""

@@ -23,7 +23,7 @@ from langchain_klue_rerank.errors import ExportRefusedError, MissingExtraError, 
 logger = logging.getLogger(__name__)
 
 #: Most tokens of a batch. A CPU gains nothing from larger ones, and smaller ones hold less padding.
-_TOKENS_ON_CPU = 2048
+_TOKENS_ON_CPU = 1024
 _TOKENS_ON_GPU = 65_536
 
 

@@ -49,34 +49,61 @@ def promising(
         equals the earlier comes first.
     """
     whole = [cut(len(passage), room) for passage in passages]
-    if all(len(spans) <= count for spans in whole):
+    chosen: dict[int, list[Span]] = {number: [] for number, spans in enumerate(whole) if len(spans) > count}
+    if not chosen:
         return whole
-    tokens = np.unique(query)
-    hits = [[np.flatnonzero(passage == token) for token in tokens] for passage in passages]
-    frequency = np.asarray([[len(places) > 0 for places in own] for own in hits], np.float64).sum(axis=0)
-    weights = np.log1p((len(passages) - frequency + 0.5) / (frequency + 0.5))
-    return [
-        spans if len(spans) <= count else _best(len(passage), own, weights, room, count)
-        for passage, own, spans in zip(passages, hits, whole, strict=True)
-    ]
-
-
-def _best(
-    length: int, hits: Sequence[NDArray[np.intp]], weights: NDArray[np.float64], room: int, count: int
-) -> list[Span]:
+    # all passages in one array: with many callers at a time the interpreter's share is what makes one another wait
+    begins = np.cumsum([0, *map(len, passages)])
+    hits = _Hits.find(np.unique(query), np.concatenate(passages), begins)
     step = max(1, int(room * _GRID))
-    starts = np.minimum(np.arange(0, length - room + step, step), length - room)
-    chosen: list[Span] = []
+    grids = {
+        number: begins[number] + np.minimum(np.arange(0, own - room + step, step), own - room)
+        for number, own in ((number, len(passages[number])) for number in chosen)
+    }
+    starts = np.concatenate(list(grids.values()))
+    ends = np.cumsum([0, *map(len, grids.values())])
     for _ in range(count):
-        worth = np.zeros(len(starts))
-        for places, weight in zip(hits, weights, strict=True):
-            worth += weight * (np.searchsorted(places, starts + room) > np.searchsorted(places, starts))
-        for start, _end in chosen:
-            worth[np.abs(starts - start) < room / 2] = -1
-        best = int(worth.argmax())
-        if worth[best] < 0:  # all others lie half within what is chosen
-            break
-        start = int(starts[best])
-        chosen.append((start, start + room))
-        hits = [places[(places < start) | (places >= start + room)] for places in hits]  # a match counts once
-    return chosen
+        worth = hits.worth(starts, room)
+        for (number, spans), first, last in zip(chosen.items(), ends[:-1], ends[1:], strict=True):
+            own = worth[first:last]
+            for start, _end in spans:
+                own[np.abs(grids[number] - begins[number] - start) < room / 2] = -1
+            best = int(own.argmax())
+            if own[best] < 0:  # all others lie half within what is chosen
+                continue
+            start = int(grids[number][best] - begins[number])
+            spans.append((start, start + room))
+            if count > 1:
+                hits.remove(int(begins[number]) + start, room)  # a match counts once
+    return [chosen.get(number, spans) for number, spans in enumerate(whole)]
+
+
+class _Hits:
+    """Where the query's tokens occur in the passages, which lie one after the other, and what each is worth."""
+
+    def __init__(self, keys: NDArray[np.int64], size: int, weights: NDArray[np.float64]) -> None:
+        self._keys = keys  # token * size + place, rising
+        self._size = size
+        self._weights = weights
+
+    @classmethod
+    def find(cls, tokens: NDArray[np.int32], text: NDArray[np.int32], begins: NDArray[np.int64]) -> _Hits:
+        """Find the tokens, rising, in the passages' text; a passage begins at each of `begins` but the last."""
+        count, size = len(begins) - 1, len(text) + 1
+        places = np.flatnonzero(np.isin(text, tokens))
+        kinds = np.searchsorted(tokens, text[places])
+        owners = np.searchsorted(begins, places, side="right") - 1
+        frequency = np.bincount(np.unique(kinds * count + owners) // count, minlength=len(tokens))
+        weights = np.log1p((count - frequency + 0.5) / (frequency + 0.5))
+        return cls(np.sort(kinds * size + places), size, weights)
+
+    def worth(self, starts: NDArray[np.int64], room: int) -> NDArray[np.float64]:
+        """Return the weight of the tokens that occur in each of the windows."""
+        low = np.arange(len(self._weights)) * self._size + starts[:, None]
+        occurs = np.searchsorted(self._keys, low + room) > np.searchsorted(self._keys, low)
+        return np.asarray((occurs * self._weights).sum(axis=1))  # equal windows get equal sums: the earlier wins
+
+    def remove(self, start: int, room: int) -> None:
+        """Forget what occurs in a window."""
+        places = self._keys % self._size
+        self._keys = self._keys[(places < start) | (places >= start + room)]

@@ -237,9 +237,9 @@ class CompressorTests:
         from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 
         pipeline = DocumentCompressorPipeline(transformers=[reranker, self.construct(top_n=2)])
-        expected = state(self.construct(top_n=2).compress_documents(documents(), QUESTION))
-        assert state(pipeline.compress_documents(documents(), QUESTION)) == expected
-        assert state(await pipeline.acompress_documents(documents(), QUESTION)) == expected
+        expected = self.construct(top_n=2).compress_documents(documents(), QUESTION)
+        same(pipeline.compress_documents(documents(), QUESTION), expected)
+        same(await pipeline.acompress_documents(documents(), QUESTION), expected)
 
     def test_leaves_a_child_run_in_a_trace(self, reranker: BaseDocumentCompressor) -> None:
         recorder = Recorder()

@@ -132,8 +132,9 @@ def test_the_packaged_model_keeps_its_scores_under_a_deadline() -> None:
     found = KlueReranker(top_n=None, max_latency_ms=HOUR).score([QUESTION, "여권"], [TEXTS, TEXTS * 3])
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, abs=1e-6)
-    over = KlueReranker().score([QUESTION], [TEXTS], deadline=time.monotonic() - 1)
-    assert all(math.isnan(score) for score in over[0])
+    [over] = KlueReranker().judge([QUESTION], [TEXTS], deadline=time.monotonic() - 1)
+    assert not any(one.read for one in over)
+    assert all(one.late for one in over)
 
 
 async def test_many_callers_of_the_packaged_model_all_get_all_documents() -> None:

@@ -55,7 +55,7 @@ LABELS = {
     "BM25, Kiwi morphemes": Label("BM25, Kiwi morphemes", "BM25, Kiwi 형태소", _OTHERS, (0, -29), "center"),
     "lexical": Label("lexical: morphemes and bigrams", "낱말: 형태소와 두 글자 묶음", _OURS, (0, 15), "center"),
     "dense": Label("dense", "벡터", _OURS, (9, -4)),
-    "hybrid": Label("hybrid", "하이브리드", _OURS, (10, -14)),
+    "hybrid": Label("hybrid", "하이브리드", _OURS, (3, -27), "center"),
     "hybrid, 10 reranked": Label("10 reranked", "10건 재정렬", _OURS, (0, -27), "center"),
     "hybrid, 30 reranked": Label("30 reranked (default)", "30건 재정렬 (기본값)", _DEFAULT, (0, 15), "center"),
     "hybrid, 100 reranked": Label("100 reranked", "100건 재정렬", _OURS, (0, -27), "center"),
@@ -171,7 +171,7 @@ def draw(points: Mapping[str, Point], data: EvaluationSet, path: Path) -> None:
         "ytick.color": "#455a64",
     }
     with pyplot.rc_context(style):
-        figure, axis = pyplot.subplots(figsize=(9, 4.6), layout="constrained")
+        figure, axis = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.2, h_pad=0.15)
         reranked = [points[name] for name in ("hybrid", *RERANKED)]
         axis.plot(

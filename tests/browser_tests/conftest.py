@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -81,7 +82,9 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running bot without a chat model."""
-    port = "8617"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("CHAT_", "OPENAI_"))}
     command = [sys.executable, "-m", "streamlit", "run", "examples/qa_bot/app.py"]
     flags = ["--server.headless", "true", "--server.port", port]

@@ -383,8 +383,17 @@ def _line(row: Row, outcome: Outcome, done: dict[str, list[Measured]]) -> list[s
 def _write(folder: Path, lines: Sequence[Sequence[str]], drawn: EvaluationSet, everything: EvaluationSet) -> None:
     text = (
         f"{len(everything.questions)} questions for bi-encoders, {len(drawn.questions)} for cross-encoders, over all "
-        f"{len(everything.documents):,} contexts; 95% bootstrap intervals; differences are paired.\n\n"
+        f"{len(everything.documents):,} contexts; 95% bootstrap intervals; differences are paired."
     )
+    candidates = folder / "candidates.json"
+    if candidates.exists():
+        found = json.loads(candidates.read_text(encoding="utf-8"))
+        asked = zip(drawn.questions, drawn.relevant, strict=True)
+        ranks = [_rank([one for one, _ in found[question]], wanted) for question, wanted in asked]
+        plain = Measured("not reranked", drawn.name, len(drawn.documents), ranks, None)
+        first, tenth = (retrieval.with_interval(plain.hits(k)) for k in (1, 10))
+        text += f" What is reranked has HitRate@1 {first}, @10 {tenth}."
+    text += "\n\n"
     (folder / "ablations.md").write_text(text + retrieval.markdown(HEAD, lines) + "\n", encoding="utf-8")
     with (folder / "ablations.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([HEAD, *lines])

@@ -34,7 +34,9 @@ from benchmarks.price import machine
 from benchmarks.rerank_modes import BI_ENCODER, LENGTH, OURS, PACKAGED, PEERS, RETRIEVER
 from benchmarks.rerank_report import (
     CALIBRATED_ON,
+    CASCADE,
     EARLY_STOP,
+    EXACT,
     QUALITY_OF,
     into_page,
     markdown,
@@ -54,8 +56,10 @@ QUICK = {"peers": 2, "timed": 3, "judged": 20, "calls": 8, "batch": 8, "deadline
 #: The ways that are cheap enough to be timed on four times as many questions.
 FAST = 4
 #: The ways for which it is measured how the price grows, and those that are asked by many callers.
-GROWING = (PEERS[0], "exact, onnx", CALIBRATED_ON, "packaged, then 5 of 1 x 128, int8", PACKAGED)
-CROWDED = (CALIBRATED_ON, "packaged, then 5 of 1 x 128, int8", PACKAGED)
+GROWING = (PEERS[0], EXACT, CALIBRATED_ON, CASCADE, PACKAGED)
+CROWDED = (CALIBRATED_ON, CASCADE, PACKAGED)
+#: Minutes after which a quick run begins no other way.
+QUICK_MINUTES = 3.5
 
 
 def main() -> None:
@@ -87,6 +91,10 @@ def main() -> None:
             found = _measure(task) | {"options": task["options"]}
             _write(path, found | ({"machine": machine()} if part == "price" else {}))
         measured.setdefault(way, {}).update(json.loads(path.read_text(encoding="utf-8")))
+    if missing:
+        print("Not measured yet: " + "; ".join(missing))
+    if RETRIEVER not in measured:  # without the search's own price there is nothing to compare with
+        return
     report = summary(measured, queries, options.judged, options.candidates)
     report |= {
         "data": data.name,
@@ -104,8 +112,6 @@ def main() -> None:
     if options.docs is not None:
         into_page(options.docs, text, [options.out / "rerank.png", options.out / "growth.png"], _command())
     print(text)
-    if missing:
-        print("Not measured yet: " + "; ".join(missing))
 
 
 def _parse() -> argparse.Namespace:
@@ -127,13 +133,15 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, help="begin no other way after so many; run again to go on")
     parser.add_argument("--only", choices=["scores", "price"], help="measure only scores, or only prices")
     parser.add_argument("--render", action="store_true", help="measure nothing, draw what is there")
-    parser.add_argument("--quick", action="store_true", help="few questions, small counts")
+    parser.add_argument("--quick", action="store_true", help="few questions, small counts, --minutes 3.5")
     for name, value in FULL.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, help=f"({value}; quick {QUICK[name]})")
     options = parser.parse_args()
     for name in FULL:
         if getattr(options, name) is None:
             setattr(options, name, (QUICK if options.quick else FULL)[name])
+    if options.quick and options.minutes is None:
+        options.minutes = QUICK_MINUTES
     return options
 
 
@@ -171,7 +179,7 @@ def _kept(folder: Path, name: str, key: Any, make: Any) -> Any:
 
 
 def _tasks(options: argparse.Namespace, queries: list[dict[str, Any]], data: EvaluationSet) -> list[dict[str, Any]]:
-    """Return what is to be measured: scores, which other work on the machine does not harm, then prices."""
+    """Return what is to be measured, the most telling first."""
     model = options.model
     wide = ""
     if model is not None:
@@ -186,9 +194,10 @@ def _tasks(options: argparse.Namespace, queries: list[dict[str, Any]], data: Eva
             wide = str(target)
     sizes = [100, 1000, 4000] if options.quick else [100, 300, 1000, 2000, 4000]
     counts = [10, 30, 100] if options.quick else [10, 30, 100, 300]
-    prices, scores = [], []
-    for way in dict.fromkeys([RETRIEVER, PACKAGED, *([CALIBRATED_ON, *OURS, BI_ENCODER, *PEERS] if model else [])]):
-        if options.ways and not any(word in way for word in options.ways):
+    tasks: list[dict[str, Any]] = []
+    telling = [CALIBRATED_ON, CASCADE, PEERS[0], EXACT, BI_ENCODER]
+    for way in dict.fromkeys([RETRIEVER, PACKAGED, *([*telling, *OURS, *PEERS] if model else [])]):
+        if options.ways and way != RETRIEVER and not any(word in way for word in options.ways):
             continue
         slow, exact = way in PEERS, way.startswith("exact")
         growing, crowded = way in GROWING, way in CROWDED
@@ -196,11 +205,11 @@ def _tasks(options: argparse.Namespace, queries: list[dict[str, Any]], data: Eva
         common = {"way": way, "options": {}, "candidates": options.candidates}
         if way == RETRIEVER:
             asked = [{"query": one["query"]} for one in queries[: options.judged]]
-            prices.append(
-                {**common, "part": "price", "model": "", "index": str(_index(options, data)), "queries": asked}
-            )
+            index = str(_index(options, data))
+            stage = {"index": index, "search_type": options.search_type}
+            tasks.append({**common, "part": "price", "model": "", **stage, "queries": asked})
             continue
-        prices.append(
+        tasks.append(
             {
                 **common,
                 "part": "price",
@@ -224,8 +233,8 @@ def _tasks(options: argparse.Namespace, queries: list[dict[str, Any]], data: Eva
         if way not in QUALITY_OF and way != BI_ENCODER:
             asked = queries if way == CALIBRATED_ON else queries[: options.judged]
             folder = "" if way == PACKAGED else str(model)
-            scores.append({**common, "part": "scores", "model": folder, "queries": asked})
-    return scores + prices
+            tasks.append({**common, "part": "scores", "model": folder, "queries": asked})
+    return tasks
 
 
 def _index(options: argparse.Namespace, data: EvaluationSet) -> Path:
@@ -274,9 +283,6 @@ def _candidates(data: EvaluationSet, options: argparse.Namespace) -> list[dict[s
     lines = []
     for number in tqdm([*judged.tolist(), *others.tolist()], desc="first stage", leave=False):
         question = data.questions[number]
-        start = time.perf_counter()
-        retriever.invoke(question, k=options.candidates)
-        milliseconds = 1000 * (time.perf_counter() - start)
         # many candidates are needed for a few questions only, to see how the price grows
         found = retriever.invoke(question, k=options.depth if len(lines) < FAST else options.candidates)
         texts = [searchable_text(one.page_content, one.metadata, "title") for one in found]
@@ -288,7 +294,6 @@ def _candidates(data: EvaluationSet, options: argparse.Namespace) -> list[dict[s
                 "scores": [float(one.metadata["relevance_score"]) for one in found],
                 "relevant": [place for place, one in enumerate(found) if one.id in data.relevant[number]],
                 "relevant_ids": sorted(data.relevant[number]),
-                "milliseconds": milliseconds,
             }
         )
     return lines

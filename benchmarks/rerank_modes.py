@@ -47,6 +47,7 @@ PACKAGED = "packaged"
 #: Two more that are measured: a search with a transformer of a given shape, and the whole packaged default.
 BI_ENCODER = "bi-encoder"
 RETRIEVER = "KlueRetriever"
+NO_RERANKING = "no reranking"
 #: What A reads of a pair.
 LENGTH = 512
 
@@ -260,11 +261,12 @@ def _retriever(task: dict[str, Any]) -> dict[str, Any]:
 
     retriever = KlueRetriever.load(task["index"], k=10)
     points: dict[str, Any] = {}
-    for name, reranker, count in (
-        ("hybrid", None, 30),
-        *((f"hybrid + packaged, {count} candidates", KlueReranker(), count) for count in (10, 30, 100)),
+    for name, search_type, reranker, count in (
+        (NO_RERANKING, task["search_type"], None, task["candidates"]),
+        ("hybrid", "hybrid", None, 30),
+        *((f"hybrid + packaged, {count} candidates", "hybrid", KlueReranker(), count) for count in (10, 30, 100)),
     ):
-        asked = retriever.model_copy(update={"reranker": reranker, "fetch_k": count})
+        asked = retriever.model_copy(update={"reranker": reranker, "fetch_k": count, "search_type": search_type})
         asked.invoke(task["queries"][0]["query"])
         times, found = [], []
         for line in task["queries"]:

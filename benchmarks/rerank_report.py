@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
-from benchmarks.rerank_modes import BI_ENCODER, PACKAGED, PEERS, RETRIEVER
+from benchmarks.rerank_modes import BI_ENCODER, NO_RERANKING, PACKAGED, PEERS, RETRIEVER
 from langchain_klue_rerank.engine.metrics import Judged, hit_rate, interval
 
 CALIBRATED_ON = "1 x 128, int8"
 EARLY_STOP = "1 x 128, int8, early stop"
 EXACT = "exact, onnx"
+CASCADE = "packaged, then 5 of 1 x 128, int8"
 #: Ways that compute the same scores as another: too slow to be judged on many questions themselves.
 QUALITY_OF = {**dict.fromkeys(PEERS, EXACT), "exact, torch": EXACT}
 #: Timed on fewer questions than this, a way's 95th percentile says nothing.
@@ -69,11 +70,14 @@ def summary(measured: dict[str, Any], queries: list[dict[str, Any]], judged: int
             np.mean([not mask[int(np.argmax(own))] for own, mask in zip(whole, read, strict=True)])
         )
     first = {
-        "milliseconds": statistics.median(line["milliseconds"] for line in queries),
+        "milliseconds": float("nan"),
         "quality": _quality([list(range(0, -len(own), -1)) for own in stages], relevant),
     }
     points = {}
     for name, one in measured.get(RETRIEVER, {}).get("points", {}).items():
+        if name == NO_RERANKING:
+            first["milliseconds"] = statistics.median(one["milliseconds"])
+            continue
         lists = [frozenset(line["relevant_ids"]) for line in asked]
         hits = Judged.from_rankings(one["found"], lists)
         points[name] = {"median": statistics.median(one["milliseconds"]), "quality": _rates(hits)}
@@ -220,7 +224,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     """Draw quality against milliseconds, every way a labelled point."""
     pyplot = _pyplot()
     first, search = report["first_stage"], report["ways"].get(BI_ENCODER, {}).get("median")
-    points = [("no reranking", first["milliseconds"], first["quality"], "black")]
+    points = [(NO_RERANKING, first["milliseconds"], first["quality"], "black")]
     for way, one in report["ways"].items():
         if "quality" in one:
             colour = "tab:red" if way in PEERS else "tab:green" if way == PACKAGED else "tab:blue"
@@ -242,8 +246,8 @@ def plot(report: dict[str, Any], path: Path) -> None:
         axis.axvline(2 * search, color="grey", linestyle=":", linewidth=1)
         axis.annotate(
             "twice a search with a\nbi-encoder of 12 x 768",
-            (2 * search, axis.get_ylim()[0]),
-            (3, 4),
+            (2 * search, axis.get_ylim()[1]),
+            (3, -20),
             textcoords="offset points",
             fontsize=7,
             color="grey",
@@ -278,7 +282,8 @@ def _label(figure: Any, axis: Any, points: list[tuple[str, float, float, str]]) 
                 color=colour,
                 arrowprops=line if shift else None,
             )
-            box = Text.get_window_extent(text)
+            text.update_positions(figure.canvas.get_renderer())
+            box = Text.get_window_extent(text)  # the annotation's own holds the line, too
             inside = axis.bbox.y0 < box.y0 and box.y1 < axis.bbox.y1
             if inside and not any(box.overlaps(other) for other in taken):
                 taken.append(box)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from langchain_core.callbacks import Callbacks
@@ -28,8 +26,8 @@ from langchain_klue_rerank.engine.models import (
     load_cross_encoder,
     resolve,
 )
-from langchain_klue_rerank.engine.scoring_queue import seconds_until
 from langchain_klue_rerank.tracing import async_child_run, child_run
+from langchain_klue_rerank.waiting import wait_until
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +35,6 @@ if TYPE_CHECKING:
 
     from langchain_klue_rerank.engine.cross_encoder import CrossEncoder, Ready
     from langchain_klue_rerank.engine.token_vectors import TokenVectors
-
-
-#: Seconds after its deadline for which a result that is on its way is waited for.
-_GRACE = 0.005
 
 
 class RankedDocument(TypedDict):
@@ -367,14 +361,9 @@ class KlueReranker(BaseDocumentCompressor):
             await run_in_executor(None, self.load)
         deadline = self._deadline(len(queries))
         ask = partial(self.judge, queries, documents, tokens, first_stage=first_stage, weight=weight, deadline=deadline)
-        task = asyncio.ensure_future(run_in_executor(_waiting_room(), ask))
-        if deadline is None:
-            return await task
-        done, _ = await asyncio.wait({task}, timeout=seconds_until(deadline + _GRACE))
-        if not done:  # so many callers that not even a thread was free
-            task.add_done_callback(lambda task: task.cancelled() or task.exception())
-            return [[Verdict(0.0, read=False, late=True)] * len(own) for own in documents]
-        return task.result()
+        return await wait_until(
+            deadline, ask, lambda: [[Verdict(0.0, read=False, late=True)] * len(own) for own in documents]
+        )
 
     def _deadline(self, queries: int) -> float | None:
         return None if self.max_latency_ms is None else time.monotonic() + queries * self.max_latency_ms / 1000
@@ -420,9 +409,3 @@ class KlueReranker(BaseDocumentCompressor):
 def _vectors_of(model: str | None, revision: str | None, most: int) -> str:
     """Return the identity of a late-interaction model's token vectors; empty for another kind of model."""
     return f"{identity(model, revision)}/{most}" if is_late_interaction(model, revision) else ""
-
-
-@lru_cache(maxsize=1)
-def _waiting_room() -> ThreadPoolExecutor:
-    """Threads in which async callers wait; asyncio's own are too few for callers to meet in a batch."""
-    return ThreadPoolExecutor(max_workers=128, thread_name_prefix="klue-reranker-caller")

@@ -91,6 +91,7 @@ class PackagedCrossEncoder:
         self._model = model
         self._bi_encoder = bi_encoder
         self._turn = threading.Lock()
+        self._seconds = 0.0  # that a few passages take, by and by
 
     def score(
         self,
@@ -128,20 +129,20 @@ class PackagedCrossEncoder:
         Callers with a deadline compute one at a time: threads that share an interpreter would all be late together.
         """
         asked = None
-        cost = 0.0
         for start in range(0, len(texts), _AT_A_TIME):
-            if not self._turn.acquire(timeout=seconds_until(deadline - cost)):
+            if not self._turn.acquire(timeout=seconds_until(deadline - self._seconds)):
                 return
             try:
                 began = time.monotonic()
-                if began + cost > deadline:
+                if began + self._seconds > deadline:
+                    self._seconds *= 0.9  # should it be too high, it comes down again
                     return
                 if asked is None:
                     asked = tokenize([query], shared_analyzer())
                 part = slice(start, min(start + _AT_A_TIME, len(texts)))
                 own = tokens.take(np.arange(part.start, part.stop)) if tokens is not None else None
                 scores[part] = self._score(asked, texts[part], own, alone)
-                cost = max(cost, time.monotonic() - began)
+                self._seconds += 0.3 * (time.monotonic() - began - self._seconds)
             finally:
                 self._turn.release()
 

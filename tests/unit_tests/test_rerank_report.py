@@ -29,8 +29,8 @@ def way(scores: list[list[float]], milliseconds: float = 10.0) -> dict[str, Any]
 
 
 QUERIES = [
-    {"scores": [0.9, 0.8, 0.7], "relevant": [1], "relevant_ids": ["b"], "milliseconds": 5.0},
-    {"scores": [0.9, 0.8, 0.7], "relevant": [0], "relevant_ids": ["a"], "milliseconds": 5.0},
+    {"scores": [0.9, 0.8, 0.7], "relevant": [1], "relevant_ids": ["b"]},
+    {"scores": [0.9, 0.8, 0.7], "relevant": [0], "relevant_ids": ["a"]},
 ]
 GOOD = [[0.1, 0.9, 0.2], [0.9, 0.1, 0.2]]
 BAD = [[0.9, 0.1, 0.2], [0.1, 0.9, 0.2]]

@@ -103,7 +103,7 @@ def test_a_deadline_returns_what_is_known(model: Model) -> None:
 def test_what_nobody_waits_for_any_more_is_not_computed(model: Model) -> None:
     shared = queue(model, tokens=6)
     model.go.clear()
-    shared.score(pairs(1, 2, 3, 4), time.monotonic() + 0.02)
+    shared.score(pairs(1, 2, 3, 4), time.monotonic() + 0.5)
     model.go.set()
     assert shared.score(pairs(7)).tolist() == [7]
     assert {number for batch in model.batches for number in batch} == {1, 2, 7}

@@ -6,6 +6,9 @@ import json
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +232,30 @@ def test_a_deadline_that_is_over_reads_nothing(folders: dict[str, Path]) -> None
     model = TransformerCrossEncoder(str(folders["klue"]), CPU)
     assert all(np.isnan(own).all() for own in model.score(QUERIES, PASSAGES, deadline=0.0))
     assert_same(model.score(QUERIES, PASSAGES, deadline=float("inf")), model.score(QUERIES, PASSAGES))
+
+
+def test_a_caller_is_back_in_time_although_others_take_theirs(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    go, entered = threading.Event(), threading.Semaphore(0)
+    tokenize = model._model.tokenizer.encode
+
+    def slow(texts: Sequence[str]) -> list[np.ndarray]:
+        entered.release()
+        assert go.wait(20)
+        return tokenize(texts)
+
+    monkeypatch.setattr(model._model.tokenizer, "encode", slow)
+    with ThreadPoolExecutor(4) as pool:
+        patient = [pool.submit(model.score, QUERIES, PASSAGES) for _ in range(4)]
+        assert all(entered.acquire(timeout=20) for _ in range(2))
+        late = model.score(QUERIES, PASSAGES, deadline=time.monotonic() + 0.01)
+        go.set()
+        assert all(np.isnan(own).all() for own in late)
+        assert [len(own) for own in late] == [len(own) for own in PASSAGES]
+        for one in patient:
+            assert_same(one.result(), patient[0].result())
 
 
 # Tokens

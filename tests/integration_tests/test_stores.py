@@ -156,13 +156,13 @@ def test_what_the_store_finds_is_reranked_with_the_tokens_of_our_index(
     hybrid: KlueRetriever, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    real = KlueReranker.score
+    real = KlueReranker.judge
 
     def spy(self: KlueReranker, queries: Any, documents: Any, tokens: Any = None, **others: Any) -> Any:
         seen.extend(tokens)
         return real(self, queries, documents, tokens, **others)
 
-    monkeypatch.setattr(KlueReranker, "score", spy)
+    monkeypatch.setattr(KlueReranker, "judge", spy)
     hybrid.invoke(QUESTION)
     [tokens] = seen
     assert tokens is not None  # nothing is tokenized again

@@ -153,6 +153,23 @@ def test_an_export_with_other_scores_is_refused_and_that_is_remembered(
     assert model.backend == "torch"  # int8 was refused, too
 
 
+def test_int8_spares_the_first_layer_where_the_whole_rounds_too_much(
+    folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    whole = export_folder(exports, folders["klue"]) / onnx_models.MODEL_FILE
+    monkeypatch.setenv(onnx_models.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(onnx_models, "_export_graph", lambda _model, _types, path: path.write_bytes(whole.read_bytes()))
+    differences = iter([0.5, 0.01])
+    monkeypatch.setattr(onnx_models, "_largest_difference", lambda *_: next(differences))
+    model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
+    [config] = [json.loads(path.read_text()) for path in tmp_path.rglob(onnx_models.CONFIG_FILE)]
+    assert config["largest_difference"] == 0.01
+    exact = TransformerCrossEncoder(str(folders["klue"]), CPU).score(QUERIES, PASSAGES)
+    assert_same(model.score(QUERIES, PASSAGES), exact, onnx_models.TOLERANCE["int8"])
+    assert not list(tmp_path.rglob("fp32.onnx"))
+
+
 def test_an_export_that_fails_leaves_nothing_behind(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

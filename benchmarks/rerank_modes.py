@@ -236,21 +236,23 @@ def _scores(way: str, task: dict[str, Any], queries: list[tuple[str, list[str]]]
 
 
 def _search_price(task: dict[str, Any]) -> dict[str, Any]:
-    """Measure a search with a bi-encoder of a given shape, random weights, over random vectors: queries and FAISS."""
+    """Measure a search with a bi-encoder of a given shape, random weights, over random vectors."""
     import numpy as np
 
     from langchain_klue_rerank import KlueEmbeddings
-    from langchain_klue_rerank.engine.vectors import VectorIndex, as_unit_vectors
+    from langchain_klue_rerank.engine.fusion import top
+    from langchain_klue_rerank.engine.vectors import PassageVectors, VectorIndex, as_unit_vectors
 
     embeddings = KlueEmbeddings(model=task["model"], device="cpu")
     generator = np.random.default_rng(0)
     dimension = len(embeddings.embed_query("가"))
     index = VectorIndex(dimension)
-    index.add(as_unit_vectors(generator.standard_normal((task["passages"], dimension))))
+    index.add(PassageVectors.checked(generator.standard_normal((task["passages"], dimension))))
     times = []
     for line in task["queries"][: task["timed"]]:
         start = time.perf_counter()
-        index.search(as_unit_vectors([embeddings.embed_query(line["query"])]), task["candidates"])
+        [scores] = index.scores(as_unit_vectors([embeddings.embed_query(line["query"])]))
+        top(scores, task["candidates"], above=-1)
         times.append(1000 * (time.perf_counter() - start))
     return {"way": task["way"], "milliseconds": times, "peak_memory": peak_memory()}
 

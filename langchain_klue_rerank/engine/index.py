@@ -23,7 +23,7 @@ from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 #: Scores of a batch of queries computed at a time; bounds the memory of a batch over a large index to some 100 MB.
 _SCORES_AT_ONCE = 8_000_000
 #: Passages whose windows are read for a query: the best as wholes, so many at least, so many for each result asked for,
-#: and this share of all. Among 34,000 passages 99 of 100 of the ten best are found so, and no answer is lost.
+#: and this share of all. On KLUE-MRC reading all of them finds no more answers.
 _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
 
 

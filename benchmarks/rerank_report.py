@@ -274,7 +274,7 @@ def _label(figure: Any, axis: Any, points: list[tuple[str, float, float, str]]) 
         for shift in (sign * step for step in range(0, 400, 10) for sign in (1, -1)):
             line = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "alpha": 0.6}
             text = axis.annotate(
-                name,
+                name.removesuffix(" candidates"),
                 (x, y),
                 (9 if abs(shift) < 40 else 22, shift - 3),
                 textcoords="offset points",

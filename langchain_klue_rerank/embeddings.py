@@ -133,6 +133,11 @@ def embed_passages(
     return _table(embedding.embed_documents(list(texts)))
 
 
+def reads_tokens(embedding: Embeddings) -> bool:
+    """Whether vectors are made of tokens, morphemes among them, and not of strings."""
+    return isinstance(embedding, KlueEmbeddings) and embedding.reads_tokens
+
+
 def decide_window_words(embedding: Embeddings, words: WindowWords) -> int | None:
     """Decide how many words a window has: with "auto" some with models that read tokens, none with others.
 
@@ -140,7 +145,7 @@ def decide_window_words(embedding: Embeddings, words: WindowWords) -> int | None
         ValueError: If it is neither a whole number from 1 up, nor "auto", nor None.
     """
     if words == "auto":
-        return WINDOW_WORDS if isinstance(embedding, KlueEmbeddings) and embedding.reads_tokens else None
+        return WINDOW_WORDS if reads_tokens(embedding) else None
     if words is not None and (isinstance(words, bool) or not isinstance(words, int) or words < 1):
         raise ValueError(f'window_words={words!r} is not a whole number from 1 up, "auto" or None.')
     return words
@@ -158,12 +163,11 @@ def embed_for_index(
         tokens: Their titles and texts tokenized, if the caller has them.
     """
     key, words = settings.title_key, settings.window_words
-    texts = [searchable_text(passage.text, passage.metadata, key) for passage in passages]
     if words is None:
-        return embed_passages(embedding, texts, tokens)
+        return embed_passages(embedding, _searchable_texts(passages, key), tokens)
     titles = [title_of(passage.metadata, key) for passage in passages]
-    if isinstance(embedding, KlueEmbeddings) and embedding.reads_tokens:
-        tokens = tokens if tokens is not None else tokenize(texts, shared_analyzer())
+    if reads_tokens(embedding):
+        tokens = tokens if tokens is not None else tokenize(_searchable_texts(passages, key), shared_analyzer())
         headings = [len(split_words(title)) for title in titles]
         parts = []
         for start in range(0, len(passages), _PASSAGES_AT_ONCE):
@@ -173,6 +177,10 @@ def embed_for_index(
         return PassageVectors.join(parts)
     cut, offsets = cut_texts([passage.text for passage in passages], titles, words)
     return PassageVectors.of_windows(embed_passages(embedding, cut), offsets)
+
+
+def _searchable_texts(passages: Sequence[Passage], title_key: str | None) -> list[str]:
+    return [searchable_text(passage.text, passage.metadata, title_key) for passage in passages]
 
 
 def embed_queries(

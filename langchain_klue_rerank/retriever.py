@@ -25,6 +25,7 @@ from langchain_klue_rerank.embeddings import (
     decide_window_words,
     embed_for_index,
     model_identity,
+    reads_tokens,
 )
 from langchain_klue_rerank.engine.cascade import Verdict
 from langchain_klue_rerank.engine.documents import Passage
@@ -355,7 +356,7 @@ class KlueRetriever(IndexedRetriever):
         return ranked[: options.k]
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        return tokenize(texts, shared_analyzer() if self.kiwi or self._embeds_tokens else None)
+        return tokenize(texts, shared_analyzer() if self.kiwi or reads_tokens(self.embeddings) else None)
 
     def _embed(
         self, passages: Sequence[Passage], tokens: TokenizedTexts
@@ -385,11 +386,6 @@ class KlueRetriever(IndexedRetriever):
     def token_vector_bytes(self) -> float:
         """Bytes that the index keeps of a document for a late-interaction reranker, on average; 0 without one."""
         return self._index.token_vector_bytes
-
-    @property
-    def _embeds_tokens(self) -> bool:
-        """Whether the vectors are made of tokens, morphemes among them."""
-        return isinstance(self.embeddings, KlueEmbeddings) and self.embeddings.reads_tokens
 
 
 def _traced(documents: list[Document], start: float, outputs: dict[str, Any]) -> list[Document]:

@@ -47,14 +47,8 @@ class Settings:
 def training_questions(settings: Settings) -> list[Question]:
     """Read the questions of all sets, in random order."""
     data, generator = settings.data, random.Random(settings.seed)
-    read = {row["id"]: row for row in sets.read_jsonl(data / "klue_mrc" / "train.jsonl")}
-    rows = [_of_mrc(row, row["question"]) for row in read.values()]
-    for row in sets.read_jsonl(data / "klue_mrc" / "train_paraphrased_questions.jsonl"):
-        if row["id"] in read:
-            rows.append(_of_mrc(read[row["id"]], row["paraphrase"]))
-    for pair in sets.read_squad(data / "tydiqa_ko" / "korean_tydiqa_train.json"):
-        title, _, passage = pair.passage.partition("\n")
-        rows.append(Question(pair.query, passage, title, pair.answer))
+    titled = sets.read_mrc(data) + sets.read_squad(data / "tydiqa_ko" / "korean_tydiqa_train.json")
+    rows = [_without_title(pair) for pair in titled]
     welfare, strategy = sets.read_welfare(data), sets.read_strategy(data)
     drawn = generator.sample(welfare, min(len(welfare), settings.most or len(welfare)))
     rows += [Question(pair.query, pair.passage, programme) for pair, programme in drawn]
@@ -65,9 +59,10 @@ def training_questions(settings: Settings) -> list[Question]:
     return rows
 
 
-def _of_mrc(row: dict[str, str], question: str) -> Question:
-    answer = row["answer"] if isinstance(row["answer"], str) else ""
-    return Question(question, row["context"], row["title"], answer)
+def _without_title(pair: sets.Pair) -> Question:
+    """Take the title, the first line, out of the passage."""
+    title, _, passage = pair.passage.partition("\n")
+    return Question(pair.query, passage, title, pair.answer)
 
 
 def write(rows: Iterable[Question], path: Path) -> None:
@@ -87,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = parse(Settings, argv)
     try:
         rows = training_questions(settings)
-        test = [_of_mrc(row, row["question"]) for row in sets.read_jsonl(settings.data / "klue_mrc/validation.jsonl")]
+        test = [_without_title(pair) for pair in sets.read_mrc(settings.data, "validation")]
     except FileNotFoundError as error:
         sys.exit(f"error: {error}")
     write(rows, settings.output / "train.jsonl")

@@ -32,7 +32,7 @@ from benchmarks.ways import (
     Runner,
     Way,
 )
-from langchain_klue_rerank import KlueEmbeddings
+from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
 from langchain_klue_rerank.engine.fusion import blend_scores
 from langchain_klue_rerank.engine.metrics import METRICS, calibration_error, interval, paired_p_value, reliability
 from langchain_klue_rerank.evaluation import SAMPLES, EvaluationSet, read_sets
@@ -291,6 +291,7 @@ def page(views: Sequence[View], command: str, sts: float | None, price: dict[str
     chosen = [view for view in views if view.key in ("klue validation", "klue test", "tydi", "paraphrase")]
     first = [view for view in views if view.key == "klue test"]
     others = [view for view in views if view.key in ("korquad", "tydi", "paraphrase", "plain")]
+    dense_weight = KlueRetriever.model_fields["dense_weight"].default
     similarity = "" if sts is None else f"\n\nKLUE-STS validation, Spearman's correlation of the cosine: **{sts:.3f}**."
     return f"""# Results
 
@@ -305,8 +306,8 @@ on {machine()}. Do not edit it: what was read by eye and what was tried and left
 In every table the second line of a cell is the 95% bootstrap interval over the questions. p: exact sign test of
 HitRate@1 on the same questions (McNemar). *Lexical* without more is BM25 over Kiwi morphemes and character bigrams,
 both; *dense* is the cosine with a passage's best window of 50 words, *one vector a passage* with the whole; *hybrid*
-adds 0.3 times the cosine; *reranked* is the packaged reranker over the best 30, as `KlueRetriever` has it by default;
-"dense, then the reranker alone" is what a `ContextualCompressionRetriever` with `KlueReranker` over
+adds {dense_weight} times the cosine; *reranked* is the packaged reranker over the best 30, as `KlueRetriever` has it by
+default; "dense, then the reranker alone" is what a `ContextualCompressionRetriever` with `KlueReranker` over
 dense search does. "ms a query": median processor time of one query: its duration where
 nothing else runs, and up to twice that where much does (see the load above); `python -m benchmarks.search` measures
 durations.

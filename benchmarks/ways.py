@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.candidates import SearchType
 from langchain_klue_rerank.checks import searchable_text
+from langchain_klue_rerank.engine import fusion
 from langchain_klue_rerank.engine.fusion import top
 from langchain_klue_rerank.engine.lexical import Bm25Field
 from langchain_klue_rerank.engine.metrics import Judged
@@ -48,6 +50,7 @@ class Way:
         search_type: How candidates are found.
         built: Fields of the retriever that decide its index.
         asked: Fields of the retriever that do not.
+        accident: What `fusion.ACCIDENT` is while the way is asked.
     """
 
     name: str
@@ -55,6 +58,7 @@ class Way:
     search_type: SearchType = "hybrid"
     built: Mapping[str, Any] = field(default_factory=dict)
     asked: Mapping[str, Any] = field(default_factory=dict)
+    accident: float = fusion.ACCIDENT
 
 
 _BIGRAMS = {"kiwi": False, "search_type": "lexical"}
@@ -83,10 +87,10 @@ ABLATIONS: Sequence[Way] = (
     Way("no titles", "hybrid", built={"title_key": None}),
     Way("no morphemes in lexical search", "hybrid", built={"kiwi": False}),
     Way("one vector a passage", "hybrid", built={"window_words": None}),
-    *(Way(f"`dense_weight={weight}`", "hybrid", asked={"dense_weight": weight}) for weight in (0.0, 0.6)),
+    *(Way(f"`dense_weight={weight}`", "hybrid", asked={"dense_weight": weight}) for weight in (0.0, 0.5)),
+    Way("small lexical scores count fully", "hybrid", accident=1e-3),
+    Way("small lexical scores count fully, not reranked", accident=1e-3),
     *(Way(f"`fetch_k={count}`", "hybrid", asked={"fetch_k": count}) for count in (10, 100)),
-    # Below 1 by nothing that counts: then the retriever asks the reranker for its scores without the cosine.
-    Way("dense, then the reranker alone without cosine", "dense", "dense", {}, {"rerank_weight": 1 - 1e-9}),
 )
 #: Shares of the reranker in the score whose effect is computed from what the default way found.
 WEIGHTS_TRIED: Sequence[float] = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0)
@@ -214,14 +218,15 @@ class Runner:
             changes = dict(way.asked) if way.base is not None else {"reranker": None, **way.asked}
             retriever = self._retriever(way.built).model_copy(update=changes)
             depth = retriever.fetch_k if way is DEFAULT else DEPTH
-            answers = ask(
-                retriever,
-                self.data,
-                label,
-                show_progress=self._show_progress,
-                k=depth,
-                search_type=way.search_type,
-            )
+            with patch.object(fusion, "ACCIDENT", way.accident):
+                answers = ask(
+                    retriever,
+                    self.data,
+                    label,
+                    show_progress=self._show_progress,
+                    k=depth,
+                    search_type=way.search_type,
+                )
         judged = answers.judge(self.data).relevant
         ranks = np.where(judged.any(axis=1), judged.argmax(axis=1) + 1, 0).tolist()
         pairs = []

@@ -13,14 +13,15 @@ from langchain_core.runnables.config import run_in_executor
 
 from langchain_klue_rerank.checks import Filter, check_count, to_document, to_predicate, with_metadata
 from langchain_klue_rerank.embeddings import embed_queries
-from langchain_klue_rerank.engine.cross_encoder import Ready
 from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.index import PassageIndex
+from langchain_klue_rerank.engine.models import identity
+from langchain_klue_rerank.engine.ready import FoundPassages, Ready
 from langchain_klue_rerank.engine.text import TokenizedTexts
 from langchain_klue_rerank.sources import Source, aask, ask, fuse, fuse_beside
 
 #: What places in a store's ranking weigh beside cosines, of which those of 30 candidates differ by about that much.
-_PLACES = 1 / 3
+_PLACES = 0.4
 
 SearchType = Literal["hybrid", "dense", "lexical"]
 
@@ -139,6 +140,7 @@ class FirstStage:
             return []
         tokens = self.tokenize(queries)
         kept = self.index.settings.token_vectors
+        packaged = self.index.settings.model == identity(None)
         results = self.index.search(
             options.candidates,
             tokens=None if options.search_type == "dense" else tokens,
@@ -154,7 +156,9 @@ class FirstStage:
                     to_document(passage, **{self.score_key: score})
                     for passage, score in zip(result.passages, result.scores.tolist(), strict=True)
                 ],
-                result.tokens if self.with_tokens else result.token_vectors,
+                result.token_vectors
+                if result.tokens is None
+                else FoundPassages(result.tokens, result.cosines if packaged else None),
             )
             for result in results
         ]
@@ -176,7 +180,8 @@ class FirstStage:
             with_metadata(document, **{self.score_key: score}) for document, score in candidates[: options.candidates]
         ]
         passages = [Passage(one.id or "", one.page_content, one.metadata) for one in documents]
-        return Found(documents, self.index.tokens(passages) if self.with_tokens else None)
+        tokens = self.index.tokens(passages) if self.with_tokens else None
+        return Found(documents, FoundPassages(tokens) if tokens is not None else None)
 
     def _as_added(self, documents: list[Document]) -> list[Document]:
         """Put the documents as they were added in place of what a source made of them."""

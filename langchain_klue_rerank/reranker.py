@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from langchain_klue_rerank.engine.cross_encoder import CrossEncoder, Ready
+    from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
+    from langchain_klue_rerank.engine.ready import Ready
     from langchain_klue_rerank.engine.token_vectors import TokenVectors
 
 
@@ -257,7 +258,7 @@ class KlueReranker(BaseDocumentCompressor):
         Args:
             queries: m queries.
             documents: For each query its strings or documents.
-            tokens: For each query its documents' tokens, or token vectors, where an index keeps them.
+            tokens: For each query its documents as an index found them, or their token vectors, where it keeps them.
 
         Returns:
             For each query its documents' scores in 0..1, in the order of the input; 0 for one that no model read.
@@ -283,10 +284,9 @@ class KlueReranker(BaseDocumentCompressor):
         Args:
             queries: m queries.
             documents: For each query its strings or documents.
-            tokens: For each query its documents' tokens, or token vectors, where an index keeps them.
+            tokens: For each query its documents as an index found them, or their token vectors, where it keeps them.
             first_stage: For each query the first stage's scores, if these are blended with them afterwards.
-            weight: The weight of these scores then; 1 (default) where they alone decide. The packaged model asks its
-                bi-encoder only then: a first stage has counted its opinion already.
+            weight: The weight of these scores then; 1 (default) where they alone decide.
             deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
 
         Returns:

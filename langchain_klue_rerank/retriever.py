@@ -70,8 +70,8 @@ class KlueRetriever(IndexedRetriever):
         score_threshold: Lowest ``relevance_score`` to return, 0..1; None returns all.
         search_type: ``"hybrid"`` (default), ``"dense"`` or ``"lexical"``; decides what an index is built with. A
             hybrid index can be searched in all three ways. With sources, dense asks them and lexical our own index.
-        dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.3. Of sources,
-            whose scores cannot be compared, the places count instead, a third as much.
+        dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.25. Of sources,
+            whose scores cannot be compared, the places count instead, two fifths as much.
         rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1, the first stage's having the
             rest. Default 0.5; 1 trusts the reranker alone.
         embeddings: What makes the vectors. Default: the packaged bi-encoder.
@@ -93,7 +93,7 @@ class KlueRetriever(IndexedRetriever):
     fetch_k: int = Field(default=30, ge=1)
     score_threshold: float | None = Field(default=None, ge=0, le=1)
     search_type: SearchType = "hybrid"
-    dense_weight: float = Field(default=0.3, ge=0)
+    dense_weight: float = Field(default=0.25, ge=0)
     rerank_weight: float = Field(default=0.5, ge=0, le=1)
     embeddings: Embeddings = Field(default_factory=KlueEmbeddings, frozen=True)
     reranker: BaseDocumentCompressor | None = Field(default_factory=KlueReranker)

@@ -122,6 +122,13 @@ class Corpus:
         before = words[: min(self.titles[text], start)] if title else words[:0]
         return np.concatenate([before, words[start : start + size]])
 
+    def without_shared(self, words: NDArray[np.int32], others: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Leave out words that share a feature with any of the others; but all stay where less than three would."""
+        offsets, rows = self.features.indptr, self.features.indices
+        shared = {row for word in others.tolist() for row in rows[offsets[word] : offsets[word + 1]].tolist()}
+        kept = [word for word in words.tolist() if shared.isdisjoint(rows[offsets[word] : offsets[word + 1]].tolist())]
+        return np.asarray(kept, np.int32) if len(kept) >= 3 else words
+
     def some_words(self, text: int, longest: int, generator: np.random.Generator) -> NDArray[np.int32]:
         """Return 2 to 8 words out of the first `longest` of a text: half the time in a row, else from anywhere."""
         words = self.words(text)[:longest]

@@ -20,6 +20,10 @@ from typing import Any
 
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _HANGUL = re.compile("[가-힣]")
+# Spoken and written sentences alike: many lines of petitions have no full stop after "다" and "요".
+_ANY_SENTENCE_END = re.compile(r"(?<=[다요])[.?!]*[\"'”’]*\s+|(?<=[.?!])\s+")
+_DATED = re.compile(r"\d{4}-\d\d-\d\d,")
+_ADDRESS = re.compile(r"\"?https?://[^\s,]+,?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,3 +220,51 @@ def cloze_pairs(lines: list[str], generator: random.Random, limit: int = 600) ->
                 yield Pair(sentences[chosen][:200], rest[:limit])
             paragraph = ""
         paragraph = f"{paragraph} {line}" if paragraph else line.lstrip("# ")
+
+
+def documents(lines: list[str], shortest: int = 120) -> Iterator[list[str]]:
+    """Cut a raw text into documents, each a list of its lines.
+
+    A document begins with a date (rows of ``boddari``), or with a line shorter than `shortest` characters after a
+    longer one (titles of ``petitions``).
+
+    Args:
+        lines: Lines of a raw text, in order.
+        shortest: See above; default 120.
+    """
+    document: list[str] = []
+    for line in lines:
+        if _DATED.match(line) or (document and len(line) < shortest <= len(document[-1])):
+            if document:
+                yield document
+            document = []
+        document.append(_ADDRESS.sub(" ", _DATED.sub("", line)))
+    if document:
+        yield document
+
+
+def near_pairs(document: list[str], generator: random.Random) -> Iterator[Pair]:
+    """Pair every sentence, or two, with up to five of those before and after.
+
+    Args:
+        document: Lines.
+        generator: Where chance comes from.
+    """
+    sentences = [one for line in document for one in _ANY_SENTENCE_END.split(line) if len(one) >= 8]
+    place = 0
+    while place < len(sentences):
+        end = place + generator.choice((1, 1, 2))
+        before = sentences[max(0, place - generator.randint(2, 5)) : place]
+        after = sentences[end : end + generator.randint(2, 5)]
+        query, rest = " ".join(sentences[place:end]), " ".join(before + after)
+        if len(_HANGUL.findall(query)) >= 10 and len(_HANGUL.findall(rest)) >= 40:
+            yield Pair(query[:250], rest[:900])
+        place = end
+
+
+def halves(lines: list[str], shortest: int = 10) -> Iterator[Pair]:
+    """Pair the first half of each line with the second; lines of at least `shortest` words (default 10)."""
+    for line in lines:
+        words = line.split()
+        if len(words) >= shortest:
+            yield Pair(" ".join(words[: len(words) // 2]), " ".join(words[len(words) // 2 :]))

@@ -3,11 +3,11 @@
     python -m training.packaged_bi_encoder --data ../shared/data --out langchain_klue_rerank/weights/bi_encoder
 
 The model is a table of vectors for morphemes and character n-grams (`langchain_klue_rerank.engine.static_bi_encoder`).
-A text is a sparse row of feature counts, so a batch of texts is one sparse matrix times the table; the gradient of
-the table is the transposed product, and only the rows of the batch are updated. That needs one CPU core and no GPU.
+A text is a sparse row of feature counts, so a batch of texts is one sparse matrix times the table.
 
-Steps: 1. read the data; 2. tokenize it and number its features; 3. start from Kiwi's own morpheme vectors;
-4. train on batches of one task each; 5. weigh the rows that no batch touched; 6. quantize and write. Ten minutes on one
+Steps: 1. read the data; 2. tokenize it and number its features; 3. put together what Kiwi's language model and
+neighbourhoods in plain text know of each morpheme; 4. train one map for all of it and a weight for each row, on batches
+of one task each; 5. take the mean of the map before and after training; 6. quantize and write. Twenty minutes on one
 core; progress is kept under ``--work`` and continued with ``--resume``.
 """
 
@@ -17,24 +17,21 @@ import argparse
 import logging
 import random
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import sparse
 from tqdm import tqdm
 
 from langchain_klue_rerank.engine.static_bi_encoder import StaticConfig, WordFeatures, pack, save, unpack
 from langchain_klue_rerank.engine.text import Analyzer, TokenizedTexts, split_words, tokenize
 from training import data as sets
+from training import morpheme_vectors
 from training.bag_model import (
     Corpus,
-    Table,
     Task,
     TextTable,
     Validation,
@@ -44,8 +41,11 @@ from training.bag_model import (
     feature_matrix,
 )
 from training.kiwi_vectors import KiwiVectors, load_or_recover
+from training.mapped_table import MappedTable
 
 logger = logging.getLogger("training.packaged_bi_encoder")
+
+RAW = ("boddari", "petitions", "tech_docs", "ms_docs", "nsmc_reviews")
 
 
 @dataclass
@@ -54,65 +54,68 @@ class Settings:
 
     Attributes:
         seed: Of everything random.
-        dimension: Of the vectors; 256 from Kiwi, the rest random.
-        vocabulary: Morphemes with a row of their own.
-        unknown_rows: Rows shared by all other morphemes.
-        unknown_morpheme_texts: A morpheme without a Kiwi vector needs so many texts to get a row of its own.
-        ngram_rows: Rows shared by character bi- and trigrams.
+        dimension: Of the vectors.
+        unknown_rows: Rows shared by all morphemes that neither Kiwi nor many texts know.
+        unknown_morpheme_texts: A morpheme without a Kiwi vector needs so many occurrences to get a row of its own.
+        ngram_rows: Rows shared by character bi- and trigrams of words with such morphemes.
         repeat_power: A word that occurs ``tf`` times in a text counts ``tf ** repeat_power`` times.
-        idf_power: How much longer the rows of rare features start.
-        ngram_scale: How much shorter than a morpheme's the row of an n-gram starts.
-        identity: Length of the random part of a row beside its Kiwi part.
+        smoothing: The first weight of a row that makes up the share ``p`` of all is ``smoothing / (smoothing + p)``.
+        spelling_weight: Of the first weights of rows for unknown morphemes and n-grams beside the others.
+        neighbours: Dimension of the vectors from neighbourhoods in plain text.
+        neighbours_scale: Their length beside Kiwi's.
+        trained: Share of the trained map in the mean with the first one.
         steps: Batches, each of one task.
         batch: Pairs in a batch.
-        learning_rate: Of the directions of rows, falling to nothing in a straight line.
-        weight_rate: Of the logarithms of their lengths, likewise.
+        learning_rate: Of the map, falling to nothing in a straight line.
+        weight_rate: Of the logarithms of the weights, likewise.
         warmup: Steps before the full learning rate.
         scale: What cosines are multiplied with in the contrastive loss; a larger one favours literal matches.
         sts_weight: Of the loss of scored pairs, to match the size of the contrastive one.
         word_dropout: Share of words left out of every text.
+        apart: How often a passage loses the words that it shares with its query, so that meaning must tell.
         words_from: How many words of a passage the task ``words`` sees.
         crop_words: Shortest and longest window of a passage.
         keep_title: How often a window is headed by the passage's title.
         tasks: How often each task gives the batch, relative to the others.
+        raw_lines: Share of the lines of each raw text in which neighbours are counted; 1 where nothing is said.
         raw_titles: Pairs of title and text taken from each raw text at most.
-        raw_cloze: Pairs of sentence and paragraph taken from each raw text at most.
+        raw_cloze: Pairs of sentence and paragraph taken from each raw text of the task at most.
+        raw_halves: Pairs of half a film review and the other half.
     """
 
     seed: int = 42
-    dimension: int = 512
-    vocabulary: int = 40_000
-    unknown_rows: int = 6_000
-    unknown_morpheme_texts: int = 30
-    ngram_rows: int = 44_000
+    dimension: int = 480
+    unknown_rows: int = 1_272
+    unknown_morpheme_texts: int = 60
+    ngram_rows: int = 22_000
     repeat_power: float = 0.75
-    idf_power: float = 1.75
-    ngram_scale: float = 0.7
-    identity: float = 1.0
-    steps: int = 900
-    batch: int = 512
+    smoothing: float = 1e-4
+    spelling_weight: float = 0.5
+    neighbours: int = 297
+    neighbours_scale: float = 0.6
+    trained: float = 0.6
+    steps: int = 400
+    batch: int = 1024
     learning_rate: float = 0.001
     weight_rate: float = 0.02
     warmup: int = 30
     scale: float = 20.0
     sts_weight: float = 5.0
     word_dropout: float = 0.1
+    apart: float = 0.3
     words_from: int = 300
-    crop_words: tuple[int, int] = (40, 250)
+    crop_words: tuple[int, int] = (30, 150)
     keep_title: float = 0.7
     tasks: dict[str, float] = field(
         default_factory=lambda: {
-            "wiki": 0.25, "welfare": 0.10, "strategy": 0.07, "titles": 0.16, "cloze": 0.13,
-            "nli": 0.06, "paraphrase": 0.06, "sts": 0.16, "words": 0.6,
+            "wiki": 0.14, "welfare": 0.06, "strategy": 0.06, "titles": 0.11, "cloze": 0.02, "near": 0.36,
+            "halves": 0.04, "nli": 0.06, "paraphrase": 0.06, "sts": 0.22, "words": 0.2,
         }
     )  # fmt: skip
-    raw_titles: int = 12_000
+    raw_lines: dict[str, float] = field(default_factory=lambda: {"ms_docs": 0.2})
+    raw_titles: int = 8_000
     raw_cloze: int = 8_000
-
-    @property
-    def rows(self) -> int:
-        """Rows of the table."""
-        return self.vocabulary + self.unknown_rows + self.ngram_rows
+    raw_halves: int = 100_000
 
 
 def build_tasks(data: Path, settings: Settings) -> tuple[TextTable, dict[str, Task]]:
@@ -126,22 +129,35 @@ def build_tasks(data: Path, settings: Settings) -> tuple[TextTable, dict[str, Ta
         All texts with their numbers, and the tasks in those numbers.
     """
     generator = random.Random(settings.seed)
-    titles: list[sets.Pair] = []
-    cloze: list[sets.Pair] = []
-    for name in ("boddari", "petitions", "tech_docs", "ms_docs"):
-        lines = sets.read_raw(data, name)
-        found = list(sets.title_pairs(lines))
-        titles += generator.sample(found, min(len(found), settings.raw_titles))
-        found = list(sets.cloze_pairs(lines, generator))
-        cloze += generator.sample(found, min(len(found), settings.raw_cloze))
     table = TextTable()
     wiki = sets.read_mrc(data) + sets.read_squad(data / "tydiqa_ko" / "korean_tydiqa_train.json")
+
+    def sample(pairs: list[sets.Pair], most: int) -> list[sets.Pair]:
+        return generator.sample(pairs, min(len(pairs), most))
+
+    def titles() -> list[sets.Pair]:
+        names = ("boddari", "petitions", "tech_docs", "ms_docs")
+        return [p for n in names for p in sample(list(sets.title_pairs(sets.read_raw(data, n))), settings.raw_titles)]
+
+    def cloze() -> list[sets.Pair]:
+        lines = (sets.read_raw(data, name) for name in ("tech_docs", "ms_docs"))
+        return [p for own in lines for p in sample(list(sets.cloze_pairs(own, generator)), settings.raw_cloze)]
+
+    def near() -> list[sets.Pair]:
+        documents = [one for name in ("boddari", "petitions") for one in sets.documents(sets.read_raw(data, name))]
+        documents += [[passage.partition("\n")[2]] for passage in dict.fromkeys(pair.passage for pair in wiki)]
+        return [pair for document in documents for pair in sets.near_pairs(document, generator)]
+
     readers: dict[str, Callable[[], Task]] = {
         "wiki": lambda: table.pairs(wiki),
         "welfare": lambda: table.pairs([pair for pair, _ in sets.read_welfare(data)]),
         "strategy": lambda: table.pairs(sets.read_strategy(data)),
-        "titles": lambda: table.pairs(titles),
-        "cloze": lambda: table.pairs(cloze),
+        "titles": lambda: table.pairs(titles()),
+        "cloze": lambda: table.pairs(cloze()),
+        "near": lambda: table.pairs(near()),
+        "halves": lambda: table.pairs(
+            sample(list(sets.halves(sets.read_raw(data, "nsmc_reviews"))), settings.raw_halves)
+        ),
         "nli": lambda: table.triplets(sets.read_nli(data)),
         "paraphrase": lambda: table.pairs(sets.read_paraphrases(data)),
         "sts": lambda: table.scored(sets.read_klue_sts(data) + sets.read_kor_sts(data)),
@@ -149,80 +165,108 @@ def build_tasks(data: Path, settings: Settings) -> tuple[TextTable, dict[str, Ta
     return table, {name: read() for name, read in readers.items() if name in settings.tasks}
 
 
+def raw_lines(data: Path, settings: Settings) -> list[str]:
+    """Read the plain text in which neighbours are counted."""
+    generator = random.Random(settings.seed)
+    chosen = []
+    for name in RAW:
+        lines = [line for line in sets.read_raw(data, name) if len(line) >= 8]
+        share = settings.raw_lines.get(name, 1.0)
+        chosen += lines if share == 1 else generator.sample(lines, round(share * len(lines)))
+    return chosen
+
+
 def word_task(tasks: dict[str, Task], texts: TokenizedTexts) -> Task:
     """Make the task of finding a passage by a few of its words, out of all passages of at least eight words."""
     passages = np.unique(
-        np.concatenate([tasks[name].right for name in ("wiki", "titles", "cloze", "strategy") if name in tasks])
+        np.concatenate([tasks[name].right for name in ("wiki", "titles", "near", "strategy") if name in tasks])
     )
     passages = passages[texts.lengths()[passages] >= 8]
     return Task("words", passages, passages, np.zeros(len(passages)), np.full(len(passages), -1))
 
 
-def choose_vocabulary(texts: TokenizedTexts, kiwi: KiwiVectors, settings: Settings) -> list[str]:
-    """Choose the morphemes that get a row of their own.
-
-    First come those that Kiwi has a vector for and the texts use at least twice, and frequent ones that it has none for
-    (numbers and Latin identifiers would otherwise fill the table: their n-grams serve them well), by number of
-    texts; then, for the sake of other domains, Kiwi's in its own order of frequency.
-    """
-    used: Counter[str] = Counter()
-    for start, end in pairwise(texts.offsets.tolist()):
-        found = {m for word in set(texts.word_ids[start:end].tolist()) for m in texts.morphemes[word]}
-        used.update(found)
-    known = set(kiwi.names)
-    least = settings.unknown_morpheme_texts
-    # Ties by name: the order within a set of strings differs from process to process.
-    by_count = sorted(used.items(), key=lambda item: (-item[1], item[0]))
-    chosen = [m for m, count in by_count if count >= (2 if m in known else least)]
-    tags = {m.rpartition("/")[2] for m in used}
-    chosen += [m for m in kiwi.names if used[m] < 2 and m.rpartition("/")[2] in tags and not m.startswith("/")]
-    return chosen[: settings.vocabulary]
-
-
-def start_vectors(
-    kiwi: KiwiVectors, vocabulary: list[str], text_counts: NDArray[np.float64], texts: int, settings: Settings
-) -> NDArray[np.float32]:
-    """Make the first table.
+def choose_vocabulary(texts: TokenizedTexts, kiwi: KiwiVectors, least: int) -> tuple[list[str], NDArray[np.int64]]:
+    """Choose the morphemes that get a row of their own, and count them.
 
     Args:
-        kiwi: Vectors of morphemes.
-        vocabulary: Morphemes with a row.
-        text_counts: (rows,): in how many of the counted texts each feature occurs.
-        texts: How many texts were counted.
-        settings: Dimension, and how much longer the rows of rare features are.
+        texts: What is counted.
+        kiwi: All content morphemes that it has a vector for get a row, for the sake of other domains.
+        least: How often others must occur.
 
     Returns:
-        float32, (rows, dimension): Kiwi's centred vectors, or random ones for what Kiwi does not know, followed by
-        random numbers that tell alike morphemes apart.
+        The morphemes, the most frequent first; and how often each occurs, (morphemes,).
     """
-    generator = np.random.default_rng(settings.seed)
-    rows = settings.rows
-    table = generator.standard_normal((rows, 256), dtype=np.float32)
-    number = {name: i for i, name in enumerate(kiwi.names)}
-    centre = kiwi.vectors[:20_000].mean(axis=0)
-    for row, morpheme in enumerate(vocabulary):
-        if morpheme in number:
-            table[row] = kiwi.vectors[number[morpheme]] - centre
-    table /= np.linalg.norm(table, axis=1, keepdims=True)
-    if settings.dimension > 256:
-        more = generator.standard_normal((rows, settings.dimension - 256), dtype=np.float32)
-        more *= settings.identity / np.linalg.norm(more, axis=1, keepdims=True)
-        table = np.concatenate([table, more], axis=1)
-        table /= np.linalg.norm(table, axis=1, keepdims=True)
-    idf = np.log((texts + 1) / (text_counts + 1))
-    weight = (idf / idf.mean()) ** settings.idf_power
-    weight[settings.vocabulary :] *= settings.ngram_scale
-    return np.ascontiguousarray(table * weight[:, None], dtype=np.float32)
+    of_words = np.bincount(texts.word_ids, minlength=len(texts.words))
+    used: dict[str, int] = {}
+    for found, count in zip(texts.morphemes, of_words.tolist(), strict=True):
+        for morpheme in found:
+            used[morpheme] = used.get(morpheme, 0) + count
+    tags = {morpheme.rpartition("/")[2] for morpheme in used}
+    for name in kiwi.names:
+        if name.rpartition("/")[2] in tags and not name.startswith("/"):
+            used.setdefault(name, 0)
+    known = set(kiwi.names)
+    # Ties by name: the order within a set of strings differs from process to process.
+    ordered = sorted(used.items(), key=lambda item: (-item[1], item[0]))
+    chosen = [(name, count) for name, count in ordered if name in known or count >= least]
+    return [name for name, _ in chosen], np.asarray([count for _, count in chosen])
+
+
+def known_numbers(
+    vocabulary: list[str], counts: NDArray[np.int64], kiwi: KiwiVectors, texts: TokenizedTexts, settings: Settings
+) -> NDArray[np.float32]:
+    """Step 3: what is known of every row before training.
+
+    Args:
+        vocabulary: Morphemes with a row.
+        counts: (morphemes,): how often each occurs in the texts.
+        kiwi: Vectors of morphemes.
+        texts: Plain text, a line each.
+        settings: Dimensions and lengths.
+
+    Returns:
+        float32, (rows, numbers): Kiwi's vectors beside those of neighbourhoods; random ones for the rows of n-grams and
+        unknown morphemes, of which nothing is known.
+    """
+    number = {name: row for row, name in enumerate(kiwi.names)}
+    rows = np.asarray([number.get(name, -1) for name in vocabulary])
+    by_kiwi = rows >= 0
+    meaning = np.where(by_kiwi[:, None], kiwi.vectors[rows], 0).astype(np.float32)
+    meaning = morpheme_vectors.all_but_the_top(meaning, by_kiwi, counts)
+    chosen, near = morpheme_vectors.count_neighbours(texts, vocabulary, counts, settings.seed)
+    subject = np.zeros((len(vocabulary), settings.neighbours), np.float32)
+    subject[chosen] = morpheme_vectors.neighbour_vectors(near, settings.neighbours)
+    by_neighbours = np.zeros(len(vocabulary), bool)
+    by_neighbours[chosen] = True
+    known = np.concatenate(
+        [
+            morpheme_vectors.complete(meaning, by_kiwi, subject, by_neighbours),
+            morpheme_vectors.complete(subject, by_neighbours, meaning, by_kiwi) * settings.neighbours_scale,
+        ],
+        axis=1,
+    )
+    others = settings.unknown_rows + settings.ngram_rows
+    random_rows = np.random.default_rng(settings.seed).standard_normal((others, known.shape[1]), dtype=np.float32)
+    return np.concatenate([known, morpheme_vectors.unit(random_rows)])
 
 
 class Trainer:
-    """Draws batches, computes gradients, keeps the table."""
+    """Draws batches, computes losses, keeps the table."""
 
-    def __init__(self, settings: Settings, corpus: Corpus, tasks: dict[str, Task], table: Table) -> None:
+    def __init__(
+        self, settings: Settings, corpus: Corpus, tasks: dict[str, Task], table: MappedTable, morphemes: int
+    ) -> None:
         self.settings = settings
         self.corpus = corpus
         self.tasks = tasks
         self.table = table
+        self.morphemes = morphemes
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": [table.map], "lr": settings.learning_rate},
+                {"params": [table.log_weight], "lr": settings.weight_rate},
+            ]
+        )
 
     def pieces(self, name: str, chosen: NDArray[np.int64], generator: np.random.Generator) -> list[NDArray[np.int32]]:
         """Return the words of a batch: all left texts, then all right ones, then the negatives of triplets."""
@@ -232,7 +276,7 @@ class Trainer:
         if task.kind == "words":
             left = [corpus.some_words(int(text), settings.words_from, generator) for text in task.left[chosen]]
             right = [words[: settings.words_from] for words in right]
-        elif task.kind == "pairs":
+        elif task.kind == "pairs" and name != "paraphrase":
             right = [
                 corpus.crop(
                     int(text),
@@ -242,6 +286,10 @@ class Trainer:
                     generator,
                 )
                 for text, anchor in zip(task.right[chosen], task.anchor[chosen], strict=True)
+            ]
+            right = [
+                corpus.without_shared(one, other) if generator.random() < settings.apart else one
+                for one, other in zip(right, left, strict=True)
             ]
         pieces = left + right
         if task.kind == "triplets":
@@ -261,31 +309,37 @@ class Trainer:
         """
         settings, task = self.settings, self.tasks[name]
         chosen = generator.choice(len(task.left), size=min(settings.batch, len(task.left)), replace=False)
-        matrix = self.corpus.matrix(self.pieces(name, chosen, generator))
-        # Only the rows that occur in the batch take part.
-        rows, columns = np.unique(matrix.indices, return_inverse=True)
-        small = sparse.csr_matrix((matrix.data, columns, matrix.indptr), shape=(matrix.shape[0], len(rows)))
-        sums = torch.from_numpy(small @ self.table.rows(rows)).requires_grad_()
-        vectors = torch.nn.functional.normalize(sums, dim=1)
+        vectors = self.table(self.corpus.matrix(self.pieces(name, chosen, generator)))
         count = len(chosen)
         left, right, negatives = vectors[:count], vectors[count : 2 * count], vectors[2 * count :]
         if task.kind == "scored":
             labels = torch.from_numpy(task.extra[chosen]).float()
             loss = settings.sts_weight * correlation_loss((left * right).sum(1), labels)
         else:
-            same = torch.from_numpy(task.right[chosen][:, None] == task.right[chosen][None, :])
+            same = torch.from_numpy(
+                (task.right[chosen][:, None] == task.right[chosen][None, :])
+                | (task.left[chosen][:, None] == task.left[chosen][None, :])
+            )
             same.fill_diagonal_(False)
             loss = contrastive_loss(left, right, same, settings.scale, negatives if len(negatives) else None)
+        for group, rate in zip(
+            self.optimizer.param_groups, (settings.learning_rate, settings.weight_rate), strict=True
+        ):
+            group["lr"] = rate * share
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        assert sums.grad is not None
-        gradient = small.T.tocsr() @ sums.grad.numpy()
-        self.table.update(rows, gradient, settings.learning_rate * share, settings.weight_rate * share)
+        self.optimizer.step()
         return float(loss.detach())
+
+    def vectors(self) -> NDArray[np.float32]:
+        """Step 5: the table, from the mean of the first and the trained map."""
+        groups = (slice(0, self.morphemes), slice(self.morphemes, len(self.table.touched)))
+        return self.table.vectors(self.settings.trained, groups)
 
 
 def prepare(data: Path, work: Path, settings: Settings, validate: bool) -> tuple[Trainer, list[str], Validation | None]:
     """Steps 1 to 3: from the data folder to a trainer that has not begun."""
-    analyzer = Analyzer(cache_size=3_000_000)
+    analyzer = Analyzer(cache_size=5_000_000)
     # 1. Read the data.
     table, tasks = build_tasks(data, settings)
     logger.info("%d texts; %s", len(table.numbers), {name: len(task.left) for name, task in tasks.items()})
@@ -294,22 +348,28 @@ def prepare(data: Path, work: Path, settings: Settings, validate: bool) -> tuple
     logger.info("%d words, %d of them distinct", len(texts.word_ids), len(texts.words))
     tasks["words"] = word_task(tasks, texts)
     kiwi = load_or_recover(work / "kiwi_vectors.npz", analyzer.kiwi)
-    vocabulary = choose_vocabulary(texts, kiwi, settings)
+    plain = tokenize([*raw_lines(data, settings), *(text for text in table.numbers)], analyzer)
+    vocabulary, counts = choose_vocabulary(plain, kiwi, settings.unknown_morpheme_texts)
+    rows = len(vocabulary) + settings.unknown_rows + settings.ngram_rows
     features = WordFeatures(vocabulary, settings.unknown_rows, settings.ngram_rows)
     titles = np.asarray([len(split_words(text.split("\n")[0])) if "\n" in text else 0 for text in table.numbers])
-    corpus = Corpus(texts, feature_matrix(features, texts, settings.rows), titles, settings.repeat_power)
+    corpus = Corpus(texts, feature_matrix(features, texts, rows), titles, settings.repeat_power)
 
     def corpus_of(some: list[str]) -> Corpus:
         tokens = tokenize(some, analyzer)
-        matrix = feature_matrix(features, tokens, settings.rows)
+        matrix = feature_matrix(features, tokens, rows)
         return Corpus(tokens, matrix, np.zeros(len(some), np.int64), settings.repeat_power)
 
-    # 3. Start from Kiwi's own morpheme vectors.
-    sample = np.random.default_rng(settings.seed).choice(len(texts), min(40_000, len(texts)), replace=False)
-    matrix = corpus.matrix([corpus.words(int(text)) for text in sample])
-    counts = np.bincount(matrix.indices, minlength=settings.rows).astype(np.float64)
-    start = start_vectors(kiwi, vocabulary, counts, len(sample), settings)
-    trainer = Trainer(settings, corpus, tasks, Table(start))
+    # 3. Put together what is known of each morpheme.
+    known = known_numbers(vocabulary, counts, kiwi, plain, settings)
+    occurrences = np.bincount(plain.word_ids, minlength=len(plain.words)) @ feature_matrix(features, plain, rows)
+    share = (occurrences + 1) / counts.sum()
+    weights = settings.smoothing / (settings.smoothing + share)
+    weights[len(vocabulary) :] *= settings.spelling_weight
+    importance = np.concatenate([np.sqrt(counts + 1), np.zeros(rows - len(vocabulary))])
+    mapped = MappedTable(known, weights, settings.dimension, importance)
+    logger.info("%d rows, %d numbers known of each", rows, known.shape[1])
+    trainer = Trainer(settings, corpus, tasks, mapped, len(vocabulary))
     return trainer, vocabulary, Validation(data, corpus_of) if validate else None
 
 
@@ -318,46 +378,36 @@ def train(trainer: Trainer, validation: Validation | None, work: Path, resume: b
 
     Args:
         trainer: Where the table is.
-        validation: Printed every 500 steps; None for no validation.
+        validation: Printed every 250 steps; None for no validation.
         work: Folder of the checkpoint.
         resume: Continue from the checkpoint, if there is one.
         max_minutes: Stop (with a checkpoint) after so many minutes, for `resume` to continue.
     """
     settings, table = trainer.settings, trainer.table
-    checkpoint = work / "checkpoint.npz"
-    if resume and checkpoint.exists():
-        table.restore(checkpoint)
+    checkpoint = work / "checkpoint.pt"
+    first = table.restore(checkpoint, trainer.optimizer) if resume and checkpoint.exists() else 0
     names = list(settings.tasks)
     shares = np.asarray(list(settings.tasks.values()))
+    if validation is not None and not first:
+        tqdm.write(f"untrained: {validation(trainer.vectors())}")
     began = saved = time.monotonic()
-    progress = tqdm(range(table.step, settings.steps), initial=table.step, total=settings.steps, desc="training")
+    progress = tqdm(range(first, settings.steps), initial=first, total=settings.steps, desc="training", mininterval=5)
     for step in progress:
         # Every step has its own generator, so that a resumed run draws what an unbroken one would have drawn.
         generator = np.random.default_rng([settings.seed, step])
-        share = min(1.0, (step + 1) / settings.warmup) * max(0.02, 1 - step / settings.steps)
+        share = min(1.0, (step + 1) / settings.warmup) * max(0.03, 1 - step / settings.steps)
         name = names[generator.choice(len(names), p=shares / shares.sum())]
         loss = trainer.train_step(name, share, generator)
         progress.set_postfix_str(f"{name} {loss:.2f}", refresh=False)
-        if validation is not None and (step + 1) % 500 == 0:
-            tqdm.write(f"step {step + 1}: {validation(table.vectors)}")
+        if validation is not None and (step + 1) % 250 == 0:
+            tqdm.write(f"step {step + 1}: {validation(trainer.vectors())}")
         now = time.monotonic()
         if now - saved > 300 or now - began > 60 * max_minutes:
-            table.store(checkpoint)
+            table.store(checkpoint, trainer.optimizer, step + 1)
             saved = now
         if now - began > 60 * max_minutes:
             raise SystemExit(f"stopped after {max_minutes} minutes at step {step + 1}; continue with --resume")
-    table.store(checkpoint)
-
-
-def settle_untouched(table: Table, settings: Settings) -> NDArray[np.float32]:
-    """Step 5: give rows that no batch touched the weight that training gave to the rarest touched ones."""
-    log_weight = table.log_weight.copy()
-    for rows in (slice(0, settings.vocabulary), slice(settings.vocabulary, settings.rows)):
-        touched = table.touched[rows]
-        rare = (touched > 0) & (touched <= np.quantile(touched[touched > 0], 0.1))
-        log_weight[rows][touched == 0] = np.median(log_weight[rows][rare])
-    vectors: NDArray[np.float32] = table.direction * np.exp(log_weight)[:, None]
-    return vectors
+    table.store(checkpoint, trainer.optimizer, settings.steps)
 
 
 def main() -> None:
@@ -382,16 +432,17 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(arguments.threads)
     settings = Settings()
+    torch.manual_seed(settings.seed)
     for name in arguments.leave_out:
         settings.tasks.pop(name, None)
     arguments.work.mkdir(parents=True, exist_ok=True)
     trainer, vocabulary, validation = prepare(arguments.data, arguments.work, settings, not arguments.no_validation)
     train(trainer, validation, arguments.work, arguments.resume, arguments.max_minutes)
-    vectors = settle_untouched(trainer.table, settings)
+    vectors = trainer.vectors()
     # 6. Quantize and write, and measure what was written.
     arguments.out.mkdir(parents=True, exist_ok=True)
     config = StaticConfig(
-        settings.dimension, settings.vocabulary, settings.unknown_rows, settings.ngram_rows, settings.repeat_power
+        settings.dimension, len(vocabulary), settings.unknown_rows, settings.ngram_rows, settings.repeat_power
     )
     about: dict[str, object] = {"made_by": "training/packaged_bi_encoder.py", "settings": asdict(settings)}
     if validation is not None:

@@ -1,11 +1,15 @@
 """Train the packaged reranker, the weights in ``langchain_klue_rerank/weights/reranker``.
 
-    python -m training.packaged_reranker --data ../shared/data --bi-encoder langchain_klue_rerank/weights/bi_encoder
+    python -m training.packaged_bi_encoder --data D --out runs/blind --leave-out wiki welfare strategy titles
+    python -m training.packaged_reranker --data D --blind runs/blind
+
+The first command trains a second bi-encoder, which never sees the questions that train the reranker: the packaged one
+has seen them and puts them nearer to their passages than new ones, so that a reranker would trust it too much.
 
 Steps: 1. read questions and the passages that answer them, of several kinds of text; 2. count document frequencies and
-take Kiwi's morpheme vectors; 3. search each question's corpus with the first stage and keep its best wrong passages;
-4. compute every pair's features with the very code that serves (all in `reranker_examples`); 5. train a few small
-networks; 6. calibrate their mean on questions held out; 7. write the weights. One core, no GPU, some five minutes.
+take the bi-encoder's morpheme vectors; 3. search each question's corpus with the first stage and keep its best wrong
+passages; 4. compute every pair's features with the very code that serves (all in `reranker_examples`); 5. train a few
+small networks; 6. calibrate their mean on questions held out; 7. write the weights. One core, no GPU, five minutes.
 """
 
 from __future__ import annotations
@@ -28,6 +32,7 @@ from tqdm import tqdm
 
 from langchain_klue_rerank.engine import pair_scorer
 from langchain_klue_rerank.engine.metrics import calibration_error
+from langchain_klue_rerank.engine.models import WEIGHTS
 from langchain_klue_rerank.engine.pair_features import MATCH_FEATURES, PAIR_FEATURES, lexical_score
 from langchain_klue_rerank.engine.pair_terms import TERM_FEATURES, TermStatistics, TermVectors
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
@@ -44,6 +49,7 @@ from training.reranker_examples import (
     read_other_texts,
     split_questions,
 )
+from training.static_vectors import Base
 
 
 @dataclass(frozen=True)
@@ -66,8 +72,10 @@ class Settings:
     seed: int = 0
     examples: ExampleSettings = field(default_factory=ExampleSettings)
     weights: dict[str, float] = field(
-        default_factory=lambda: {"klue_mrc": 1.0, "tydiqa": 1.0, "welfare": 0.3, "strategy": 0.3}
-    )
+        default_factory=lambda: {
+            "klue_mrc": 1.0, "tydiqa": 1.0, "welfare": 0.3, "strategy": 0.3, "petitions": 0.2,
+        }
+    )  # fmt: skip
     networks: int = 5
     epochs: int = 8
     batch: int = 64
@@ -303,7 +311,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
     parser.add_argument("--out", type=Path, default=Path("langchain_klue_rerank/weights/reranker"))
-    parser.add_argument("--bi-encoder", type=Path, default=None, help="the packaged bi-encoder's folder")
+    parser.add_argument(
+        "--bi-encoder", type=Path, default=WEIGHTS / "bi_encoder", help="the bi-encoder's folder; default: the packaged"
+    )
+    parser.add_argument(
+        "--blind", type=Path, required=True, help="a bi-encoder that has not seen the training questions"
+    )
     parser.add_argument("--work", type=Path, default=Path("runs/reranker"), help="where checkpoints go")
     parser.add_argument("--resume", action="store_true", help="take finished networks from the work folder")
     parser.add_argument("--max-minutes", type=float, default=60.0, help="stop training after so long; default 60")
@@ -312,17 +325,17 @@ def main() -> None:
     deadline = time.monotonic() + 60 * options.max_minutes
     torch.set_num_threads(1)  # faster than two for networks this small
     options.work.mkdir(parents=True, exist_ok=True)
-    encoder = StaticBiEncoder.load(options.bi_encoder) if options.bi_encoder is not None else None
+    encoder, blind = StaticBiEncoder.load(options.bi_encoder), StaticBiEncoder.load(options.blind)
 
     kinds = read_kinds(options.data)
     stores = [*(kind.tokens for kind in kinds), read_other_texts(options.data, settings.examples)]
     statistics = count_terms(stores, settings.examples)
-    vocabulary, numbers = make_vectors(stores, options.work / "kiwi_vectors.npz", settings.examples)
+    vocabulary, numbers = make_vectors(stores, Base.open(str(options.bi_encoder)), settings.examples)
     vectors = TermVectors(vocabulary, numbers)
 
     training, held_out = [], []
     for kind in kinds:
-        first_stage = FirstStage(kind.tokens)
+        first_stage = FirstStage(kind, blind, settings.examples.dense_weight)
         own, held = split_questions(kind, settings.examples)
         common = (first_stage, statistics, vectors, settings.examples)
         training.append(make_examples(kind, own, *common, training=True))
@@ -330,7 +343,7 @@ def main() -> None:
     validation_pairs = readers.read_mrc(options.data, "validation")
     validation = make_kind("klue_mrc", [*validation_pairs, *readers.read_mrc(options.data)])
     questions = validation.questions[: len(validation_pairs)]
-    first_stage = FirstStage(validation.tokens, encoder, settings.examples.dense_weight)
+    first_stage = FirstStage(validation, encoder, settings.examples.dense_weight)
     common = (first_stage, statistics, vectors, settings.examples)
     held_out.append(make_examples(validation, questions, *common, training=False))
 

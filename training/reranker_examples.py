@@ -16,13 +16,15 @@ from langchain_klue_rerank.engine.fusion import fuse_scores
 from langchain_klue_rerank.engine.lexical import LexicalIndex
 from langchain_klue_rerank.engine.pair_features import MATCH_FEATURES, PAIR_FEATURES, pair_features
 from langchain_klue_rerank.engine.pair_terms import MAX_TERMS, TERM_FEATURES, TermStatistics, TermVectors, prepare_query
+from langchain_klue_rerank.engine.passage_windows import WINDOW_WORDS, cut_tokens
 from langchain_klue_rerank.engine.ragged import Ragged, Vocabulary
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text import TokenizedTexts, bigrams, shared_analyzer, split_words, tokenize
 from langchain_klue_rerank.engine.token_store import TokenStore
 from training import data as readers
 from training.data import Pair
-from training.kiwi_vectors import load_or_recover
+from training.morpheme_vectors import unit
+from training.static_vectors import Base
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,7 @@ class ExampleSettings:
         per_question: Pairs per training question, the right passage among them.
         hardest: How many of the negatives are the first stage's very best; the others are drawn from the rest.
         without_title: Share of training questions whose candidates lose their titles.
-        dense_weight: Weight of the bi-encoder's cosine in the validation's first stage, `KlueRetriever`'s default.
-            Training candidates are lexical: the bi-encoder has learned the very same questions by heart.
+        dense_weight: Weight of the bi-encoder's cosine in the first stage, `KlueRetriever`'s default.
         table_bits: Two to this power slots hold the document frequencies.
         steps: Steps of a stored document frequency per doubling.
         raw_passages: How many passages of each raw text are counted beside the questions' corpora.
@@ -53,7 +54,7 @@ class ExampleSettings:
     per_question: int = 16
     hardest: int = 8
     without_title: float = 0.3
-    dense_weight: float = 0.3
+    dense_weight: float = 0.25
     table_bits: int = 20
     steps: float = 8.0
     raw_passages: dict[str, int] = field(
@@ -138,11 +139,15 @@ def make_kind(name: str, pairs: Sequence[Pair], groups: Sequence[str] | None = N
 def read_kinds(data: Path) -> list[Kind]:
     """Read everything that trains."""
     welfare = readers.read_welfare(data)
+    petitions = [
+        Pair(one[0], " ".join(one[1:])[:900]) for one in readers.documents(readers.read_raw(data, "petitions"))
+    ]
     return [
         make_kind("klue_mrc", readers.read_mrc(data)),
         make_kind("tydiqa", readers.read_squad(data / "tydiqa_ko" / "korean_tydiqa_train.json")),
         make_kind("welfare", [pair for pair, _ in welfare], [programme for _, programme in welfare], titled=False),
         make_kind("strategy", readers.read_strategy(data), titled=False),
+        make_kind("petitions", [pair for pair in petitions if len(pair.passage) >= 150], titled=False),
     ]
 
 
@@ -197,52 +202,48 @@ def count_terms(stores: Sequence[TokenStore], settings: ExampleSettings) -> Term
 
 
 def make_vectors(
-    stores: Sequence[TokenStore], cache: Path, settings: ExampleSettings
+    stores: Sequence[TokenStore], bi_encoder: Base, settings: ExampleSettings
 ) -> tuple[list[str], NDArray[np.int8]]:
-    """Take Kiwi's own vectors of the most frequent morphemes, and of each its most telling directions.
+    """Take the bi-encoder's rows of the most frequent morphemes, and of each its most telling directions.
 
     Returns:
         The vocabulary, and (morphemes, dimension): unit vectors times 127, rounded.
     """
-    kiwi = load_or_recover(cache, shared_analyzer().kiwi)
-    rows = {name: row for row, name in enumerate(kiwi.names)}
+    rows = {name: row for row, name in enumerate(bi_encoder.vocabulary)}
     counts: Counter[str] = Counter()
     for store in stores:
         numbers = store.passages.through(store.word_morphemes).values
         frequency = np.bincount(numbers, minlength=len(store.morphemes))
         counts.update(dict(zip(store.morphemes.strings, frequency.tolist(), strict=True)))
     names = [name for name, _ in counts.most_common() if name in rows][: settings.vocabulary]
-    vectors = kiwi.vectors[[rows[name] for name in names]].astype(np.float64)
+    vectors = unit(bi_encoder.vectors[[rows[name] for name in names]]).astype(np.float64)
     # The fourth root lets frequent morphemes, of which queries consist, decide more, but not everything.
     weight = np.array([counts[name] for name in names])[:, None] ** 0.25
-    vectors -= (vectors * weight).sum(axis=0) / weight.sum()
     directions = np.linalg.eigh((vectors * weight).T @ vectors)[1][:, -settings.dimension :]
-    vectors = vectors @ directions
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-    return names, np.rint(127 * vectors).astype(np.int8)
+    return names, np.rint(127 * unit(vectors @ directions)).astype(np.int8)
 
 
 class FirstStage:
     """The search of `KlueRetriever` over one corpus.
 
     Args:
-        tokens: The corpus.
-        encoder: The bi-encoder, or None for lexical search alone.
-        dense_weight: Weight of the cosine.
+        kind: The corpus.
+        encoder: The bi-encoder.
+        dense_weight: Weight of the cosine with a passage's best window.
     """
 
-    def __init__(self, tokens: TokenStore, encoder: StaticBiEncoder | None = None, dense_weight: float = 0.0) -> None:
-        self._index = LexicalIndex(tokens)
+    def __init__(self, kind: Kind, encoder: StaticBiEncoder, dense_weight: float) -> None:
+        self._index = LexicalIndex(kind.tokens)
         self._encoder = encoder
         self._weight = dense_weight
-        self._vectors = encoder.encode(tokens.take(np.arange(len(tokens)))) if encoder is not None else None
+        passages = kind.tokens.take(np.arange(len(kind.tokens)))
+        windows, self._offsets = cut_tokens(passages, kind.title_words.tolist(), WINDOW_WORDS)
+        self._vectors = encoder.encode(windows)
 
-    def scores(self, queries: TokenizedTexts) -> NDArray[np.float32]:
-        """Return (queries, passages)."""
-        scores = self._index.scores(queries)
-        if self._encoder is None or self._vectors is None:
-            return scores
-        return fuse_scores(scores, self._encoder.encode(queries) @ self._vectors.T, self._weight)
+    def scores(self, query: TokenizedTexts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the passages' scores and the cosines with their best windows, both (passages,)."""
+        cosines = np.maximum.reduceat(self._vectors @ self._encoder.encode(query)[0], self._offsets[:-1])
+        return fuse_scores(self._index.scores(query)[0], cosines, self._weight), cosines
 
 
 def drop_titles(passages: TokenizedTexts, title_words: NDArray[np.int64]) -> TokenizedTexts:
@@ -304,7 +305,7 @@ def make_examples(
     queries = tokenize([question for question, _ in questions], shared_analyzer())
     for i in tqdm(range(n), desc=f"{kind.name} {'training' if training else 'held out'}", mininterval=5):
         query, right = one_text(queries, i), questions[i][1]
-        scores = first_stage.scores(query)[0]
+        scores, cosines = first_stage.scores(query)
         if training:
             allowed = np.where(groups == groups[right], -np.inf, scores)
             reachable[i] = np.sum(allowed > scores[right]) < settings.candidates
@@ -318,7 +319,7 @@ def make_examples(
         passages = kind.tokens.take(chosen)
         if training and generator.random() < settings.without_title:
             passages = drop_titles(passages, kind.title_words[chosen])
-        features = pair_features(prepare_query(query, statistics.idf, vectors), passages, vectors)
+        features = pair_features(prepare_query(query, statistics.idf, vectors), passages, vectors, cosines[chosen])
         count = len(features.terms)
         examples.matches[i, :, :count] = features.matches
         examples.terms[i, :count] = features.terms

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.cross_encoder import Ready
 from langchain_klue_rerank.engine.fusion import blend_scores
+from langchain_klue_rerank.engine.ready import Ready
 
 #: Share of the model's own score beside that of the reranker before it.
 _OWN_SHARE = 0.5
@@ -83,7 +83,6 @@ def judge(
             None if own is None else own if order == list(range(len(texts))) else own.take(np.asarray(order, np.intp))
             for own, order, texts in zip(tokens, orders, passages, strict=True)
         ],
-        alone=weight == 1,
         deadline=deadline,
     )
     result = []

@@ -17,26 +17,21 @@ from langchain_klue_rerank.engine.models import CrossEncoderOptions
 from langchain_klue_rerank.engine.pair_batches import Pair, Workload, assemble
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
 from langchain_klue_rerank.engine.pair_tokens import Ids
+from langchain_klue_rerank.engine.passage_windows import WINDOW_WORDS, cut_tokens
+from langchain_klue_rerank.engine.ready import FoundPassages, Ready
 from langchain_klue_rerank.engine.scoring_queue import ScoringQueue, seconds_until
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text import TokenizedTexts, clean, shared_analyzer, tokenize
-from langchain_klue_rerank.engine.token_vectors import TokenVectors
 from langchain_klue_rerank.engine.transformer_models import open_transformer
 from langchain_klue_rerank.engine.windows import cut, promising
 from langchain_klue_rerank.errors import ModelOutputError
 
 logger = logging.getLogger(__name__)
 
-#: How likely a passage of the same meaning (cosine 1) and no matching word answers.
-_COSINE_SHARE = 0.1
 #: Passages that the packaged model reads between two looks at the clock.
 _AT_A_TIME = 5
 #: Callers that prepare their pairs at the same time: tokenizing leaves the interpreter to one more.
 _PREPARING = 2
-
-
-#: What an index keeps of passages and a model can read instead of their texts.
-Ready = TokenizedTexts | TokenVectors
 
 
 class CrossEncoder(Protocol):
@@ -48,7 +43,6 @@ class CrossEncoder(Protocol):
         passages: Sequence[Sequence[str]],
         tokens: Sequence[Ready | None] | None = None,
         *,
-        alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries in one go.
@@ -57,10 +51,8 @@ class CrossEncoder(Protocol):
             queries: m queries.
             passages: For each query its passages. A passage longer than the model's window is read in overlapping
                 windows, of which the best counts.
-            tokens: For each query its passages tokenized, or their token vectors, if the caller has them; saves the
-                packaged model, or a late-interaction model, that work.
-            alone: Whether these scores alone decide. Without a first stage's scores beside them the packaged model
-                also asks the packaged bi-encoder. Default True.
+            tokens: For each query its passages as an index found them, or their token vectors, if the caller has them;
+                saves the packaged model, or a late-interaction model, that work.
             deadline: Value of `time.monotonic` at which to return with what is known by then; None to read everything.
                 Passages are read in their order, so the most promising should come first.
 
@@ -77,10 +69,8 @@ class CrossEncoder(Protocol):
 class PackagedCrossEncoder:
     """The packaged pair scorer behind the protocol.
 
-    It reads matches, and where there are none its scores say nothing. A retriever adds its first stage's scores, which
-    then decide. Alone, it takes the packaged bi-encoder's cosine for a little evidence of its own: the probability
-    that the matches or, seldom, the meaning answers. That hardly moves anything where words match and keeps it from
-    doing harm where they do not.
+    It reads what query and passage have in common, the packaged bi-encoder's cosine among it. Where no index has the
+    cosine ready, it asks the bi-encoder, which takes about as long again.
 
     Args:
         model: The loaded pair scorer.
@@ -99,28 +89,26 @@ class PackagedCrossEncoder:
         passages: Sequence[Sequence[str]],
         tokens: Sequence[Ready | None] | None = None,
         *,
-        alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""
         given = tokens if tokens is not None else [None] * len(queries)
-        ready = [own if isinstance(own, TokenizedTexts) else None for own in given]
+        ready = [own if isinstance(own, FoundPassages) else None for own in given]
         if deadline is None:
             return [
-                self._score(tokenize([query], shared_analyzer()), texts, own, alone)
+                self._score(tokenize([query], shared_analyzer()), texts, own)
                 for query, texts, own in zip(queries, passages, ready, strict=True)
             ]
         result = [np.full(len(texts), np.nan, np.float32) for texts in passages]
         for query, texts, own, scores in zip(queries, passages, ready, result, strict=True):
-            self._score_in_time(query, texts, own, alone, deadline, scores)
+            self._score_in_time(query, texts, own, deadline, scores)
         return result
 
     def _score_in_time(
         self,
         query: str,
         texts: Sequence[str],
-        tokens: TokenizedTexts | None,
-        alone: bool,
+        ready: FoundPassages | None,
         deadline: float,
         scores: NDArray[np.float32],
     ) -> None:
@@ -140,22 +128,25 @@ class PackagedCrossEncoder:
                 if asked is None:
                     asked = tokenize([query], shared_analyzer())
                 part = slice(start, min(start + _AT_A_TIME, len(texts)))
-                own = tokens.take(np.arange(part.start, part.stop)) if tokens is not None else None
-                scores[part] = self._score(asked, texts[part], own, alone)
+                own = ready.take(np.arange(part.start, part.stop)) if ready is not None else None
+                scores[part] = self._score(asked, texts[part], own)
                 self._seconds += 0.3 * (time.monotonic() - began - self._seconds)
             finally:
                 self._turn.release()
 
-    def _score(
-        self, asked: TokenizedTexts, texts: Sequence[str], tokens: TokenizedTexts | None, alone: bool
-    ) -> NDArray[np.float32]:
-        read = tokens if tokens is not None else tokenize(texts, shared_analyzer())
-        scores = self._model.score(asked, read)
-        if alone:
-            encoder = self._bi_encoder()
-            cosines = encoder.encode(read) @ encoder.encode(asked)[0]
-            scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
-        return scores
+    def _score(self, asked: TokenizedTexts, texts: Sequence[str], ready: FoundPassages | None) -> NDArray[np.float32]:
+        found = ready if ready is not None else FoundPassages(tokenize(texts, shared_analyzer()))
+        cosines = found.cosines if found.cosines is not None else self._cosines(asked, found.tokens)
+        return self._model.score(asked, found.tokens, cosines)
+
+    def _cosines(self, asked: TokenizedTexts, passages: TokenizedTexts) -> NDArray[np.float32]:
+        """Return the cosine of the query with the best window of each passage."""
+        if not len(passages):
+            return np.zeros(0, np.float32)
+        encoder = self._bi_encoder()
+        windows, offsets = cut_tokens(passages, [0] * len(passages), WINDOW_WORDS)
+        cosines: NDArray[np.float32] = encoder.encode(windows) @ encoder.encode(asked)[0]
+        return np.maximum.reduceat(cosines, offsets[:-1])
 
 
 class TransformerCrossEncoder:
@@ -200,7 +191,6 @@ class TransformerCrossEncoder:
         passages: Sequence[Sequence[str]],
         tokens: Sequence[Ready | None] | None = None,
         *,
-        alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""

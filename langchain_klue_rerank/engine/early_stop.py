@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.cross_encoder import CrossEncoder, Ready
+from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
+from langchain_klue_rerank.engine.ready import Ready
 
 #: Candidates of the first round; every further round doubles what has been read.
 FIRST_ROUND = 5
@@ -20,7 +21,6 @@ def score_until_sure(
     tokens: Sequence[Ready | None] | None = None,
     *,
     sure: float,
-    alone: bool = True,
     deadline: float | None = None,
 ) -> list[NDArray[np.float32]]:
     """Score passages in their order, in rounds, and for each query only until one reaches `sure`.
@@ -31,7 +31,6 @@ def score_until_sure(
         passages: For each its passages, the first stage's best first.
         tokens: As for `CrossEncoder.score`.
         sure: Score, 0..1, after which the rest of a query's passages is not read.
-        alone: As for `CrossEncoder.score`.
         deadline: As for `CrossEncoder.score`.
 
     Returns:
@@ -49,7 +48,6 @@ def score_until_sure(
             None
             if tokens is None
             else [_take(tokens[number], part) for number, part in zip(going, parts, strict=True)],
-            alone=alone,
             deadline=deadline,
         )
         for number, part, scores in zip(going, parts, found, strict=True):

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Key = TypeVar("Key", bound=Hashable)
 
+#: The lexical score, a share of the query's idf mass, of which half is taken for more than an accident. The best
+#: passage for a question in other words has some 0.07, for one that shares its words 0.3 and more.
+ACCIDENT: Final = 0.18
+
 
 def fuse_scores(lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_weight: float) -> NDArray[np.float32]:
     """Add lexical and dense scores that are comparable from query to query.
+
+    A lexical score far below `ACCIDENT` counts next to nothing, one far above it fully: any passage shares words such
+    as "how" and "can" with a query, and where nothing else matches the meaning should decide.
 
     Args:
         lexical: Lexical scores in 0..1, any shape.
@@ -20,10 +27,11 @@ def fuse_scores(lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_
         dense_weight: Weight of the dense scores, the lexical ones having 1.
 
     Returns:
-        The weighted mean, in 0..1: a negative similarity counts as none.
+        The weighted mean, in 0..1, rising with both: a negative similarity counts as none.
     """
-    weight = np.float32(dense_weight)
-    return ((lexical + weight * np.maximum(dense, 0)) / (1 + weight)).astype(np.float32, copy=False)
+    weight, fourth = np.float32(dense_weight), np.square(np.square(lexical))
+    evidence = lexical * fourth / (fourth + np.float32(ACCIDENT**4))
+    return np.asarray((evidence + weight * np.maximum(dense, 0)) / (1 + weight), np.float32)
 
 
 def first_stage(

@@ -57,12 +57,14 @@ class Candidates:
     Attributes:
         passages: k passages, best first.
         scores: Their scores in 0..1, (k,) float32.
+        cosines: The cosines that went into them, (k,) float32; None for lexical search.
         tokens: Their tokens, if they were asked for and the index keeps them.
         token_vectors: The same for their token vectors.
     """
 
     passages: list[Passage]
     scores: NDArray[np.float32]
+    cosines: NDArray[np.float32] | None = None
     tokens: TokenizedTexts | None = None
     token_vectors: TokenVectors | None = None
 
@@ -296,10 +298,11 @@ class PassageIndex:
                 Candidates(
                     [self._passages.get(row) for row in rows.tolist()],
                     scores,
+                    cosines,
                     self._tokens.take(rows) if with_tokens and self._lexical is not None else None,
                     self._token_vectors.take(rows) if with_token_vectors and self._token_vectors is not None else None,
                 )
-                for rows, scores in self._rank(k, tokens, vectors, dense_weight, allowed)
+                for rows, scores, cosines in self._rank(k, tokens, vectors, dense_weight, allowed)
             ]
 
     def _rank(
@@ -309,8 +312,8 @@ class PassageIndex:
         vectors: NDArray[np.float32] | None,
         dense_weight: float,
         allowed: NDArray[np.bool_],
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Yield for each query the numbers and scores of its best passages; see `search`."""
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]]:
+        """Yield for each query the numbers, scores and cosines of its best passages; see `search`."""
         count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
         step = max(1, _SCORES_AT_ONCE // max(1, len(allowed)))
         for start in range(0, count, step):
@@ -319,7 +322,7 @@ class PassageIndex:
             if vectors is None or self._vectors is None:
                 for words in lexical if lexical is not None else np.zeros((len(some), len(allowed)), np.float32):
                     rows = fusion.top(words, k, allowed)
-                    yield rows, words[rows]
+                    yield rows, words[rows], None
                 continue
             asked = vectors[some]
             for number, cosines in enumerate(self._vectors.scores(asked)):
@@ -332,7 +335,7 @@ class PassageIndex:
                     cosines = self._vectors.best_scores(asked[number], rows)
                     scores = fusion.first_stage(words[rows] if words is not None else None, cosines, dense_weight)
                 best = fusion.top(scores, k, allowed[rows], above=-1 if words is None else 0)
-                yield rows[best], scores[best]
+                yield rows[best], scores[best], cosines[best]
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
         """Return the unit vectors of passages as wholes, (n, dim) float32; unknown identifiers are passed over."""

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank.engine import torch_models
-from langchain_klue_rerank.engine.cross_encoder import Ready, check_scores
+from langchain_klue_rerank.engine.cross_encoder import check_scores
 from langchain_klue_rerank.engine.models import CrossEncoderOptions
+from langchain_klue_rerank.engine.ready import Ready
 from langchain_klue_rerank.engine.scoring_queue import seconds_until
 from langchain_klue_rerank.engine.text import clean
 from langchain_klue_rerank.engine.text_cache import TextCache
@@ -77,7 +78,6 @@ class LateInteraction:
         passages: Sequence[Sequence[str]],
         tokens: Sequence[Ready | None] | None = None,
         *,
-        alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`.

@@ -30,7 +30,7 @@ EVIDENCE_TAGS: Final = ("NNP", "SN", "NNB", "NR", "SL", "SH", "VV", "VA", "NNG")
 
 #: Sizes of the last axis of `PairFeatures.matches` and of `PairFeatures.pairs`; `pair_features` names the numbers.
 MATCH_FEATURES: Final = 6 + len(WINDOWS)
-PAIR_FEATURES: Final = 23 + len(EVIDENCE_TAGS) + len(QUESTION_WORDS)
+PAIR_FEATURES: Final = 24 + len(EVIDENCE_TAGS) + len(QUESTION_WORDS)
 
 _F32 = np.float32
 
@@ -99,13 +99,16 @@ class _Matches:
         return _segment_max(values, self.starts, self.filled)
 
 
-def pair_features(query: QueryTerms, passages: TokenizedTexts, vectors: TermVectors) -> PairFeatures:
+def pair_features(
+    query: QueryTerms, passages: TokenizedTexts, vectors: TermVectors, cosines: NDArray[np.float32]
+) -> PairFeatures:
     """Compute the features of one query with n passages.
 
     Args:
         query: What `prepare_query` made.
         passages: n texts; together some ten thousand words at most, the caller cuts longer ones.
         vectors: The same as for `prepare_query`.
+        cosines: (n,): of the packaged bi-encoder's vectors of query and passage, whose best window counts.
 
     Returns:
         The features.
@@ -160,6 +163,7 @@ def pair_features(query: QueryTerms, passages: TokenizedTexts, vectors: TermVect
         soft @ term_weight,
         soft_window,
         (soft * ~present[:, :terms]) @ term_weight,  # what stands in for the missing terms
+        np.round(cosines, 4),  # the last bits depend on the shape of the product that made them
         np.full(n, query.term_idf.max(initial=0)),
         np.full(n, min(len(query.words), 40) / 20),
         np.tile(query.question, (n, 1)),

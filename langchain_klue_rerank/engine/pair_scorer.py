@@ -1,8 +1,9 @@
 """The packaged reranker: how likely a passage answers a query, from what the two have in common.
 
-A small network reads the numbers of `pair_features`: each query term's matches are judged one by one and pooled by
-learned importance (after Guo et al. 2016, "A Deep Relevance Matching Model"), then joined with the features of the
-whole pair. There is no torch and no attention over the passage: thirty candidates take a few milliseconds.
+A small network reads the numbers of `pair_features`, the packaged bi-encoder's cosine among them: each query term's
+matches are judged one by one and pooled by learned importance (after Guo et al. 2016, "A Deep Relevance Matching
+Model"), then joined with the features of the whole pair. There is no torch and no attention over the passage: thirty
+candidates take a few milliseconds.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from langchain_klue_rerank.engine.text import TokenizedTexts
 
 FORMAT: Final = "klue-pair-scorer"
 #: Raised when a reader of the old version would misread the new files.
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 CONFIG_FILE: Final = "config.json"
 FREQUENCIES_FILE: Final = "document_frequencies.npy"
 VOCABULARY_FILE: Final = "vocabulary.txt"
@@ -114,12 +115,15 @@ class PairScorer:
         calibration = config["calibration"]
         return cls(statistics, vectors, networks, config["anchor"], calibration["slope"], calibration["intercept"])
 
-    def score(self, query: TokenizedTexts, passages: TokenizedTexts) -> NDArray[np.float32]:
+    def score(
+        self, query: TokenizedTexts, passages: TokenizedTexts, cosines: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
         """Score passages for a query.
 
         Args:
             query: One text, tokenized with morphemes.
             passages: n texts, tokenized with morphemes.
+            cosines: (n,): of the packaged bi-encoder's vectors of query and passage, whose best window counts.
 
         Returns:
             float32, shape (n,), each in 0..1: the probability that the passage answers the query. It depends on the
@@ -141,7 +145,7 @@ class PairScorer:
             total = np.cumsum(ends[first:] - starts[first:])
             last = first + max(int(np.searchsorted(total, _WORDS_AT_ONCE, side="right")), 1)
             part = _cut(passages, starts[first:last], ends[first:last])
-            features = pair_features(terms, part, self._vectors)
+            features = pair_features(terms, part, self._vectors, cosines[owners[first:last]])
             logits[first:last] = ensemble(self._networks, features) + self._anchor * lexical_score(features.pairs)
             first = last
         best = np.full(len(passages), -np.inf)

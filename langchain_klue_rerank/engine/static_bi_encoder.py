@@ -4,8 +4,9 @@ There is no network and no torch: a word's contribution is the sum of the rows o
 sum over its words, damped where a word repeats, and scaled to length one. The features of a word are
 
 - its content morphemes (``form/TAG``), one row each when they are in the vocabulary, else one of a few shared rows, and
-- its character bigrams and trigrams, the edges of the word included, hashed into shared rows. They carry names,
-  spellings and everything that the analyser does not know.
+- where a morpheme is outside the vocabulary, or there is none, its character bigrams and trigrams, the edges of the
+  word included, hashed into shared rows. They carry names and spellings. A word that the vocabulary covers has none:
+  they would say only that it is itself, which hides what it means, and lexical search says it already.
 
 Rows have four bits a number and one scale each: many dimensions at few bits keep more of what tells words apart than
 few dimensions at many bits. Since words are analysed one by one, a word has the same contribution wherever it
@@ -30,8 +31,8 @@ from langchain_klue_rerank.engine.ragged import Ragged
 from langchain_klue_rerank.engine.text import TokenizedTexts
 
 FORMAT: Final = "klue-static-bi-encoder"
-#: Raised when a reader of the old version would misread the new files.
-FORMAT_VERSION: Final = 1
+#: Raised when a reader of the old version would misread the new files. 2: n-grams of uncovered words only.
+FORMAT_VERSION: Final = 2
 
 CONFIG_FILE: Final = "config.json"
 VOCABULARY_FILE: Final = "vocabulary.txt"
@@ -98,11 +99,15 @@ class WordFeatures:
         Returns:
             One row of numbers per word: morphemes first, then bigrams, then trigrams. Never empty.
         """
-        rows, owners = _hashed_ngrams(words, self._ngram_rows)
-        known = [self._row(morpheme) for found in morphemes for morpheme in found]
         counts = np.fromiter((len(found) for found in morphemes), np.int64, len(words))
-        all_rows = np.concatenate([np.asarray(known, np.int64), rows + self._first_ngram])
-        all_owners = np.concatenate([np.repeat(np.arange(len(words)), counts), owners])
+        known = np.fromiter((self._row(morpheme) for found in morphemes for morpheme in found), np.int64, counts.sum())
+        owners_of_known = np.repeat(np.arange(len(words)), counts)
+        uncovered = counts == 0
+        uncovered[owners_of_known[known >= self._first_unknown]] = True
+        spelled = np.flatnonzero(uncovered)
+        rows, owners = _hashed_ngrams([words[number] for number in spelled.tolist()], self._ngram_rows)
+        all_rows = np.concatenate([known, rows + self._first_ngram])
+        all_owners = np.concatenate([owners_of_known, spelled[owners]])
         order = np.argsort(all_owners, kind="stable")
         offsets = np.zeros(len(words) + 1, np.int64)
         np.cumsum(np.bincount(all_owners, minlength=len(words)), out=offsets[1:])
@@ -117,7 +122,7 @@ class WordFeatures:
 
 
 def _hashed_ngrams(words: Sequence[str], buckets: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hash every bigram and trigram of every word, edges included, without a Python loop.
+    """Hash every bigram and trigram of some words, edges included, without a Python loop.
 
     Args:
         words: None empty, none with a space in it.
@@ -126,6 +131,8 @@ def _hashed_ngrams(words: Sequence[str], buckets: int) -> tuple[NDArray[np.int64
     Returns:
         The hash values, all bigrams before all trigrams, and the number of the word that each belongs to.
     """
+    if not words:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     joined = _EDGE + _EDGE.join(words) + _EDGE
     codes = np.frombuffer(joined.encode("utf-32-le"), np.uint32).astype(np.uint64)
     edge = codes == ord(_EDGE)

@@ -19,6 +19,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueEmbeddings, KlueReranker, KlueRetriever, KlueVectorStore
+from langchain_klue_rerank.engine.cross_encoder import PackagedCrossEncoder
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 from tests.unit_tests.fakes import (
     HOSTILE,
@@ -119,6 +120,30 @@ def test_reranking_is_that_of_the_reranker(retriever: KlueRetriever) -> None:
     assert [one.metadata["relevance_score"] for one in found] == pytest.approx(
         [one.metadata["relevance_score"] for one in expected], abs=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("search_type", "embeddings", "asked"),
+    [("hybrid", None, 0), ("dense", None, 0), ("lexical", None, 1), ("hybrid", BigramEmbeddings(), 1)],
+)
+def test_cosines_that_the_first_stage_computed_are_not_computed_again(
+    search_type: Any, embeddings: Any, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = {} if embeddings is None else {"embeddings": embeddings}
+    retriever = KlueRetriever.from_documents(documents(), k=6, **fields)
+    computed: list[Any] = []
+    cosines = PackagedCrossEncoder._cosines
+    monkeypatch.setattr(
+        PackagedCrossEncoder,
+        "_cosines",
+        lambda *given: computed.append(given) or cosines(*given),  # type: ignore[func-returns-value]
+    )
+    found = retriever.invoke(EVERYTHING, search_type=search_type)
+    assert len(computed) == asked
+    # The same scores as for the bare texts: all are short, so the index keeps one vector of each.
+    scores = {one["index"]: one["relevance_score"] for one in KlueReranker().rerank(found, EVERYTHING, top_n=6)}
+    for number, document in enumerate(found):
+        assert document.metadata["rerank_score"] == pytest.approx(scores[number], abs=1e-5)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 0.8])
@@ -267,13 +292,12 @@ def test_filter(retriever: KlueRetriever, condition: Any, expected: set[str], se
 def test_dense_weight_moves_hybrid_between_the_two(retriever: KlueRetriever) -> None:
     first = retriever.model_copy(update={"reranker": None})
 
-    def scores(**update: Any) -> dict[str | None, float]:
-        asked = first.model_copy(update=update)
-        return {one.id: one.metadata["relevance_score"] for one in asked.invoke(EVERYTHING, k=6)}
+    def order(**update: Any) -> list[str | None]:
+        return [one.id for one in first.model_copy(update=update).invoke(EVERYTHING, k=6)]
 
-    lexical = scores(search_type="lexical")
-    assert scores(dense_weight=0.0) == pytest.approx(lexical, abs=1e-5)
-    assert scores(dense_weight=1.0) != pytest.approx(lexical, abs=1e-3)
+    assert order(dense_weight=0.0) == order(search_type="lexical")
+    assert order(dense_weight=100.0) == order(search_type="dense")
+    assert order(search_type="lexical") != order(search_type="dense")
 
 
 @pytest.mark.parametrize(

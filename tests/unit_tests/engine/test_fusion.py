@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from langchain_klue_rerank.engine.fusion import blend_scores, fuse_scores, reciprocal_rank_fusion, top
+from langchain_klue_rerank.engine.fusion import ACCIDENT, blend_scores, fuse_scores, reciprocal_rank_fusion, top
 
 SCORES = arrays(np.float32, st.integers(0, 30), elements=st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, 0.75, 1.0]))
 
@@ -16,8 +16,22 @@ def test_fused_scores_are_a_weighted_mean() -> None:
     dense = np.asarray([0.5, -0.5, 1.0], np.float32)
     fused = fuse_scores(lexical, dense, 2.0)
     assert fused.dtype == np.float32
-    np.testing.assert_allclose(fused, [2 / 3, 0.5 / 3, 2 / 3], rtol=1e-6)
-    np.testing.assert_allclose(fuse_scores(lexical, dense, 0.0), lexical)
+    evidence = [1 / (1 + ACCIDENT**4), 0.5**5 / (0.5**4 + ACCIDENT**4), 0]
+    np.testing.assert_allclose(fused, [(evidence[0] + 1) / 3, evidence[1] / 3, 2 / 3], rtol=1e-6)
+    np.testing.assert_allclose(fuse_scores(lexical, dense, 0.0), evidence, rtol=1e-6)
+
+
+def test_words_decide_where_they_match_and_the_meaning_where_they_hardly_do() -> None:
+    right, other = np.asarray([0.4, 0.3], np.float32), np.asarray([0.3, 0.5], np.float32)
+    assert fuse_scores(right, other, 0.25).argmax() == 0
+    accidents = np.asarray([0.08, 0.04], np.float32)  # the same cosines, and the same order of the words
+    assert fuse_scores(accidents, other, 0.25).argmax() == 1
+
+
+@given(SCORES)
+def test_without_dense_scores_the_order_is_that_of_the_words(lexical: np.ndarray) -> None:
+    fused = fuse_scores(lexical, np.zeros_like(lexical), 0.0)
+    assert np.argsort(-fused, kind="stable").tolist() == np.argsort(-lexical, kind="stable").tolist()
 
 
 @given(SCORES, st.floats(0, 100))

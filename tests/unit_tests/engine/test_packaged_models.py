@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,14 @@ from langchain_klue_rerank.engine.models import (
     packaged_bi_encoder,
 )
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
-from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder, StaticConfig, save
+from langchain_klue_rerank.engine.ready import FoundPassages
+from langchain_klue_rerank.engine.static_bi_encoder import (
+    FORMAT_VERSION,
+    StaticBiEncoder,
+    StaticConfig,
+    WordFeatures,
+    save,
+)
 from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
 
 TEXTS = [
@@ -93,13 +101,22 @@ def test_a_score_does_not_depend_on_the_other_candidates(cross_encoder: CrossEnc
 
 
 def test_tokens_at_hand_give_the_same_scores(cross_encoder: CrossEncoder) -> None:
-    tokens = tokenize(TEXTS, shared_analyzer())
+    tokens = FoundPassages(tokenize(TEXTS, shared_analyzer()))
     [expected] = cross_encoder.score([QUERY], [TEXTS])
     np.testing.assert_allclose(cross_encoder.score([QUERY], [TEXTS], [tokens])[0], expected, atol=1e-6)
     order = np.asarray([3, 0, 0])
     found = cross_encoder.score([QUERY, QUERY], [[TEXTS[row] for row in order], TEXTS], [tokens.take(order), None])
     np.testing.assert_allclose(found[0], expected[order], atol=1e-6)
     np.testing.assert_allclose(found[1], expected, atol=1e-6)
+
+
+def test_cosines_at_hand_give_the_same_scores(cross_encoder: CrossEncoder, bi_encoder: BiEncoder) -> None:
+    cosines = bi_encoder.encode(TEXTS, "passage") @ bi_encoder.encode([QUERY], "query")[0]
+    found = FoundPassages(tokenize(TEXTS, shared_analyzer()), cosines)
+    [expected] = cross_encoder.score([QUERY], [TEXTS])
+    np.testing.assert_allclose(cross_encoder.score([QUERY], [TEXTS], [found])[0], expected, atol=1e-6)
+    [reversed_too] = cross_encoder.score([QUERY], [TEXTS[::-1]], [found.take(np.arange(len(TEXTS))[::-1])])
+    np.testing.assert_allclose(reversed_too[::-1], expected, atol=1e-6)
 
 
 def test_nothing_to_read_scores_0(cross_encoder: CrossEncoder) -> None:
@@ -186,11 +203,23 @@ def test_saved_weights_can_be_used(tiny: Path) -> None:
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), [1, 0, 1], rtol=1e-5)
 
 
+def test_spelling_counts_where_the_vocabulary_ends() -> None:
+    features = WordFeatures(["하늘/NNG"], unknown_rows=4, ngram_rows=32)
+    words, morphemes = ["하늘은", "강물", "ㅋㅋ", "하늘강"], [("하늘/NNG",), ("강물/NNG",), (), ("하늘/NNG", "강/NNG")]
+    rows = features(words, morphemes)
+    own = [rows.values[start:end].tolist() for start, end in pairwise(rows.offsets.tolist())]
+    assert own[0] == [0]  # known: nothing but its row
+    for found, count in zip(own[1:], (1 + 3 + 2, 3 + 2, 2 + 4 + 3), strict=True):  # morphemes, bigrams, trigrams
+        assert len(found) == count
+        assert max(found) >= 1 + 4
+    assert len(features([], []).values) == 0
+
+
 def test_weights_of_another_kind_are_refused(tiny: Path) -> None:
     config = tiny / "config.json"
     written = config.read_text(encoding="utf-8")
     for old, new in (
-        ('"format_version": 1', '"format_version": 99'),
+        (f'"format_version": {FORMAT_VERSION}', '"format_version": 99'),
         ("klue-static-bi-encoder", "etwas"),
         ("dimension", "d"),
     ):
@@ -215,7 +244,7 @@ def test_one_query_at_a_time() -> None:
     scorer = PairScorer.load(WEIGHTS / "reranker")
     tokens = tokenize(TEXTS, shared_analyzer())
     with pytest.raises(ValueError, match="one query"):
-        scorer.score(tokens, tokens)
+        scorer.score(tokens, tokens, np.zeros(len(TEXTS), np.float32))
 
 
 class TestPackagedCrossEncoder:
@@ -232,14 +261,6 @@ class TestPackagedCrossEncoder:
         analyzer = shared_analyzer()
         cosines = vectors.encode(tokenize(passages, analyzer)) @ vectors.encode(tokenize(["휴가 급여"], analyzer))[0]
         assert scores.argmax() == cosines.argmax() == 1
-
-    def test_alone_the_meaning_adds_at_most_a_tenth(self) -> None:
-        encoder = load_cross_encoder(None, ModelOptions())
-        [alone] = encoder.score([self.QUERY], [self.PASSAGES])
-        [beside] = encoder.score([self.QUERY], [self.PASSAGES], alone=False)
-        assert (alone >= beside).all()
-        assert (alone - beside <= 0.1).all()
-        assert ((alone >= 0) & (alone <= 1)).all()
 
     def test_a_pairs_score_does_not_depend_on_the_other_pairs(self) -> None:
         encoder = load_cross_encoder(None, ModelOptions())

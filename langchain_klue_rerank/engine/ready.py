@@ -1,0 +1,37 @@
+"""What an index keeps of passages and a reranker can read instead of their texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.text import TokenizedTexts
+from langchain_klue_rerank.engine.token_vectors import TokenVectors
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPassages:
+    """Passages that an index found for a query.
+
+    Attributes:
+        tokens: n passages, tokenized with morphemes.
+        cosines: (n,) float32, the packaged bi-encoder's cosine of the query with each one's best window; None where the
+            index has vectors of another model, or none.
+    """
+
+    tokens: TokenizedTexts
+    cosines: NDArray[np.float32] | None = None
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+        return len(self.tokens)
+
+    def take(self, rows: NDArray[np.integer]) -> FoundPassages:
+        """Return some of the passages, in that order."""
+        return FoundPassages(self.tokens.take(rows), None if self.cosines is None else self.cosines[rows])
+
+
+#: A model reads the kind that it knows and takes the texts instead of any other.
+Ready = FoundPassages | TokenVectors

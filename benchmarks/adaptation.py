@@ -1,7 +1,7 @@
 """What adapting the packaged bi-encoder costs and buys, and what it makes the model forget.
 
     python -m benchmarks.adaptation --data ../shared/data
-    python -m training.packaged_bi_encoder --leave-out welfare --out runs/without_welfare   # 11 minutes
+    python -m training.packaged_bi_encoder --leave-out welfare --out runs/without_welfare   # 6 minutes
     python -m benchmarks.adaptation --data ../shared/data --base-model runs/without_welfare
 
 The pairs are questions to a welfare help desk and their answers. A fifth of the programmes is held out, and a tenth of

@@ -286,7 +286,8 @@ class KlueReranker(BaseDocumentCompressor):
             documents: For each query its strings or documents.
             tokens: For each query its documents as an index found them, or their token vectors, where it keeps them.
             first_stage: For each query the first stage's scores, if these are blended with them afterwards.
-            weight: The weight of these scores then; 1 (default) where they alone decide.
+            weight: The weight of these scores then; 1 (default) where they alone decide. The packaged model then adds a
+                little of the bi-encoder's cosine, as no first stage counts it.
             deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
 
         Returns:

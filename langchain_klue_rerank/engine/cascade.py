@@ -83,6 +83,7 @@ def judge(
             None if own is None else own if order == list(range(len(texts))) else own.take(np.asarray(order, np.intp))
             for own, order, texts in zip(tokens, orders, passages, strict=True)
         ],
+        alone=weight == 1,
         deadline=deadline,
     )
     result = []

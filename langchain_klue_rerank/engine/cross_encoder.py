@@ -28,6 +28,9 @@ from langchain_klue_rerank.errors import ModelOutputError
 
 logger = logging.getLogger(__name__)
 
+#: How likely a passage of the same meaning (cosine 1) and no matching word answers, where nothing else tells. So little
+#: that it decides only between passages of which the model says next to nothing.
+_COSINE_SHARE = 0.02
 #: Passages that the packaged model reads between two looks at the clock.
 _AT_A_TIME = 5
 #: Callers that prepare their pairs at the same time: tokenizing leaves the interpreter to one more.
@@ -43,6 +46,7 @@ class CrossEncoder(Protocol):
         passages: Sequence[Sequence[str]],
         tokens: Sequence[Ready | None] | None = None,
         *,
+        alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries in one go.
@@ -53,6 +57,8 @@ class CrossEncoder(Protocol):
                 windows, of which the best counts.
             tokens: For each query its passages as an index found them, or their token vectors, if the caller has them;
                 saves the packaged model, or a late-interaction model, that work.
+            alone: Whether these scores alone decide. Without a first stage's scores beside them the packaged model adds
+                a little of the cosine. Default True.
             deadline: Value of `time.monotonic` at which to return with what is known by then; None to read everything.
                 Passages are read in their order, so the most promising should come first.
 
@@ -70,7 +76,8 @@ class PackagedCrossEncoder:
     """The packaged pair scorer behind the protocol.
 
     It reads what query and passage have in common, the packaged bi-encoder's cosine among it. Where no index has the
-    cosine ready, it asks the bi-encoder, which takes about as long again.
+    cosine ready, it asks the bi-encoder, which takes about as long again. Where nothing matches its scores say next to
+    nothing, and a first stage beside it decides. Alone, it adds a little of the cosine in place of that.
 
     Args:
         model: The loaded pair scorer.
@@ -89,6 +96,7 @@ class PackagedCrossEncoder:
         passages: Sequence[Sequence[str]],
         tokens: Sequence[Ready | None] | None = None,
         *,
+        alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""
@@ -96,12 +104,12 @@ class PackagedCrossEncoder:
         ready = [own if isinstance(own, FoundPassages) else None for own in given]
         if deadline is None:
             return [
-                self._score(tokenize([query], shared_analyzer()), texts, own)
+                self._score(tokenize([query], shared_analyzer()), texts, own, alone)
                 for query, texts, own in zip(queries, passages, ready, strict=True)
             ]
         result = [np.full(len(texts), np.nan, np.float32) for texts in passages]
         for query, texts, own, scores in zip(queries, passages, ready, result, strict=True):
-            self._score_in_time(query, texts, own, deadline, scores)
+            self._score_in_time(query, texts, own, alone, deadline, scores)
         return result
 
     def _score_in_time(
@@ -109,6 +117,7 @@ class PackagedCrossEncoder:
         query: str,
         texts: Sequence[str],
         ready: FoundPassages | None,
+        alone: bool,
         deadline: float,
         scores: NDArray[np.float32],
     ) -> None:
@@ -129,15 +138,20 @@ class PackagedCrossEncoder:
                     asked = tokenize([query], shared_analyzer())
                 part = slice(start, min(start + _AT_A_TIME, len(texts)))
                 own = ready.take(np.arange(part.start, part.stop)) if ready is not None else None
-                scores[part] = self._score(asked, texts[part], own)
+                scores[part] = self._score(asked, texts[part], own, alone)
                 self._seconds += 0.3 * (time.monotonic() - began - self._seconds)
             finally:
                 self._turn.release()
 
-    def _score(self, asked: TokenizedTexts, texts: Sequence[str], ready: FoundPassages | None) -> NDArray[np.float32]:
+    def _score(
+        self, asked: TokenizedTexts, texts: Sequence[str], ready: FoundPassages | None, alone: bool
+    ) -> NDArray[np.float32]:
         found = ready if ready is not None else FoundPassages(tokenize(texts, shared_analyzer()))
         cosines = found.cosines if found.cosines is not None else self._cosines(asked, found.tokens)
-        return self._model.score(asked, found.tokens, cosines)
+        scores = self._model.score(asked, found.tokens, cosines)
+        if alone:
+            scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
+        return scores
 
     def _cosines(self, asked: TokenizedTexts, passages: TokenizedTexts) -> NDArray[np.float32]:
         """Return the cosine of the query with the best window of each passage."""
@@ -191,6 +205,7 @@ class TransformerCrossEncoder:
         passages: Sequence[Sequence[str]],
         tokens: Sequence[Ready | None] | None = None,
         *,
+        alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`."""

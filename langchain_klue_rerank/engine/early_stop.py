@@ -21,6 +21,7 @@ def score_until_sure(
     tokens: Sequence[Ready | None] | None = None,
     *,
     sure: float,
+    alone: bool = True,
     deadline: float | None = None,
 ) -> list[NDArray[np.float32]]:
     """Score passages in their order, in rounds, and for each query only until one reaches `sure`.
@@ -31,6 +32,7 @@ def score_until_sure(
         passages: For each its passages, the first stage's best first.
         tokens: As for `CrossEncoder.score`.
         sure: Score, 0..1, after which the rest of a query's passages is not read.
+        alone: As for `CrossEncoder.score`.
         deadline: As for `CrossEncoder.score`.
 
     Returns:
@@ -48,6 +50,7 @@ def score_until_sure(
             None
             if tokens is None
             else [_take(tokens[number], part) for number, part in zip(going, parts, strict=True)],
+            alone=alone,
             deadline=deadline,
         )
         for number, part, scores in zip(going, parts, found, strict=True):

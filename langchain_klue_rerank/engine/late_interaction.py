@@ -78,6 +78,7 @@ class LateInteraction:
         passages: Sequence[Sequence[str]],
         tokens: Sequence[Ready | None] | None = None,
         *,
+        alone: bool = True,
         deadline: float | None = None,
     ) -> list[NDArray[np.float32]]:
         """Score the passages of several queries; see `CrossEncoder`.

@@ -262,6 +262,14 @@ class TestPackagedCrossEncoder:
         cosines = vectors.encode(tokenize(passages, analyzer)) @ vectors.encode(tokenize(["휴가 급여"], analyzer))[0]
         assert scores.argmax() == cosines.argmax() == 1
 
+    def test_alone_the_meaning_adds_a_fiftieth_at_most(self) -> None:
+        encoder = load_cross_encoder(None, ModelOptions())
+        [alone] = encoder.score([self.QUERY], [self.PASSAGES])
+        [beside] = encoder.score([self.QUERY], [self.PASSAGES], alone=False)
+        assert (alone >= beside).all()
+        assert (alone - beside <= 0.02).all()
+        assert ((alone >= 0) & (alone <= 1)).all()
+
     def test_a_pairs_score_does_not_depend_on_the_other_pairs(self) -> None:
         encoder = load_cross_encoder(None, ModelOptions())
         [together] = encoder.score([self.QUERY], [self.PASSAGES])

@@ -15,7 +15,7 @@ from langchain_klue_rerank.checks import Filter, check_count, to_document, to_pr
 from langchain_klue_rerank.embeddings import embed_queries
 from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.index import PassageIndex
-from langchain_klue_rerank.engine.models import identity
+from langchain_klue_rerank.engine.models import packaged_identity
 from langchain_klue_rerank.engine.ready import FoundPassages, Ready
 from langchain_klue_rerank.engine.text import TokenizedTexts
 from langchain_klue_rerank.sources import Source, aask, ask, fuse, fuse_beside
@@ -140,7 +140,7 @@ class FirstStage:
             return []
         tokens = self.tokenize(queries)
         kept = self.index.settings.token_vectors
-        packaged = self.index.settings.model == identity(None)
+        packaged = self.index.settings.model == packaged_identity()
         results = self.index.search(
             options.candidates,
             tokens=None if options.search_type == "dense" else tokens,

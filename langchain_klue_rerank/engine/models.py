@@ -149,6 +149,12 @@ def identity(model: str | None, revision: str | None = None) -> str:
     return f"hub:{found}@{revision or 'main'}"
 
 
+@lru_cache(maxsize=1)
+def packaged_identity() -> str:
+    """Return the identity of the packaged bi-encoder, computed once: its files do not change under a process."""
+    return identity(None)
+
+
 _SAMPLE = 1 << 16
 
 

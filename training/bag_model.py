@@ -18,6 +18,7 @@ from scipy.stats import spearmanr
 from langchain_klue_rerank.engine.static_bi_encoder import WordFeatures, repeat_weights
 from langchain_klue_rerank.engine.text import TokenizedTexts, split_words
 from training import data as sets
+from training.morpheme_vectors import unit
 
 
 @dataclass
@@ -264,13 +265,6 @@ def correlation_loss(cosines: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
     return loss
 
 
-def normalised(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale rows to length 1; rows of zeros stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled: NDArray[np.float32] = vectors / np.maximum(lengths, 1e-9)
-    return scaled
-
-
 class Validation:
     """The two figures that settings are chosen by: KLUE-STS and KLUE-MRC validation.
 
@@ -293,7 +287,7 @@ class Validation:
 
     def __call__(self, table: NDArray[np.float32]) -> dict[str, float]:
         """Return Spearman's correlation on KLUE-STS and HitRate on KLUE-MRC (240 questions, all contexts)."""
-        vectors = normalised(self.matrix @ table)
+        vectors = unit(self.matrix @ table)
         sts, count = len(self.labels), len(self.positive)
         cosines = (vectors[:sts] * vectors[sts : 2 * sts]).sum(axis=1)
         scores = vectors[2 * sts : 2 * sts + count] @ vectors[2 * sts + count :].T

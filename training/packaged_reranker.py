@@ -1,6 +1,7 @@
-"""Train the packaged reranker, the weights in ``langchain_klue_rerank/weights/reranker``.
+r"""Train the packaged reranker, the weights in ``langchain_klue_rerank/weights/reranker``.
 
-    python -m training.packaged_bi_encoder --data D --out runs/blind --leave-out wiki welfare strategy titles
+    python -m training.packaged_bi_encoder --data D --out runs/blind --work runs/blind_work \
+        --leave-out wiki welfare strategy titles
     python -m training.packaged_reranker --data D --blind runs/blind
 
 The first command trains a second bi-encoder, which never sees the questions that train the reranker: the packaged one

@@ -22,8 +22,9 @@ from langchain_klue_rerank.engine.models import PACKAGED, WEIGHTS, resolve
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder, StaticConfig, WordFeatures
 from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
 from langchain_klue_rerank.errors import ModelLoadError
-from training.bag_model import Corpus, Table, drop_words, feature_matrix, normalised
+from training.bag_model import Corpus, Table, drop_words, feature_matrix
 from training.inputs import Question
+from training.morpheme_vectors import unit
 
 #: Steps in which the learning rates rise.
 _WARMUP = 10
@@ -117,7 +118,7 @@ class Pairs:
 
     def vectors(self, texts: NDArray[np.int64], table: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the unit vectors of some texts under a table."""
-        return normalised(self.corpus.matrix([self.corpus.words(int(text)) for text in texts]) @ table)
+        return unit(self.corpus.matrix([self.corpus.words(int(text)) for text in texts]) @ table)
 
 
 def reciprocal_rank(pairs: Pairs, asked: int, table: NDArray[np.float32]) -> float:

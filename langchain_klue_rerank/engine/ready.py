@@ -24,10 +24,6 @@ class FoundPassages:
     tokens: TokenizedTexts
     cosines: NDArray[np.float32] | None = None
 
-    def __len__(self) -> int:
-        """Return the number of passages."""
-        return len(self.tokens)
-
     def take(self, rows: NDArray[np.integer]) -> FoundPassages:
         """Return some of the passages, in that order."""
         return FoundPassages(self.tokens.take(rows), None if self.cosines is None else self.cosines[rows])

@@ -158,7 +158,9 @@ class FirstStage:
                 ],
                 result.token_vectors
                 if result.tokens is None
-                else FoundPassages(result.tokens, result.cosines if packaged else None),
+                else FoundPassages(
+                    result.tokens, result.cosines if packaged else None, result.lexical, len(self.index)
+                ),
             )
             for result in results
         ]

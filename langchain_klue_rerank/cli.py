@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--limit", type=_positive, help="ask the first questions only")
     evaluate.add_argument("--fetch-k", type=_positive, default=30, help="candidates handed to the reranker (30)")
-    evaluate.add_argument("--rerank-weight", type=_share, default=0.5, help="the reranker's share of the score (0.5)")
+    evaluate.add_argument("--rerank-weight", type=_share, default=0.8, help="the reranker's share of the score (0.8)")
     evaluate.add_argument("--embeddings", metavar="MODEL", help="folder or hub id instead of the packaged bi-encoder")
     evaluate.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
     evaluate.add_argument("--no-rerank", action="store_true", help="leave the reranked lines out")

@@ -73,7 +73,7 @@ class KlueRetriever(IndexedRetriever):
         dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.25. Of sources,
             whose scores cannot be compared, the places count instead, two fifths as much.
         rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1, the first stage's having the
-            rest. Default 0.5; 1 trusts the reranker alone.
+            rest. Default 0.8; 1 trusts the reranker alone.
         embeddings: What makes the vectors. Default: the packaged bi-encoder.
         reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
             packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept. An
@@ -94,7 +94,7 @@ class KlueRetriever(IndexedRetriever):
     score_threshold: float | None = Field(default=None, ge=0, le=1)
     search_type: SearchType = "hybrid"
     dense_weight: float = Field(default=0.25, ge=0)
-    rerank_weight: float = Field(default=0.5, ge=0, le=1)
+    rerank_weight: float = Field(default=0.8, ge=0, le=1)
     embeddings: Embeddings = Field(default_factory=KlueEmbeddings, frozen=True)
     reranker: BaseDocumentCompressor | None = Field(default_factory=KlueReranker)
     sources: Sequence[Source] | None = Field(default=None, frozen=True)

@@ -11,7 +11,7 @@ import json
 import lzma
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -196,6 +196,30 @@ def title_pairs(lines: list[str], limit: int = 800) -> Iterator[Pair]:
             title, body = line.lstrip("# "), ""
         elif len(body) < limit:
             body = f"{body} {line}" if body else line
+
+
+def heading_pairs(lines: list[str], shortest: int = 150, limit: int = 900) -> list[Pair]:
+    """Pair headings, lines that start with ``#``, with the text below them.
+
+    Args:
+        lines: Lines of a raw text, in order.
+        shortest: Shortest text in characters; default 150.
+        limit: Where a longer one is cut; default 900.
+
+    Returns:
+        One pair for each heading of three words or more that stands over one text only.
+    """
+    pairs: list[Pair] = []
+    heading, body = "", ""
+    for line in [*lines, "# end"]:
+        if line.startswith("#"):
+            if len(heading.split()) >= 3 and len(body) >= shortest:
+                pairs.append(Pair(heading, body[:limit]))
+            heading, body = line.lstrip("# "), ""
+        elif len(body) < limit:
+            body = f"{body} {line}" if body else line
+    counts = Counter(pair.query for pair in pairs)
+    return [pair for pair in pairs if counts[pair.query] == 1]
 
 
 def cloze_pairs(lines: list[str], generator: random.Random, limit: int = 600) -> Iterator[Pair]:

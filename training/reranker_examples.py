@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from langchain_klue_rerank.engine.fusion import fuse_scores
 from langchain_klue_rerank.engine.lexical import LexicalIndex
-from langchain_klue_rerank.engine.pair_features import MATCH_FEATURES, PAIR_FEATURES, pair_features
+from langchain_klue_rerank.engine.pair_features import MATCH_FEATURES, PAIR_FEATURES, lexical_trust, pair_features
 from langchain_klue_rerank.engine.pair_terms import MAX_TERMS, TERM_FEATURES, TermStatistics, TermVectors, prepare_query
 from langchain_klue_rerank.engine.passage_windows import WINDOW_WORDS, cut_tokens
 from langchain_klue_rerank.engine.ragged import Ragged, Vocabulary
@@ -36,9 +36,12 @@ class ExampleSettings:
         held_out: Share of each kind's groups of passages whose questions only calibrate.
         candidates: How many of the first stage's best count. A question whose right passage is not among them does not
             train: it would teach that what the first stage left out is better.
+        headings: How many headings of software manuals are asked for the text below them.
         per_question: Pairs per training question, the right passage among them.
         hardest: How many of the negatives are the first stage's very best; the others are drawn from the rest.
-        without_title: Share of training questions whose candidates lose their titles.
+        without_title: Share of training questions whose candidates lose their titles, and with them the lexical scores,
+            which know the titles.
+        without_lexical: Share of the others that have no lexical scores, as where other search has found the passages.
         dense_weight: Weight of the bi-encoder's cosine in the first stage, `KlueRetriever`'s default.
         table_bits: Two to this power slots hold the document frequencies.
         steps: Steps of a stored document frequency per doubling.
@@ -51,9 +54,11 @@ class ExampleSettings:
     seed: int = 0
     held_out: float = 0.1
     candidates: int = 30
+    headings: int = 4000
     per_question: int = 16
     hardest: int = 8
     without_title: float = 0.3
+    without_lexical: float = 0.1
     dense_weight: float = 0.25
     table_bits: int = 20
     steps: float = 8.0
@@ -136,9 +141,10 @@ def make_kind(name: str, pairs: Sequence[Pair], groups: Sequence[str] | None = N
     return kind
 
 
-def read_kinds(data: Path) -> list[Kind]:
+def read_kinds(data: Path, settings: ExampleSettings) -> list[Kind]:
     """Read everything that trains."""
     welfare = readers.read_welfare(data)
+    headings = readers.heading_pairs(readers.read_raw(data, "ms_docs"))
     petitions = [
         Pair(one[0], " ".join(one[1:])[:900]) for one in readers.documents(readers.read_raw(data, "petitions"))
     ]
@@ -148,6 +154,7 @@ def read_kinds(data: Path) -> list[Kind]:
         make_kind("welfare", [pair for pair, _ in welfare], [programme for _, programme in welfare], titled=False),
         make_kind("strategy", readers.read_strategy(data), titled=False),
         make_kind("petitions", [pair for pair in petitions if len(pair.passage) >= 150], titled=False),
+        make_kind("manuals", random.Random(settings.seed).sample(headings, settings.headings), titled=False),
     ]
 
 
@@ -223,6 +230,24 @@ def make_vectors(
     return names, np.rint(127 * unit(vectors @ directions)).astype(np.int8)
 
 
+def read_everything(
+    data: Path, bi_encoder: Path, settings: ExampleSettings
+) -> tuple[list[Kind], TermStatistics, list[str], NDArray[np.int8]]:
+    """Read the questions' kinds and count and take what the scorer knows of terms (steps 1 and 2).
+
+    Args:
+        data: The data folder.
+        bi_encoder: Folder of the bi-encoder whose vectors of morphemes are taken.
+        settings: The settings.
+
+    Returns:
+        The kinds, document frequencies, and the vocabulary and vectors of `TermVectors`.
+    """
+    kinds = read_kinds(data, settings)
+    stores = [*(kind.tokens for kind in kinds), read_other_texts(data, settings)]
+    return kinds, count_terms(stores, settings), *make_vectors(stores, Base.open(str(bi_encoder)), settings)
+
+
 class FirstStage:
     """The search of `KlueRetriever` over one corpus.
 
@@ -240,10 +265,11 @@ class FirstStage:
         windows, self._offsets = cut_tokens(passages, kind.title_words.tolist(), WINDOW_WORDS)
         self._vectors = encoder.encode(windows)
 
-    def scores(self, query: TokenizedTexts) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the passages' scores and the cosines with their best windows, both (passages,)."""
+    def scores(self, query: TokenizedTexts) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """Return the passages' scores, cosines with their best windows and lexical scores, each (passages,)."""
         cosines = np.maximum.reduceat(self._vectors @ self._encoder.encode(query)[0], self._offsets[:-1])
-        return fuse_scores(self._index.scores(query)[0], cosines, self._weight), cosines
+        lexical = self._index.scores(query)[0]
+        return fuse_scores(lexical, cosines, self._weight), cosines, lexical
 
 
 def drop_titles(passages: TokenizedTexts, title_words: NDArray[np.int64]) -> TokenizedTexts:
@@ -302,10 +328,11 @@ def make_examples(
     )
     reachable = np.ones(n, bool)
     groups = np.unique(kind.groups, return_inverse=True)[1]
+    trust = lexical_trust(len(kind.passages))
     queries = tokenize([question for question, _ in questions], shared_analyzer())
     for i in tqdm(range(n), desc=f"{kind.name} {'training' if training else 'held out'}", mininterval=5):
         query, right = one_text(queries, i), questions[i][1]
-        scores, cosines = first_stage.scores(query)
+        scores, cosines, lexical = first_stage.scores(query)
         if training:
             allowed = np.where(groups == groups[right], -np.inf, scores)
             reachable[i] = np.sum(allowed > scores[right]) < settings.candidates
@@ -316,10 +343,14 @@ def make_examples(
             # Other passages of the right one's group may be as right: they are left out.
             allowed = np.where((groups == groups[right]) & (np.arange(len(groups)) != right), -np.inf, scores)
             chosen = np.argsort(-allowed, kind="stable")[:width]
-        passages = kind.tokens.take(chosen)
+        passages, known = kind.tokens.take(chosen), True
         if training and generator.random() < settings.without_title:
-            passages = drop_titles(passages, kind.title_words[chosen])
-        features = pair_features(prepare_query(query, statistics.idf, vectors), passages, vectors, cosines[chosen])
+            passages, known = drop_titles(passages, kind.title_words[chosen]), False
+        elif training and generator.random() < settings.without_lexical:
+            known = False
+        terms = prepare_query(query, statistics.idf, vectors)
+        own = lexical[chosen] if known else None
+        features = pair_features(terms, passages, vectors, cosines[chosen], own, trust)
         count = len(features.terms)
         examples.matches[i, :, :count] = features.matches
         examples.terms[i, :count] = features.terms

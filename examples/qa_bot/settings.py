@@ -15,9 +15,9 @@ SOURCES = 5
 CANDIDATES = 30
 #: Lowest relevance score of a passage that may answer; where there is none, the answer is not in the files. Both
 #: scores were chosen with ``python -m examples.qa_bot.threshold``.
-SCORE_THRESHOLD = 0.08
+SCORE_THRESHOLD = 0.10
 #: Below this score the visitor is told that the passage may not be the answer.
-SURE_SCORE = 0.16
+SURE_SCORE = 0.22
 #: Passages indexed at a time; between two batches other visitors get their turn.
 BATCH = 64
 #: Largest file in megabytes; server.maxUploadSize in .streamlit/config.toml is the same.

@@ -18,7 +18,7 @@ from langchain_klue_rerank.evaluation import SAMPLES
 
 HERE = Path(__file__).parent
 SAMPLE_FILES = HERE / "sample_files"
-_STEPS = [step / 100 for step in range(6, 32, 2)]
+_STEPS = [step / 100 for step in range(4, 34, 2)]
 
 
 def shelf_of(*paths: Path) -> Shelf:

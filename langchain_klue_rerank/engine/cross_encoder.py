@@ -148,7 +148,7 @@ class PackagedCrossEncoder:
     ) -> NDArray[np.float32]:
         found = ready if ready is not None else FoundPassages(tokenize(texts, shared_analyzer()))
         cosines = found.cosines if found.cosines is not None else self._cosines(asked, found.tokens)
-        scores = self._model.score(asked, found.tokens, cosines)
+        scores = self._model.score(asked, found.tokens, cosines, found.lexical, found.searched)
         if alone:
             scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
         return scores

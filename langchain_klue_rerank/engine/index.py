@@ -26,6 +26,9 @@ _SCORES_AT_ONCE = 8_000_000
 #: and this share of all. On KLUE-MRC reading all of them finds no more answers.
 _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
 
+#: Numbers, scores, cosines and lexical scores of a query's best passages.
+_Ranked = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32] | None]
+
 
 @dataclass(frozen=True)
 class IndexSettings:
@@ -58,6 +61,7 @@ class Candidates:
         passages: k passages, best first.
         scores: Their scores in 0..1, (k,) float32.
         cosines: The cosines that went into them, (k,) float32; None for lexical search.
+        lexical: The same of the lexical scores; None for dense search.
         tokens: Their tokens, if they were asked for and the index keeps them.
         token_vectors: The same for their token vectors.
     """
@@ -65,6 +69,7 @@ class Candidates:
     passages: list[Passage]
     scores: NDArray[np.float32]
     cosines: NDArray[np.float32] | None = None
+    lexical: NDArray[np.float32] | None = None
     tokens: TokenizedTexts | None = None
     token_vectors: TokenVectors | None = None
 
@@ -299,10 +304,11 @@ class PassageIndex:
                     [self._passages.get(row) for row in rows.tolist()],
                     scores,
                     cosines,
+                    lexical,
                     self._tokens.take(rows) if with_tokens and self._lexical is not None else None,
                     self._token_vectors.take(rows) if with_token_vectors and self._token_vectors is not None else None,
                 )
-                for rows, scores, cosines in self._rank(k, tokens, vectors, dense_weight, allowed)
+                for rows, scores, cosines, lexical in self._rank(k, tokens, vectors, dense_weight, allowed)
             ]
 
     def _rank(
@@ -312,8 +318,8 @@ class PassageIndex:
         vectors: NDArray[np.float32] | None,
         dense_weight: float,
         allowed: NDArray[np.bool_],
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None]]:
-        """Yield for each query the numbers, scores and cosines of its best passages; see `search`."""
+    ) -> Iterator[_Ranked]:
+        """Rank passages for each query; see `search`."""
         count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
         step = max(1, _SCORES_AT_ONCE // max(1, len(allowed)))
         for start in range(0, count, step):
@@ -322,7 +328,7 @@ class PassageIndex:
             if vectors is None or self._vectors is None:
                 for words in lexical if lexical is not None else np.zeros((len(some), len(allowed)), np.float32):
                     rows = fusion.top(words, k, allowed)
-                    yield rows, words[rows], None
+                    yield rows, words[rows], None, words[rows]
                 continue
             asked = vectors[some]
             for number, cosines in enumerate(self._vectors.scores(asked)):
@@ -335,7 +341,8 @@ class PassageIndex:
                     cosines = self._vectors.best_scores(asked[number], rows)
                     scores = fusion.first_stage(words[rows] if words is not None else None, cosines, dense_weight)
                 best = fusion.top(scores, k, allowed[rows], above=-1 if words is None else 0)
-                yield rows[best], scores[best], cosines[best]
+                rows = rows[best]
+                yield rows, scores[best], cosines[best], words[rows] if words is not None else None
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
         """Return the unit vectors of passages as wholes, (n, dim) float32; unknown identifiers are passed over."""

@@ -25,12 +25,14 @@ _HEADING: Final = 8
 _BLOCK: Final = 16
 #: Passage length in words at which term frequencies saturate as in BM25 with an average document.
 _USUAL_LENGTH: Final = 150
+#: Passages of a corpus whose own weights of words count as much as their weights in general.
+_HALF_TRUSTED: Final = 50
 #: Tags of morphemes whose share near the matches is an input: names, numbers, counting units, ...
 EVIDENCE_TAGS: Final = ("NNP", "SN", "NNB", "NR", "SL", "SH", "VV", "VA", "NNG")
 
 #: Sizes of the last axis of `PairFeatures.matches` and of `PairFeatures.pairs`; `pair_features` names the numbers.
 MATCH_FEATURES: Final = 6 + len(WINDOWS)
-PAIR_FEATURES: Final = 24 + len(EVIDENCE_TAGS) + len(QUESTION_WORDS)
+PAIR_FEATURES: Final = 25 + len(EVIDENCE_TAGS) + len(QUESTION_WORDS)
 
 _F32 = np.float32
 
@@ -100,7 +102,12 @@ class _Matches:
 
 
 def pair_features(
-    query: QueryTerms, passages: TokenizedTexts, vectors: TermVectors, cosines: NDArray[np.float32]
+    query: QueryTerms,
+    passages: TokenizedTexts,
+    vectors: TermVectors,
+    cosines: NDArray[np.float32],
+    lexical: NDArray[np.float32] | None,
+    trust: float,
 ) -> PairFeatures:
     """Compute the features of one query with n passages.
 
@@ -109,6 +116,9 @@ def pair_features(
         passages: n texts; together some ten thousand words at most, the caller cuts longer ones.
         vectors: The same as for `prepare_query`.
         cosines: (n,): of the packaged bi-encoder's vectors of query and passage, whose best window counts.
+        lexical: (n,): lexical scores in 0..1 of a search that knows the corpus; None where there was none.
+        trust: Share of these scores, 0..1 (`lexical_trust`). The rest is the same score with the weights that the terms
+            have in general.
 
     Returns:
         The features.
@@ -143,9 +153,16 @@ def pair_features(
     same = matches.best(words.same[local[matches.places]])
     soft, soft_window = _soft_matches(words.similar, local, offsets, term_weight)
 
+    in_general = saturated @ weights
+    score = in_general.mean(axis=1)
+    if lexical is not None:
+        score = _F32(trust) * lexical + _F32(1 - trust) * score
     pairs = [
         present @ weights,  # share of the idf mass found: terms, bigrams
-        saturated @ weights,
+        in_general,
+        # the last bits of these two depend on the shape of the product that made them
+        np.round(score, 4),
+        np.round(cosines, 4),
         heading @ weights,
         _mean(present[:, :terms]),
         _mean(present[:, terms:]),
@@ -163,7 +180,6 @@ def pair_features(
         soft @ term_weight,
         soft_window,
         (soft * ~present[:, :terms]) @ term_weight,  # what stands in for the missing terms
-        np.round(cosines, 4),  # the last bits depend on the shape of the product that made them
         np.full(n, query.term_idf.max(initial=0)),
         np.full(n, min(len(query.words), 40) / 20),
         np.tile(query.question, (n, 1)),
@@ -184,8 +200,17 @@ def pair_features(
     )
 
 
+def lexical_trust(passages: int) -> float:
+    """Return the share of a search's own lexical scores: half for a corpus of `_HALF_TRUSTED` passages.
+
+    The fewer passages, the more the corpus's idea of rare words is chance, and the lower are all its scores: a word of
+    the query that a small corpus lacks weighs more than all that it has.
+    """
+    return passages / (passages + _HALF_TRUSTED)
+
+
 def lexical_score(pairs: Array) -> Array:
-    """Return the saturated shares of the query's terms and bigrams, averaged: BM25 scaled to 0..1.
+    """Return the lexical score of pairs, as `pair_features` put it together.
 
     Args:
         pairs: Shape (..., `PAIR_FEATURES`), an array or a tensor.
@@ -193,7 +218,7 @@ def lexical_score(pairs: Array) -> Array:
     Returns:
         Shape (...).
     """
-    return cast(Array, (pairs[..., 2] + pairs[..., 3]) / 2)
+    return cast(Array, pairs[..., 4])
 
 
 def _look_up(query: QueryTerms, words: list[str], morphemes: list[tuple[str, ...]], vectors: TermVectors) -> _Words:

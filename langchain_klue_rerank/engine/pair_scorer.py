@@ -2,8 +2,8 @@
 
 A small network reads the numbers of `pair_features`, the packaged bi-encoder's cosine among them: each query term's
 matches are judged one by one and pooled by learned importance (after Guo et al. 2016, "A Deep Relevance Matching
-Model"), then joined with the features of the whole pair. There is no torch and no attention over the passage: thirty
-candidates take a few milliseconds.
+Model"): their mean and the extremes. These are joined with the features of the whole pair. There is no torch and no
+attention over the passage: thirty candidates take a few milliseconds.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from langchain_klue_rerank.engine.pair_features import (
     PAIR_FEATURES,
     PairFeatures,
     lexical_score,
+    lexical_trust,
     pair_features,
 )
 from langchain_klue_rerank.engine.pair_terms import TERM_FEATURES, TermStatistics, TermVectors, prepare_query
@@ -28,7 +29,7 @@ from langchain_klue_rerank.engine.text import TokenizedTexts
 
 FORMAT: Final = "klue-pair-scorer"
 #: Raised when a reader of the old version would misread the new files.
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 CONFIG_FILE: Final = "config.json"
 FREQUENCIES_FILE: Final = "document_frequencies.npy"
 VOCABULARY_FILE: Final = "vocabulary.txt"
@@ -54,7 +55,7 @@ class PairScorer:
         networks: Arrays of an ensemble of e networks: ``<layer>_weight`` (e, in, out) and ``<layer>_bias`` (e, 1, out)
             for each of `LAYERS`, and ``mean`` and ``scale`` (features,) of the pair features. float64, so that the last
             bits, which depend on the shape of a product, stay invisible in the float32 scores.
-        anchor: Weight of the plain lexical score that the networks correct.
+        anchor: Weight of the lexical score that the networks correct.
         slope: Of the calibration from the ensemble's mean output to a probability.
         intercept: Of the calibration.
     """
@@ -69,7 +70,7 @@ class PairScorer:
         intercept: float,
     ) -> None:
         self.statistics = statistics
-        self._vectors = vectors
+        self.vectors = vectors
         self._networks = networks
         self._anchor = anchor
         self._slope = slope
@@ -116,7 +117,12 @@ class PairScorer:
         return cls(statistics, vectors, networks, config["anchor"], calibration["slope"], calibration["intercept"])
 
     def score(
-        self, query: TokenizedTexts, passages: TokenizedTexts, cosines: NDArray[np.float32]
+        self,
+        query: TokenizedTexts,
+        passages: TokenizedTexts,
+        cosines: NDArray[np.float32],
+        lexical: NDArray[np.float32] | None = None,
+        searched: int = 0,
     ) -> NDArray[np.float32]:
         """Score passages for a query.
 
@@ -124,10 +130,13 @@ class PairScorer:
             query: One text, tokenized with morphemes.
             passages: n texts, tokenized with morphemes.
             cosines: (n,): of the packaged bi-encoder's vectors of query and passage, whose best window counts.
+            lexical: (n,): lexical scores in 0..1 of a search that knows how frequent words are in its corpus; None
+                (default) where there was none: words then weigh what they weigh in general.
+            searched: How many passages that search has; of a handful nobody learns how frequent a word is.
 
         Returns:
             float32, shape (n,), each in 0..1: the probability that the passage answers the query. It depends on the
-            query and that passage alone; 0 for a passage or query without words.
+            query, that passage and what was said of it alone; 0 for a passage or query without words.
 
         Raises:
             ValueError: If `query` is not one text.
@@ -137,7 +146,8 @@ class PairScorer:
         scores = np.zeros(len(passages), np.float32)
         if not len(query.word_ids) or not len(passages.word_ids):
             return scores
-        terms = prepare_query(query, self.statistics.idf, self._vectors)
+        terms = prepare_query(query, self.statistics.idf, self.vectors)
+        trust = lexical_trust(searched)
         owners, starts, ends = _windows(passages.offsets)
         logits = np.empty(len(owners))
         first = 0
@@ -145,7 +155,10 @@ class PairScorer:
             total = np.cumsum(ends[first:] - starts[first:])
             last = first + max(int(np.searchsorted(total, _WORDS_AT_ONCE, side="right")), 1)
             part = _cut(passages, starts[first:last], ends[first:last])
-            features = pair_features(terms, part, self._vectors, cosines[owners[first:last]])
+            own = owners[first:last]
+            features = pair_features(
+                terms, part, self.vectors, cosines[own], lexical[own] if lexical is not None else None, trust
+            )
             logits[first:last] = ensemble(self._networks, features) + self._anchor * lexical_score(features.pairs)
             first = last
         best = np.full(len(passages), -np.inf)
@@ -176,10 +189,14 @@ def ensemble(networks: dict[str, NDArray[np.float64]], features: PairFeatures) -
     judged = np.tanh(layer("value", np.maximum(layer("term", matched), 0)))  # (networks, n * count, values)
     gate = np.exp(np.clip(layer("gate", features.terms), -10, 10))[:, :, 0]
     gate /= np.maximum(gate.sum(axis=1, keepdims=True), 1e-9)
-    pooled = np.einsum("entk,et->enk", judged.reshape(len(gate), n, count, -1), gate)
+    judged = judged.reshape(len(gate), n, count, -1)
+    mean = np.einsum("entk,et->enk", judged, gate)
+    # The mean hides a single term that decides: the strongest verdicts for and against count on their own.
+    weighted = judged * (gate / np.maximum(gate.max(axis=1, keepdims=True), 1e-9))[:, None, :, None]
+    pooled = [mean, weighted.min(axis=2, initial=0), weighted.max(axis=2, initial=0)]
     pairs = np.clip((features.pairs - networks["mean"]) * networks["scale"], -5, 5)
     tiled_pairs = np.broadcast_to(pairs, (len(gate), *pairs.shape))
-    hidden = np.maximum(layer("hidden", np.concatenate([tiled_pairs, pooled], axis=2)), 0)
+    hidden = np.maximum(layer("hidden", np.concatenate([tiled_pairs, *pooled], axis=2)), 0)
     result: NDArray[np.float64] = layer("output", np.maximum(layer("hidden2", hidden), 0))[:, :, 0].mean(axis=0)
     return result
 

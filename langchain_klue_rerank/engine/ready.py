@@ -19,14 +19,24 @@ class FoundPassages:
         tokens: n passages, tokenized with morphemes.
         cosines: (n,) float32, the packaged bi-encoder's cosine of the query with each one's best window; None where the
             index has vectors of another model, or none.
+        lexical: (n,) float32, their lexical scores in 0..1, which know how frequent a word is in this index; None where
+            the query was not searched by words.
+        searched: How many passages the index has.
     """
 
     tokens: TokenizedTexts
     cosines: NDArray[np.float32] | None = None
+    lexical: NDArray[np.float32] | None = None
+    searched: int = 0
 
     def take(self, rows: NDArray[np.integer]) -> FoundPassages:
         """Return some of the passages, in that order."""
-        return FoundPassages(self.tokens.take(rows), None if self.cosines is None else self.cosines[rows])
+        return FoundPassages(
+            self.tokens.take(rows),
+            None if self.cosines is None else self.cosines[rows],
+            None if self.lexical is None else self.lexical[rows],
+            self.searched,
+        )
 
 
 #: A model reads the kind that it knows and takes the texts instead of any other.

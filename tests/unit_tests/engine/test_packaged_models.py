@@ -119,6 +119,27 @@ def test_cosines_at_hand_give_the_same_scores(cross_encoder: CrossEncoder, bi_en
     np.testing.assert_allclose(reversed_too[::-1], expected, atol=1e-6)
 
 
+def test_lexical_scores_of_the_search_count(cross_encoder: CrossEncoder) -> None:
+    texts = ["사과 농사를 짓는 마을", "사과 농사를 짓는 사람"]
+    tokens = tokenize(texts, shared_analyzer())
+    for scores in ([0.6, 0.1], [0.1, 0.6]):
+        found = FoundPassages(tokens, lexical=np.asarray(scores, np.float32), searched=1000)
+        [given] = cross_encoder.score(["사과 농사"], [texts], [found])
+        [turned] = cross_encoder.score(["사과 농사"], [texts[::-1]], [found.take(np.asarray([1, 0]))])
+        assert given.argmax() == np.argmax(scores)
+        np.testing.assert_allclose(turned[::-1], given, atol=1e-6)
+
+
+def test_a_handful_of_passages_does_not_tell_which_words_are_rare(cross_encoder: CrossEncoder) -> None:
+    tokens, given = tokenize(TEXTS, shared_analyzer()), np.zeros(len(TEXTS), np.float32)
+    few, many = (
+        cross_encoder.score([QUERY], [TEXTS], [FoundPassages(tokens, lexical=given, searched=searched)])[0]
+        for searched in (2, 20_000)
+    )
+    [without] = cross_encoder.score([QUERY], [TEXTS])
+    assert abs(few[0] - without[0]) < abs(many[0] - without[0])
+
+
 def test_nothing_to_read_scores_0(cross_encoder: CrossEncoder) -> None:
     assert cross_encoder.score([], []) == []
     assert [own.tolist() for own in cross_encoder.score([QUERY, QUERY], [[], NO_WORDS])] == [[], [0.0] * len(NO_WORDS)]

@@ -104,6 +104,22 @@ def test_dense_weight_decides_which_side_wins() -> None:
     assert by_weight == {0.0: ["낱말"], 0.3: ["낱말", "뜻"], 2.0: ["뜻", "낱말"]}
 
 
+@pytest.mark.parametrize(("words", "meaning"), [(True, True), (True, False), (False, True)])
+def test_candidates_bring_the_scores_of_each_search(words: bool, meaning: bool) -> None:
+    index = PassageIndex(SETTINGS)
+    axes = np.eye(DIMENSION, dtype=np.float32)[:2]
+    index.add([passage("뜻", "하천"), passage("낱말", "강물")], tokens_of(["하천", "강물"]), axes)
+    tokens, vectors = tokens_of(["강물"]) if words else None, axes[1:] if meaning else None
+    [found] = index.search(1, tokens=tokens, vectors=vectors)
+    assert [one.id for one in found.passages] == ["낱말"]
+    assert (found.lexical is not None, found.cosines is not None) == (words, meaning)
+    if found.lexical is not None:
+        assert found.lexical.shape == (1,)
+        assert found.lexical[0] > 0
+    if found.cosines is not None:
+        assert found.cosines == pytest.approx([1], abs=1e-5)
+
+
 def test_words_do_not_drown_in_a_long_passage() -> None:
     about = passage("짧은 글", "전입신고 안내 창구 번호")
     answer = passage("긴 글", " ".join(["전입신고 기한", *(f"낱말{number} 다른{number}" for number in range(20))]))

@@ -19,6 +19,7 @@ from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
 from training.data import Pair, heading_pairs
 from training.packaged_reranker import Network, Settings, write_weights
 from training.reranker_examples import FirstStage, make_kind
+from training.unseen_kinds import folds
 
 PASSAGE = "이사한 사람은 14일 안에 주민센터에서 전입신고를 해야 한다."
 
@@ -53,6 +54,14 @@ def test_headings_ask_for_the_text_below_them() -> None:
         text,
     ]
     assert heading_pairs(lines, shortest=20, limit=30) == [Pair("창을 닫는 방법", f"{text} {text}"[:30])]
+
+
+def test_questions_about_one_thing_are_in_one_fold() -> None:
+    pairs = [Pair(f"질문 {number}", f"글 {number}") for number in range(40)]
+    kind = make_kind("welfare", pairs, [f"제도 {number // 4}" for number in range(40)])
+    found = folds(kind).reshape(10, 4)
+    assert (found == found[:, :1]).all()
+    assert len(np.unique(found)) == 3
 
 
 def test_the_networks_that_serve_are_those_that_were_trained(tmp_path: Path) -> None:

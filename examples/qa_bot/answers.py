@@ -49,7 +49,7 @@ class Candidate:
         before: Rank in the first stage, from 1.
         first_stage_score: That stage's score, 0..1.
         rerank_score: The reranker's score, 0..1.
-        relevance_score: The mean of both, by which they are ranked, 0..1.
+        relevance_score: The weighted mean of both, by which they are ranked, 0..1.
     """
 
     title: str

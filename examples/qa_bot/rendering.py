@@ -89,7 +89,7 @@ def _scores(answer: Answer) -> str:
         f'<ul class="qa-times">{times}</ul>'
         '<div class="qa-table"><table><thead><tr><th>순위</th><th>문서</th><th>관련도</th><th>첫 점수</th>'
         f"<th>다시 매긴 점수</th><th>앞 순위</th></tr></thead><tbody>{rows}</tbody></table></div>"
-        "<p>관련도는 첫 점수와 다시 매긴 점수의 평균입니다. 모두 0과 1 사이이고 클수록 질문에 가깝습니다. "
+        "<p>관련도는 첫 점수와 다시 매긴 점수의 가중 평균입니다. 모두 0과 1 사이이고 클수록 질문에 가깝습니다. "
         "앞 순위는 순위를 다시 매기기 전의 자리입니다.</p></details>"
     )
 

@@ -117,6 +117,13 @@ class PassageVectors:
         """Return the vectors of some passages, in that order."""
         return PassageVectors(self.wholes[rows], self.windows.take(rows))
 
+    def best_scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the cosine similarity of a query's unit vector with the best window of each passage, (n,) float32."""
+        best = self.windows.best_cosines(query[None])
+        short = np.flatnonzero(np.diff(self.windows.offsets) == 0)
+        best[short] = self.wholes[short] @ query
+        return best
+
 
 class VectorIndex:
     """Unit vectors of passages by number, compared by cosine similarity.
@@ -135,22 +142,27 @@ class VectorIndex:
     @property
     def vectors(self) -> PassageVectors:
         """The vectors of all passages."""
-        if len(self._parts) > 1:  # joined by the first search, not by every `add`
+        if len(self._parts) > 1:
             self._parts = [PassageVectors.join(self._parts)]
         return self._parts[0]
 
     @property
     def has_windows(self) -> bool:
         """Whether any passage has windows."""
-        return len(self.vectors.windows.values) > 0
+        return any(len(part.windows.values) for part in self._parts)
 
     def add(self, vectors: PassageVectors) -> None:
         """Append the vectors of passages."""
+        # Joining with an older part only when that is at most twice as long keeps the number of parts logarithmic and
+        # the work of adding passages one by one low.
+        while self._parts and len(self._parts[-1]) <= 2 * len(vectors):
+            vectors = PassageVectors.join([self._parts.pop(), vectors])
         self._parts.append(vectors)
 
     def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the cosine similarity of every query with every passage as a whole: (m, n) float32."""
-        return queries @ self.vectors.wholes.T
+        products = [queries @ part.wholes.T for part in self._parts]
+        return products[0] if len(products) == 1 else np.concatenate(products, axis=1)
 
     def best_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the cosine similarity of a query with the best window of passages.
@@ -162,15 +174,14 @@ class VectorIndex:
         Returns:
             (r,) float32; where a passage has no windows, of its whole.
         """
-        wholes, windows = self.vectors.wholes, self.vectors.windows
         found = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _AT_ONCE):
-            some = rows[start : start + _AT_ONCE]
-            own = windows.take(some)
-            best = own.best_cosines(query[None])
-            short = np.flatnonzero(np.diff(own.offsets) == 0)
-            best[short] = wholes[some[short]] @ query
-            found[start : start + _AT_ONCE] = best
+        first = 0
+        for part in self._parts:
+            places = np.flatnonzero((rows >= first) & (rows < first + len(part)))
+            for start in range(0, len(places), _AT_ONCE):
+                some = places[start : start + _AT_ONCE]
+                found[some] = part.take(rows[some] - first).best_scores(query)
+            first += len(part)
         return found
 
     def save(self, path: Path) -> None:

@@ -95,6 +95,19 @@ def test_many_passages_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     np.testing.assert_allclose(index.best_scores(query, rows), expected, atol=1e-6)
 
 
+def test_what_was_there_is_not_copied_for_a_few_more() -> None:
+    index, query = index_of(several([2] * 40)), random_vectors(1, seed=1)
+    before = index.scores(query)[0]
+    [kept] = index._parts
+    for seed in range(5):
+        index.add(several([1, 2], seed=seed))
+        assert index.scores(query).shape == (1, 42 + 2 * seed)
+    assert index._parts[0] is kept
+    assert len(index._parts) < 5
+    np.testing.assert_allclose(index.scores(query)[0, :40], before, atol=1e-6)
+    np.testing.assert_allclose(index.scores(query), query @ index.vectors.wholes.T, atol=1e-6)
+
+
 def test_more_or_fewer_vectors_than_windows_are_refused() -> None:
     for count in (0, 2, 4):
         with pytest.raises(ModelOutputError, match=f"{count} vectors for 3 texts"):

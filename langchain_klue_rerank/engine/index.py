@@ -350,7 +350,7 @@ class PassageIndex:
             rows = [row for identifier in identifiers if (row := self._passages.row(identifier)) is not None]
             if self._vectors is None:
                 return np.zeros((0, 0), np.float32)
-            return self._vectors.vectors.wholes[np.asarray(rows, np.int64)]
+            return self._vectors.wholes(np.asarray(rows, np.int64))
 
     def save(self, folder: Path) -> None:
         """Write the index completely or not at all; removed passages are dropped.

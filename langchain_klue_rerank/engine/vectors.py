@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,14 +175,28 @@ class VectorIndex:
             (r,) float32; where a passage has no windows, of its whole.
         """
         found = np.empty(len(rows), np.float32)
+        for part, places, own in self._in_parts(rows):
+            for start in range(0, len(places), _AT_ONCE):
+                some = slice(start, start + _AT_ONCE)
+                found[places[some]] = part.take(own[some]).best_scores(query)
+        return found
+
+    def wholes(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the unit vectors of passages as wholes, (r, dim) float32."""
+        found = np.empty((len(rows), self.dimension), np.float32)
+        for part, places, own in self._in_parts(rows):
+            found[places] = part.wholes[own]
+        return found
+
+    def _in_parts(
+        self, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[PassageVectors, NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield each part with the places of its passages among `rows`, and their numbers within the part."""
         first = 0
         for part in self._parts:
             places = np.flatnonzero((rows >= first) & (rows < first + len(part)))
-            for start in range(0, len(places), _AT_ONCE):
-                some = places[start : start + _AT_ONCE]
-                found[some] = part.take(rows[some] - first).best_scores(query)
+            yield part, places, rows[places] - first
             first += len(part)
-        return found
 
     def save(self, path: Path) -> None:
         """Write the vectors; those of windows only if there are any."""

@@ -104,6 +104,8 @@ def test_what_was_there_is_not_copied_for_a_few_more() -> None:
         assert index.scores(query).shape == (1, 42 + 2 * seed)
     assert index._parts[0] is kept
     assert len(index._parts) < 5
+    rows = np.asarray([49, 0, 40, 41, 7])
+    np.testing.assert_array_equal(index.wholes(rows), np.concatenate([part.wholes for part in index._parts])[rows])
     np.testing.assert_allclose(index.scores(query)[0, :40], before, atol=1e-6)
     np.testing.assert_allclose(index.scores(query), query @ index.vectors.wholes.T, atol=1e-6)
 

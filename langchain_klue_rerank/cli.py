@@ -132,7 +132,7 @@ def _models(options: argparse.Namespace) -> dict[str, Any]:
 
 def _index(options: argparse.Namespace) -> None:
     from langchain_klue_rerank.engine.storage import check_target
-    from langchain_klue_rerank.loaders import load_documents
+    from langchain_klue_rerank.loaders import id_prefix, load_documents
     from langchain_klue_rerank.retriever import KlueRetriever
 
     if not 0 <= options.chunk_overlap < options.chunk_size:
@@ -150,7 +150,8 @@ def _index(options: argparse.Namespace) -> None:
     fields = _models(options)
     retriever = KlueRetriever.load(options.out, **fields) if options.append else KlueRetriever(**fields)
     if options.append:  # a file that has changed leaves nothing of its old self
-        retriever.delete(filter={"source": [str(path) for path in paths]})
+        prefixes = tuple(map(id_prefix, paths))
+        retriever.delete(filter=lambda document: (document.id or "").startswith(prefixes))
     add_documents(retriever, documents, quiet=options.json)
     retriever.save(options.out)
     seconds = time.perf_counter() - start

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ def load_documents(path: Path, *, chunk_size: int = 600, chunk_overlap: int = 80
         chunk_overlap: Characters that neighbouring passages share at most. Default 80.
 
     Returns:
-        Passages with ``source`` and, where the file tells one, ``title`` in their metadata. Ids are made of the file's
-        path and the passage's number (or the row's own id), so that indexing a file again replaces its passages.
+        Passages with ``source`` (the path, unless a row has a source of its own) and, where the file tells one,
+        ``title`` in their metadata. Ids begin with `id_prefix` of the file and end with the row's own id, where a csv
+        or jsonl file has a column ``id`` of distinct values, or with the number of the text in the file, so that
+        indexing a file again replaces its passages. An own id is in the metadata, too.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -46,16 +49,36 @@ def load_documents(path: Path, *, chunk_size: int = 600, chunk_overlap: int = 80
     splitter = RecursiveCharacterTextSplitter(
         chunk_size=chunk_size, chunk_overlap=chunk_overlap, separators=_SEPARATORS, keep_separator="end"
     )
-    documents = []
-    for number, document in enumerate(readers[path.suffix.lower()](path)):
-        chunks = splitter.split_text(document.page_content)
-        for part, chunk in enumerate(chunks):
-            identifier = document.id or f"{path.as_posix()}#{number}"
-            metadata = {**document.metadata, "source": str(path)}
-            documents.append(
-                Document(chunk, id=identifier if len(chunks) == 1 else f"{identifier}.{part}", metadata=metadata)
-            )
-    return documents
+    texts = list(readers[path.suffix.lower()](path))
+    chunks = [splitter.split_text(text.page_content) for text in texts]
+    names = [_own_id(text) for text in texts]
+    ids = _chunk_ids(names, chunks)
+    if not all(names) or len(set(ids)) < len(ids):  # nothing is to replace anything else in the same file
+        ids = _chunk_ids([str(number) for number in range(len(texts))], chunks)
+    sources = [text.metadata.get("source") or str(path) for text in texts]
+    owners = [(text, source) for text, source, own in zip(texts, sources, chunks, strict=True) for _ in own]
+    return [
+        Document(chunk, id=id_prefix(path) + identifier, metadata={**text.metadata, "source": source})
+        for chunk, identifier, (text, source) in zip(chain.from_iterable(chunks), ids, owners, strict=True)
+    ]
+
+
+def _own_id(text: Document) -> str:
+    identifier = text.metadata.get("id")
+    return "" if identifier is None else str(identifier)
+
+
+def _chunk_ids(names: Sequence[str], chunks: Sequence[Sequence[str]]) -> list[str]:
+    return [
+        name if len(own) == 1 else f"{name}.{part}"
+        for name, own in zip(names, chunks, strict=True)
+        for part in range(len(own))
+    ]
+
+
+def id_prefix(path: Path) -> str:
+    """Return what the ids of a file's passages begin with: rows of two files may have the same ids of their own."""
+    return f"{path.as_posix()}#"
 
 
 def read_text(path: Path) -> str:
@@ -135,6 +158,5 @@ def _row(row: dict[str, Any], path: Path, number: int) -> Document:
         raise ValueError(
             f"{str(path)!r}, line {number} has no text: none of the columns {', '.join(TEXT_COLUMNS)} is filled."
         )
-    identifier = row.get("id")
-    metadata = {key: value for key, value in row.items() if key not in (column, "id") and isinstance(key, str)}
-    return Document(row[column], id=str(identifier) if identifier not in (None, "") else None, metadata=metadata)
+    metadata = {key: value for key, value in row.items() if key != column and isinstance(key, str)}
+    return Document(row[column], metadata=metadata)

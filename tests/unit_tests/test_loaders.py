@@ -60,11 +60,36 @@ def test_jsonl_keeps_ids_titles_and_everything_else(tmp_path: Path) -> None:
     ]
     path.write_text("\n\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n", encoding="utf-8")
     first, second, third = load_documents(path)
-    assert (first.id, first.page_content) == ("q1", TEXTS[1])
-    assert first.metadata == {"title": "여권", "page": 3, "tags": ["민원"], "source": str(path)}
-    assert (second.id, second.page_content) == ("7", TEXTS[2])
+    assert first.page_content == TEXTS[1]
+    assert first.metadata == {"id": "q1", "title": "여권", "page": 3, "tags": ["민원"], "source": str(path)}
+    assert (second.metadata["id"], second.page_content) == (7, TEXTS[2])
     assert third.page_content == TEXTS[3]
-    assert third.id
+    assert [one.id for one in (first, second, third)] == [f"{path.as_posix()}#{number}" for number in range(3)]
+
+
+def test_ids_of_rows_are_kept_where_every_row_has_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "faq.jsonl"
+    rows = [{"id": 7, "text": TEXTS[0]}, {"id": "가", "text": TEXTS[1]}, {"id": 0, "text": TEXTS[2]}]
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    assert [one.id for one in load_documents(path)] == [f"{path.as_posix()}#{name}" for name in ("7", "가", "0")]
+
+
+@pytest.mark.parametrize(
+    "names", [["2", "1", "1"], ["1", "1.0", "1.1"], ["", "", ""]], ids=["twice", "like parts", "empty"]
+)
+def test_rows_with_like_ids_do_not_replace_one_another(tmp_path: Path, names: list[str]) -> None:
+    path = tmp_path / "faq.csv"
+    texts = [" ".join(TEXTS[:4]), TEXTS[4], TEXTS[5]]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["id", "text"], *zip(names, texts, strict=True)])
+    found = load_documents(path, chunk_size=100, chunk_overlap=0)
+    assert len({one.id for one in found}) == len(found) > 3
+
+
+def test_a_source_of_its_own_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "faq.csv"
+    path.write_text("text,source\n첫 글,https://example.org/1\n둘째 글,\n", encoding="utf-8")
+    assert [one.metadata["source"] for one in load_documents(path)] == ["https://example.org/1", str(path)]
 
 
 def test_a_line_separator_inside_a_text_does_not_break_jsonl(tmp_path: Path) -> None:
@@ -89,8 +114,8 @@ def test_csv(tmp_path: Path) -> None:
         writer = csv.writer(file)
         writer.writerows([["id", "title", "내용", "부서"], ["1", "여권", TEXTS[1], "민원과"], ["", "", "줄\n바꿈", ""]])
     first, second = load_documents(path)
-    assert (first.id, first.page_content) == ("1", TEXTS[1])
-    assert first.metadata == {"title": "여권", "부서": "민원과", "source": str(path)}
+    assert first.page_content == TEXTS[1]
+    assert first.metadata == {"id": "1", "title": "여권", "부서": "민원과", "source": str(path)}
     assert second.page_content == "줄\n바꿈"
     assert second.id
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -40,3 +41,7 @@ async def wait_until(deadline: float | None, call: Callable[[], Result], late: C
 def _waiting_room() -> ThreadPoolExecutor:
     """Threads in which async callers wait; asyncio's own are too few for callers to meet in a batch."""
     return ThreadPoolExecutor(max_workers=128, thread_name_prefix="klue-reranker-caller")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has a copy of the pool, but none of its threads
+    os.register_at_fork(after_in_child=_waiting_room.cache_clear)

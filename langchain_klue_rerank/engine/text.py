@@ -13,6 +13,7 @@ import os
 import re
 import threading
 import unicodedata
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -111,6 +112,18 @@ class Analyzer:
         self._cache_size = cache_size
         self._lock = threading.RLock()
         self._kiwi: Kiwi | None = None
+        self._before_fork: list[Kiwi] = []
+        _ANALYZERS.add(self)
+
+    def _after_fork(self) -> None:
+        """Start anew in a forked process, which has none of Kiwi's threads, and where another may hold the lock.
+
+        The parent's Kiwi is kept: its destructor would wait for its threads for ever.
+        """
+        self._lock = threading.RLock()
+        if self._kiwi is not None:
+            self._before_fork.append(self._kiwi)
+            self._kiwi = None
 
     @property
     def kiwi(self) -> Kiwi:
@@ -157,6 +170,18 @@ class Analyzer:
         text = clean(text)
         with self._lock:
             return [sentence.text for sentence in self.kiwi.split_into_sents(text)]
+
+
+_ANALYZERS: weakref.WeakSet[Analyzer] = weakref.WeakSet()
+
+
+def _restart_analyzers() -> None:
+    for analyzer in list(_ANALYZERS):
+        analyzer._after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_analyzers)
 
 
 @lru_cache(maxsize=1)

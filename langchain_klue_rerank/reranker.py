@@ -93,8 +93,8 @@ class KlueReranker(BaseDocumentCompressor):
             faster on a CPU), ``"onnx-int8"`` (faster still, scores rounded) or ``"auto"`` (half precision on a GPU, the
             fastest of these that is installed on a CPU). ONNX needs the ``onnx`` extra. Not for the packaged weights,
             nor are the following.
-        max_windows: Most windows read of a long document, chosen by the words they share with the query; None (default)
-            reads all of it.
+        max_windows: Most windows read of a long document, chosen by the words they share with the query (by a
+            late-interaction model, which does not know the query yet, the first ones); None (default) reads all of it.
         window_length: Tokens of a document read at a time; None for all that fit beside the query. A pair's cost grows
             with its length, so ``max_windows=1, window_length=128`` is several times cheaper than all.
         max_vectors: Most vectors that a late-interaction model keeps of a document, the most alike merged; a vector
@@ -299,7 +299,9 @@ class KlueReranker(BaseDocumentCompressor):
         asked = [number for number, query in enumerate(queries) if check_query(query).strip() and texts[number]]
         if not asked:
             return result
-        deadline = self._deadline(len(queries)) if deadline is None else deadline
+        if deadline is None:
+            self.load()  # does not count
+            deadline = self._deadline(len(queries))
         chosen = [queries[number] for number in asked]
         read = [texts[number] for number in asked]
         ready = [tokens[number] for number in asked] if tokens is not None else None

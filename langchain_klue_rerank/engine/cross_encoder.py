@@ -139,7 +139,10 @@ class PackagedCrossEncoder:
                 part = slice(start, min(start + _AT_A_TIME, len(texts)))
                 own = ready.take(np.arange(part.start, part.stop)) if ready is not None else None
                 scores[part] = self._score(asked, texts[part], own, alone)
-                self._seconds += 0.3 * (time.monotonic() - began - self._seconds)
+                took = time.monotonic() - began
+                # a pause of the machine is no reason to give up on what comes after it
+                took = min(took, 3 * self._seconds) if self._seconds else took
+                self._seconds += 0.3 * (took - self._seconds)
             finally:
                 self._turn.release()
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from langchain_klue_rerank.engine.pair_scorer import PairScorer
 from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.text import shared_analyzer
 from langchain_klue_rerank.errors import ModelLoadError
 
 if TYPE_CHECKING:
@@ -261,6 +262,7 @@ def load_cross_encoder(model: str | None, options: CrossEncoderOptions) -> Cross
 
     found = resolve(model)
     if found == PACKAGED:
+        shared_analyzer().kiwi  # noqa: B018  # loading it is a part of loading the model
         return cross_encoder.PackagedCrossEncoder(packaged_pair_scorer(), packaged_bi_encoder)
     if is_late_interaction(model, options.revision):
         from langchain_klue_rerank.engine.late_interaction import LateInteraction

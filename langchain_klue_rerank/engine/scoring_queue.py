@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -16,6 +18,8 @@ from langchain_klue_rerank.engine.pair_batches import Pair, plan
 _GATHER = 0.002
 #: Seconds without work after which a worker ends; the next request starts a new one.
 _IDLE = 5.0
+#: Seconds that the end of the process waits for a batch that is being computed.
+_LAST_BATCH = 30.0
 #: Tokens that are planned into batches at a time; what comes later waits for the next turn.
 _TURN = 1 << 18
 #: Batches for each of several workers, at least, so that they finish at about the same time.
@@ -34,6 +38,16 @@ class _Request:
         self.left = len(pairs)
         self.done = threading.Event()
         self.error: BaseException | None = None
+
+
+#: All queues of the process.
+_QUEUES: weakref.WeakSet[ScoringQueue] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for queue in list(_QUEUES):
+        queue.close()
 
 
 #: Pairs to compute, each with its request and its number there.
@@ -71,6 +85,7 @@ class ScoringQueue:
         self._overhead = overhead
         self._token_seconds: float | None = None
         self._start()
+        _QUEUES.add(self)
 
     def _start(self) -> None:
         self._process = os.getpid()
@@ -80,6 +95,22 @@ class ScoringQueue:
         self._waiting: list[_Request] = []
         self._planned: list[_Batch] = []
         self._patient_turn = False
+        self._threads: set[threading.Thread] = set()
+        self._closing = False
+
+    def close(self) -> None:
+        """Let the workers finish what they compute, and nothing else; for the process's end.
+
+        The interpreter ends threads where they stand, and a library that computes outside of it then aborts.
+        """
+        if self._process != os.getpid():
+            return
+        with self._changed:
+            self._closing = True
+            threads = list(self._threads)
+            self._changed.notify_all()
+        for thread in threads:
+            thread.join(_LAST_BATCH)
 
     def score(self, pairs: Sequence[Pair], deadline: float | None = None) -> NDArray[np.float32]:
         """Score pairs; waits for the result, or for the deadline.
@@ -103,7 +134,9 @@ class ScoringQueue:
             (self._waiting if deadline is None else self._urgent).append(request)
             while self._running < self._workers:
                 self._running += 1
-                threading.Thread(target=self._work, name="klue-reranker", daemon=True).start()
+                worker = threading.Thread(target=self._work, name="klue-reranker", daemon=True)
+                self._threads.add(worker)
+                worker.start()
             self._changed.notify()
         request.done.wait(None if deadline is None else seconds_until(deadline))
         with self._changed:
@@ -117,11 +150,11 @@ class ScoringQueue:
         while True:
             with self._changed:
                 batch = self._next()
-                while not batch:
-                    if not self._changed.wait(self._patience()) and not (
-                        self._urgent or self._waiting or self._planned
-                    ):
+                while not batch or self._closing:
+                    idle = not self._changed.wait(0 if self._closing else self._patience())
+                    if self._closing or (idle and not (self._urgent or self._waiting or self._planned)):
                         self._running -= 1
+                        self._threads.discard(threading.current_thread())
                         return
                     batch = self._next()
                 if self._planned or self._urgent:
@@ -201,7 +234,7 @@ class ScoringQueue:
         """Let a caller go for whom no other pair can be computed in time."""
         self._urgent.remove(request)
         if self._token_seconds is not None:  # should the estimate be too high, it comes down again
-            self._token_seconds *= 0.98
+            self._token_seconds *= 0.9
         request.left -= len(request.pairs) - request.begun
         if not request.left:  # what is being computed still counts
             request.done.set()
@@ -214,7 +247,8 @@ class ScoringQueue:
         measured = seconds / padded
         with self._changed:
             known = self._token_seconds
-            self._token_seconds = measured if known is None else 0.8 * known + 0.2 * measured
+            # a pause of the machine is no reason to give up on what comes after it
+            self._token_seconds = measured if known is None else 0.8 * known + 0.2 * min(measured, 3 * known)
             for (request, number), score in zip(batch, scores.tolist(), strict=True):
                 request.scores[number] = score
                 request.left -= 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -166,3 +168,37 @@ def test_a_forked_process_has_a_working_queue(model: Model) -> None:
     if child == 0:  # pragma: no cover
         os._exit(0 if shared.score(pairs(4), time.monotonic() + 20).tolist() == [4] else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_single_pause_of_the_machine_changes_little(model: Model) -> None:
+    shared = queue(model)
+    shared.score(pairs(1))
+    shared._token_seconds = 1e-4
+    model.go.clear()
+    with ThreadPoolExecutor(1) as pool:
+        paused = pool.submit(shared.score, pairs(2))
+        time.sleep(0.3)
+        model.go.set()
+        paused.result()
+    assert shared._token_seconds < 2e-4
+
+
+def test_the_process_ends_after_the_batch_that_is_being_computed() -> None:
+    """A library that computes outside of the interpreter aborts when its thread is ended where it stands."""
+    script = """
+import sys, time, threading
+import numpy as np
+from langchain_klue_rerank.engine.pair_batches import Pair
+from langchain_klue_rerank.engine.scoring_queue import ScoringQueue
+
+def compute(pairs):
+    time.sleep(0.5)
+    print("computed", len(pairs), flush=True)
+    return np.zeros(len(pairs), np.float32)
+
+queue = ScoringQueue(compute, workers=2, tokens=3, pairs=1, overhead=0)
+ids = np.zeros(1, np.int32)
+queue.score([Pair(ids, ids, place) for place in range(9)], time.monotonic() + 0.1)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.split() == ["computed", "1"] * 2

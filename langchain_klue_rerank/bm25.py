@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from langchain_core.callbacks import CallbackManagerForRetrieverRun
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
+from langchain_core.runnables.config import run_in_executor
 
 from langchain_klue_rerank.checks import Filter, check_count, check_query, to_document, to_predicate
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
@@ -52,6 +54,13 @@ class KlueBM25Retriever(IndexedRetriever):
             to_document(passage, relevance_score=score)
             for passage, score in zip(found.passages, found.scores.tolist(), strict=True)
         ]
+
+    async def _aget_relevant_documents(
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **options: Any
+    ) -> list[Document]:
+        # the base class's own passes no options on
+        find = partial(self._get_relevant_documents, query, run_manager=run_manager.get_sync(), **options)
+        return await run_in_executor(None, find)
 
     @classmethod
     def load(cls, folder: str | Path, **fields: Any) -> KlueBM25Retriever:

@@ -159,7 +159,11 @@ class FirstStage:
                 result.token_vectors
                 if result.tokens is None
                 else FoundPassages(
-                    result.tokens, result.cosines if packaged else None, result.lexical, len(self.index)
+                    result.tokens,
+                    result.cosines if packaged else None,
+                    result.lexical,
+                    len(self.index),
+                    result.token_vectors,
                 ),
             )
             for result in results

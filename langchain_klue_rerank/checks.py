@@ -127,6 +127,14 @@ def searchable_text(text: str, metadata: dict[str, Any], title_key: str | None) 
     return f"{title}\n{text}" if title else text
 
 
+def _keys(value: Any) -> Iterable[Any]:
+    return value if isinstance(value, dict) else ()
+
+
+def _is_operator(key: Any) -> bool:
+    return isinstance(key, str) and key.startswith("$")
+
+
 def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:
     """Turn a filter into a function of a passage.
 
@@ -135,11 +143,16 @@ def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:
             value given or, where a list is given, with one of its values.
 
     Raises:
-        TypeError: If it is neither.
+        TypeError: If it is neither, or the dictionary has operators, as the languages of some stores do.
     """
     if condition is None:
         return None
     if isinstance(condition, dict):
+        if any(_is_operator(one) for key, value in condition.items() for one in (key, *_keys(value))):
+            raise TypeError(
+                f"filter={condition!r} has operators, which our own index does not know. Give metadata with values "
+                "(a list means one of them), or a function of a Document."
+            )
         wanted = {key: value if isinstance(value, list) else [value] for key, value in condition.items()}
         return lambda passage: all(
             key in passage.metadata and passage.metadata[key] in values for key, values in wanted.items()

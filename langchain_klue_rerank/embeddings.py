@@ -206,12 +206,10 @@ def model_identity(embedding: Embeddings) -> str:
     if isinstance(embedding, KlueEmbeddings):
         return embedding.identity
     kind = type(embedding)
-    name = getattr(embedding, "model", None) or getattr(embedding, "model_name", None)
-    return (
-        f"{kind.__module__}.{kind.__qualname__}:{name}"
-        if isinstance(name, str)
-        else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    # some keep the loaded model itself under one of these names
+    names = [getattr(embedding, name, None) for name in ("model", "model_name")]
+    name = next((name for name in names if isinstance(name, str) and name), None)
+    return f"{kind.__module__}.{kind.__qualname__}" + (f":{name}" if name is not None else "")
 
 
 def check_model(index: PassageIndex, embedding: Embeddings, folder: Path | None = None) -> None:

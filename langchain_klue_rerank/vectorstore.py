@@ -11,7 +11,6 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from langchain_core.vectorstores.utils import maximal_marginal_relevance
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.checks import (
@@ -34,6 +33,7 @@ from langchain_klue_rerank.embeddings import (
     model_identity,
 )
 from langchain_klue_rerank.engine.community_folder import read_community_folder
+from langchain_klue_rerank.engine.fusion import near_and_unlike
 from langchain_klue_rerank.engine.index import Candidates, IndexSettings, PassageIndex
 from langchain_klue_rerank.engine.vectors import PassageVectors
 from langchain_klue_rerank.errors import ModelMismatchError
@@ -228,12 +228,10 @@ class KlueVectorStore(VectorStore):
     ) -> list[Document]:
         """Return k documents that are near to a vector and unlike each other; see `max_marginal_relevance_search`."""
         check_count("k", k)
-        documents = [document for document, _ in self._search(embedding, max(k, fetch_k), filter, kwargs)]
-        if not documents:
-            return []
-        vectors = self._index.vectors([document.id or "" for document in documents])
-        chosen = maximal_marginal_relevance(np.asarray(embedding, np.float32), list(vectors), lambda_mult, k)
-        return [documents[number] for number in chosen]
+        found = self._search(embedding, max(k, fetch_k), filter, kwargs)
+        nearness = np.asarray([2 * score - 1 for _, score in found], np.float32)
+        vectors = self._index.vectors([document.id or "" for document, _ in found])
+        return [found[number][0] for number in near_and_unlike(nearness, vectors, lambda_mult, k)]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return lambda score: score
@@ -302,6 +300,7 @@ class KlueVectorStore(VectorStore):
             ModelMismatchError: If its vectors were made by another model.
         """
         index = PassageIndex.load(Path(folder))
+        index.require_vectors()
         store = cls(embedding, title_key=index.settings.title_key)
         check_model(index, store._embedding, Path(folder))
         store._index = index

@@ -28,6 +28,20 @@ class Passage(NamedTuple):
     text: str
     metadata: dict[str, Any]
 
+    def copy(self) -> Passage:
+        """Return a passage whose metadata is its own.
+
+        Raises:
+            ValueError: If the metadata holds what cannot be copied, such as a lock or an open file.
+        """
+        try:
+            return self._replace(metadata=copy.deepcopy(self.metadata))
+        except Exception as error:
+            raise ValueError(
+                f"The metadata of document {self.id!r} cannot be copied ({error}): {self.metadata!r}. "
+                "Keep strings, numbers, lists and dictionaries in it."
+            ) from error
+
 
 class PassageStore:
     """Passages by number. A number is never given twice, removed passages leave a gap."""
@@ -49,12 +63,12 @@ class PassageStore:
         return len(self._ids)
 
     def add(self, passages: Iterable[Passage]) -> None:
-        """Append passages with new identifiers; their metadata is copied."""
+        """Append passages with new identifiers; their metadata is not copied."""
         self._alive = None
         for passage in passages:
             self._rows[passage.id] = len(self._ids)
             self._ids.append(passage.id)
-            self._passages.append(passage._replace(metadata=copy.deepcopy(passage.metadata)))
+            self._passages.append(passage)
 
     def remove(self, identifier: str) -> int | None:
         """Remove a passage; returns its number, or None if there is no such identifier."""
@@ -85,7 +99,7 @@ class PassageStore:
         if passage is None:
             record = json.loads(self._lines[row])
             passage = self._passages[row] = Passage(self._ids[row], record["text"], record["metadata"])
-        return passage._replace(metadata=copy.deepcopy(passage.metadata))
+        return passage.copy()
 
     def save(self, folder: Path) -> None:
         """Write the passages that are not removed, in order.

@@ -123,7 +123,7 @@ class PassageIndex:
     @property
     def token_vector_bytes(self) -> float:
         """Bytes that the token vectors of a passage take on average; 0 without any."""
-        return self._token_vectors.nbytes / len(self._token_vectors) if self._token_vectors is not None else 0.0
+        return self._token_vectors.nbytes / len(self._token_vectors) if self._token_vectors else 0.0
 
     @property
     def vectors_of_passage(self) -> tuple[float, float]:
@@ -154,6 +154,15 @@ class PassageIndex:
         if self._lexical is None:
             raise IndexFormatError("This index was built without lexical search and can be searched by vectors only.")
 
+    def require_vectors(self) -> None:
+        """Make sure that the index can be searched by vectors.
+
+        Raises:
+            IndexFormatError: If it cannot.
+        """
+        if not self.settings.dense:
+            raise IndexFormatError("This index was built without vectors and can be searched by words only.")
+
     def add(
         self,
         passages: Sequence[Passage],
@@ -172,15 +181,22 @@ class PassageIndex:
         Raises:
             ModelOutputError: If there is not one vector for each passage, or vectors are not finite or of another
                 dimension; the index is then as before.
-            ValueError: If tokens, vectors or token vectors that the index needs are missing; the index is then as
-                before.
+            ValueError: If tokens, vectors or token vectors that the index needs are missing, or metadata cannot be
+                copied; the index is then as before.
         """
         last = {passage.id: number for number, passage in enumerate(passages)}
         numbers = np.fromiter(last.values(), np.int64, len(last))
+        kept = [passages[number].copy() for number in numbers.tolist()]
         if self.settings.lexical and len(tokens or ()) != len(passages):
-            raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
+            raise ValueError(
+                f"{len(tokens or ())} tokenized texts for {len(passages)} passages. This index keeps words, too: add "
+                "to it with a KlueRetriever (KlueRetriever.load opens its folder)."
+            )
         if self.settings.dense and vectors is None and passages:
-            raise ValueError("This index holds vectors; give one for each passage.")
+            raise ValueError(
+                "This index keeps vectors, too; give one for each passage: add to it with a KlueRetriever "
+                "(KlueRetriever.load opens its folder)."
+            )
         if self.settings.token_vectors is None:
             token_vectors = None
         elif passages and (token_vectors is None or len(token_vectors) != len(passages)):
@@ -192,7 +208,7 @@ class PassageIndex:
                     f"The embedding model returned {len(checked)} vectors for {len(passages)} texts."
                 )
             self.delete([passage.id for passage in passages])
-            self._passages.add(passages[number] for number in numbers.tolist())
+            self._passages.add(kept)
             if self._lexical is not None and tokens is not None:
                 self._tokens.add(tokens if len(numbers) == len(passages) else tokens.take(numbers))
                 self._lexical.update()
@@ -345,12 +361,14 @@ class PassageIndex:
                 yield rows, scores[best], cosines[best], words[rows] if words is not None else None
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
-        """Return the unit vectors of passages as wholes, (n, dim) float32; unknown identifiers are passed over."""
+        """Return the unit vectors of passages as wholes, (n, dim) float32; zeros for unknown identifiers."""
         with self._lock:
-            rows = [row for identifier in identifiers if (row := self._passages.row(identifier)) is not None]
-            if self._vectors is None:
-                return np.zeros((0, 0), np.float32)
-            return self._vectors.wholes(np.asarray(rows, np.int64))
+            found = np.zeros((len(identifiers), self.dimension or 0), np.float32)
+            rows = [self._passages.row(identifier) for identifier in identifiers]
+            if self._vectors is not None:
+                known = np.asarray([row for row in rows if row is not None], np.int64)
+                found[[row is not None for row in rows]] = self._vectors.wholes(known)
+            return found
 
     def save(self, folder: Path) -> None:
         """Write the index completely or not at all; removed passages are dropped.
@@ -381,7 +399,11 @@ class PassageIndex:
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
         """
-        data, config = storage.open_folder(Path(folder))
+        folder = Path(folder)
+        return storage.read_folder(folder, lambda data, config: cls._read(folder, data, config))
+
+    @classmethod
+    def _read(cls, folder: Path, data: Path, config: dict[str, Any]) -> PassageIndex:
         try:
             settings = IndexSettings(**config)
         except TypeError as error:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from langchain_klue_rerank.engine import torch_models
 from langchain_klue_rerank.engine.cross_encoder import check_scores
 from langchain_klue_rerank.engine.models import CrossEncoderOptions
-from langchain_klue_rerank.engine.ready import Ready
+from langchain_klue_rerank.engine.ready import FoundPassages, Ready
 from langchain_klue_rerank.engine.scoring_queue import seconds_until
 from langchain_klue_rerank.engine.text import clean
 from langchain_klue_rerank.engine.text_cache import TextCache
@@ -86,7 +86,7 @@ class LateInteraction:
         Passages given with their `TokenVectors` cost a matrix product only.
         """
         given = tokens if tokens is not None else [None] * len(queries)
-        ready = [own if isinstance(own, TokenVectors) else None for own in given]
+        ready = [own.token_vectors if isinstance(own, FoundPassages) else own for own in given]
         asked = self.read_queries(queries, deadline) if any(map(len, passages)) else None
         if asked is None:
             return [np.full(len(texts), np.nan, np.float32) for texts in passages]

@@ -22,12 +22,14 @@ class FoundPassages:
         lexical: (n,) float32, their lexical scores in 0..1, which know how frequent a word is in this index; None where
             the query was not searched by words.
         searched: How many passages the index has.
+        token_vectors: Their vectors by a late-interaction model that reads them after another reranker.
     """
 
     tokens: TokenizedTexts
     cosines: NDArray[np.float32] | None = None
     lexical: NDArray[np.float32] | None = None
     searched: int = 0
+    token_vectors: TokenVectors | None = None
 
     def take(self, rows: NDArray[np.integer]) -> FoundPassages:
         """Return some of the passages, in that order."""
@@ -36,6 +38,7 @@ class FoundPassages:
             None if self.cosines is None else self.cosines[rows],
             None if self.lexical is None else self.lexical[rows],
             self.searched,
+            None if self.token_vectors is None else self.token_vectors.take(rows),
         )
 
 

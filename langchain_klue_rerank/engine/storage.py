@@ -2,7 +2,8 @@
 
 A saved folder holds one data folder and ``manifest.json``, which names that folder, the format's version and every
 file's size and SHA-256. A save writes a new data folder beside the old one and then replaces the manifest in
-a single step, so that an interrupted save, or a full disk, leaves the old state as it was.
+a single step, so that an interrupted save, or a full disk, leaves the old state as it was. A save removes the state
+that it replaces and nothing that another process may be writing at the same time: of two saves the later one stands.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import mmap
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +26,18 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.ragged import Ragged
 from langchain_klue_rerank.errors import IndexFormatError
 
+T = TypeVar("T")
+
 MANIFEST = "manifest.json"
 FORMAT = "langchain-klue-rerank index"
 #: Raised when a reader of the old version could misread the new files. 2: vectors of windows; 1 is still read.
 VERSION = 2
 _DATA_PREFIX = "data-"
+#: Seconds after which a data folder that no manifest names is what an interrupted save left behind, and not what
+#: another process is writing.
+_LEFT_BEHIND = 3600.0
+#: How often a reader begins again because the index was saved anew in the meantime.
+_READ_AGAIN = 5
 #: What `save_folder` makes beside the manifest: data folders and, for a moment, the new manifest.
 _OWN = re.compile(_DATA_PREFIX + r"[0-9a-f]{12}(\.json)?")
 
@@ -45,7 +54,6 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
         IndexFormatError: If `folder` is a file, or a folder with other things in it.
         OSError: If writing fails, for example on a full disk; an earlier save is then untouched.
     """
-    folder = Path(folder)
     check_target(folder)
     folder.mkdir(parents=True, exist_ok=True)
     data = folder / f"{_DATA_PREFIX}{uuid.uuid4().hex[:12]}"
@@ -59,6 +67,7 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
         }
         for path in data.rglob("*"):
             _fsync(path)
+        replaced = _data_of(folder)
         _write_manifest(
             folder, {"format": FORMAT, "version": VERSION, "data": data.name, "config": config, "files": files}
         )
@@ -66,7 +75,9 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
         shutil.rmtree(data, ignore_errors=True)
         raise
     for other in folder.iterdir():
-        if other != data and _OWN.fullmatch(other.name):
+        if other == data or not _OWN.fullmatch(other.name):
+            continue
+        if other.name == replaced or _age(other) > _LEFT_BEHIND:
             if other.is_dir():
                 shutil.rmtree(other, ignore_errors=True)
             else:
@@ -90,6 +101,30 @@ def check_target(folder: Path) -> None:
                 f"Cannot save to {str(folder)!r}: the folder holds other files (such as {min(others)!r}) and no "
                 "index. Name a new or an empty folder."
             )
+
+
+def read_folder(folder: Path, read: Callable[[Path, dict[str, Any]], T]) -> T:
+    """Read a saved folder, which another process may be saving anew.
+
+    Args:
+        folder: A folder that `save_folder` wrote.
+        read: Reads the data files from the folder that it is given, by the settings; called again if they were replaced
+            meanwhile.
+
+    Raises:
+        IndexFormatError: See `open_folder`; or if `read` lacks a file.
+    """
+    for attempt in range(_READ_AGAIN):
+        before = _data_of(folder)
+        try:
+            return read(*open_folder(folder))
+        except (IndexFormatError, OSError) as error:
+            if _data_of(folder) != before and attempt < _READ_AGAIN - 1:
+                continue
+            if isinstance(error, FileNotFoundError):
+                raise IndexFormatError(f"The index at {str(folder)!r} lacks a file ({error}). {_RESTORE}") from error
+            raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def open_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
@@ -149,11 +184,24 @@ def open_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
 
 
 def _holds_save(folder: Path) -> bool:
+    return _data_of(folder) is not None
+
+
+def _data_of(folder: Path) -> str | None:
+    """Return the name of the data folder that the manifest names; None where there is no manifest of an index."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(manifest, dict) and manifest.get("format") == FORMAT
+        return None
+    return str(manifest.get("data")) if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
+
+
+def _age(path: Path) -> float:
+    """Return the seconds since anything in a folder, or a file, was changed; 0 for what is vanishing."""
+    try:
+        return time.time() - max(one.stat().st_mtime for one in (path, *path.rglob("*")))
+    except OSError:
+        return 0.0
 
 
 _RESTORE = "Restore it from a copy, or build the index again."
@@ -185,7 +233,8 @@ def _sha256(path: Path) -> str:
 def _fsync(path: Path) -> None:
     if os.name == "nt" and path.is_dir():  # Windows cannot open a folder
         return
-    descriptor = os.open(path, os.O_RDONLY)
+    # Windows flushes only what is open for writing
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

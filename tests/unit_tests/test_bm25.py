@@ -12,7 +12,7 @@ import pytest
 from langchain_core.documents import Document
 from pydantic import ValidationError
 
-from langchain_klue_rerank import KlueBM25Retriever, KlueVectorStore
+from langchain_klue_rerank import KlueBM25Retriever, KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.errors import IndexFormatError
 from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings, Recorder, documents
 from tests.unit_tests.saved_index_suite import SavedIndexTests
@@ -191,3 +191,29 @@ def test_settings_are_kept_and_fields_can_be_given(tmp_path: Path) -> None:
     assert (loaded.kiwi, loaded.title_key, loaded.k) == (False, None, 1)
     with pytest.raises(ValidationError, match="topk"):
         KlueBM25Retriever.load(tmp_path, topk=1)
+
+
+async def test_arguments_of_a_call_without_blocking(retriever: KlueBM25Retriever) -> None:
+    query = " ".join(TEXTS)
+    assert len(await retriever.ainvoke(query, k=2)) == 2
+    assert await retriever.ainvoke(query, k=9, filter={"number": [1]}) == retriever.invoke(
+        query, filter={"number": [1]}
+    )
+
+
+def test_operators_of_a_stores_own_language_are_refused(retriever: KlueBM25Retriever) -> None:
+    for condition in ({"number": {"$gte": 1}}, {"$and": [{"number": 1}]}):
+        with pytest.raises(TypeError, match=r"filter=.*\$.*operators"):
+            retriever.invoke(QUESTION, filter=condition)
+    assert retriever.invoke(QUESTION, filter={"number": {"plain": 1}}) == []
+
+
+def test_what_an_index_lacks_is_said_before_anything_is_added(retriever: KlueBM25Retriever, tmp_path: Path) -> None:
+    retriever.save(tmp_path / "words")
+    with pytest.raises(IndexFormatError, match="without vectors"):
+        KlueVectorStore.load(tmp_path / "words", BigramEmbeddings())
+    KlueRetriever.from_documents(documents(), embeddings=BigramEmbeddings()).save(tmp_path / "both")
+    with pytest.raises(ValueError, match=r"KlueRetriever\.load"):
+        KlueBM25Retriever.load(tmp_path / "both").add_documents([Document("새 글")])
+    with pytest.raises(ValueError, match=r"KlueRetriever\.load"):
+        KlueVectorStore.load(tmp_path / "both", BigramEmbeddings()).add_texts(["새 글"])

@@ -204,6 +204,15 @@ def test_a_pickle_holds_no_weights() -> None:
     assert len(pickle.dumps(embeddings)) < 10_000
 
 
+class LoadedEmbeddings(BigramEmbeddings):
+    """Keeps the loaded model where others keep its name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.model: Any = object()
+        self.model_name = name
+
+
 def test_identities_tell_models_apart(klue_bi_encoder_folder: Path, klue_cross_encoder_folder: Path) -> None:
     embeddings = [
         KlueEmbeddings(),
@@ -213,6 +222,8 @@ def test_identities_tell_models_apart(klue_bi_encoder_folder: Path, klue_cross_e
         KlueEmbeddings(model="BAAI/bge-m3", revision="abc"),
         BigramEmbeddings(),
         BigramEmbeddings(model="another"),
+        LoadedEmbeddings("one"),
+        LoadedEmbeddings("two"),
     ]
     identities = [model_identity(one) for one in embeddings]
     assert len(set(identities)) == len(identities)

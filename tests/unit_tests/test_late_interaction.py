@@ -208,3 +208,23 @@ def test_a_dense_index_keeps_them_too(late: KlueReranker) -> None:
     retriever = KlueRetriever.from_documents(documents(), reranker=late, search_type="dense")
     assert retriever.token_vector_bytes > 0
     assert len(retriever.invoke(QUESTION)) == 4
+
+
+def test_after_the_packaged_reranker_it_reads_the_kept_vectors(
+    late_interaction_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reranker = KlueReranker(model=str(late_interaction_folder), device="cpu", first=KlueReranker(), read_n=3)
+    retriever = KlueRetriever.from_documents(documents(), reranker=reranker)
+    assert retriever.token_vector_bytes > 0
+    expected = retriever.invoke(QUESTION)
+    model: Any = reranker.encoder
+    monkeypatch.setattr(model, "_cache", model._cache.__class__(1, len))
+    monkeypatch.setattr(model._model, "encode_document", lambda *_, **__: pytest.fail("read a document again"))
+    assert retriever.invoke(QUESTION) == expected
+
+
+def test_an_emptied_index_has_no_token_vectors(late: KlueReranker, tmp_path: Path) -> None:
+    retriever = KlueRetriever.from_documents(documents(), reranker=late)
+    retriever.delete([one.id for one in documents() if one.id])
+    retriever.save(tmp_path)
+    assert retriever.token_vector_bytes == 0

@@ -216,6 +216,8 @@ def test_the_best_window_of_a_long_document_counts(embedding: Any, tmp_path: Pat
     assert found == LONG
     assert score > drowned + 0.05
     assert several.max_marginal_relevance_search(query, k=1) == [LONG]
+    by_nearness = several.max_marginal_relevance_search(query, k=7, lambda_mult=1)
+    assert by_nearness == several.similarity_search(query, k=7)
     several.save(tmp_path)
     loaded = KlueVectorStore.load(tmp_path, embedding)
     assert loaded.similarity_search_with_score(query, k=7) == several.similarity_search_with_score(query, k=7)

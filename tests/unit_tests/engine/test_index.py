@@ -375,11 +375,23 @@ def test_unusable_queries() -> None:
 def test_vectors_of_passages() -> None:
     index = small_index()
     found = index.vectors(["나", "없음", "가"])
-    assert found.shape == (2, DIMENSION)
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-    np.testing.assert_array_equal(found[1], index.vectors(["가"])[0])
+    assert found.shape == (3, DIMENSION)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), [1, 0, 1], rtol=1e-5)
+    np.testing.assert_array_equal(found[2], index.vectors(["가"])[0])
     assert index.dimension == DIMENSION
-    assert len(small_index(replace(SETTINGS, dense=False)).vectors(["가"])) == 0
+    assert small_index(replace(SETTINGS, dense=False)).vectors(["가"]).shape == (1, 0)
+
+
+@KINDS
+def test_metadata_that_cannot_be_copied_is_refused_and_nothing_changes(kind: IndexSettings) -> None:
+    index = small_index(kind)
+    before = [index.get([one])[0] for one in ("가", "나")]
+    with pytest.raises(ValueError, match=r"'라'.*cannot be copied.*lock"):
+        add(index, passage("가", "새 글"), passage("라", "사진", handle=threading.Lock()))
+    assert len(index) == 3
+    assert [index.get([one])[0] for one in ("가", "나")] == before
+    add(index, passage("마", "도서관 휴관일"))
+    assert search(index, "도서관 휴관일", 1)[0][0] == "마"
 
 
 def test_threads_may_add_delete_and_search_at_the_same_time() -> None:

@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,12 @@ def everything_in(folder: Path) -> dict[str, bytes]:
     return {
         path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
     }
+
+
+def grow_old(folder: Path) -> None:
+    """Let what is in a folder be of yesterday."""
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - 86_400,) * 2)
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -238,6 +246,7 @@ def test_things_put_beside_an_index_are_left_alone(folder: Path) -> None:
 
 def test_a_damaged_index_can_be_built_again_in_its_place(folder: Path) -> None:
     (folder / "manifest.json").write_text("{")
+    grow_old(folder)
     small_index().save(folder)
     assert len(PassageIndex.load(folder)) == 3
     assert len(list(folder.iterdir())) == 2
@@ -248,8 +257,42 @@ def test_what_an_interrupted_save_left_behind_is_cleared_away(folder: Path) -> N
     (folder / "data-0123456789ab" / "ids.json").write_text("[")
     (folder / "data-0123456789ac.json").write_text("{")
     assert len(PassageIndex.load(folder)) == 3
+    grow_old(folder)
     small_index().save(folder)
     assert len(list(folder.iterdir())) == 2
+
+
+# Several at once
+
+
+def test_of_two_saves_at_the_same_time_the_later_one_stands(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = small_index()
+    other.delete(["나"])
+    index = small_index()
+    write = index._write
+
+    def write_and_let_another_save(data: Path) -> None:
+        write(data)
+        other.save(folder)
+        assert len(PassageIndex.load(folder)) == 2
+
+    monkeypatch.setattr(index, "_write", write_and_let_another_save)
+    index.save(folder)
+    assert len(PassageIndex.load(folder)) == 3
+
+
+def test_saving_and_loading_by_several_at_once(folder: Path) -> None:
+    def save(_: int) -> None:
+        small_index().save(folder)
+
+    def load(_: int) -> int:
+        return len(search(PassageIndex.load(folder), QUERY, 3))
+
+    with ThreadPoolExecutor(4) as pool:
+        saved, loaded = pool.map(save, range(40)), pool.map(load, range(120))
+        assert set(loaded) == {3}
+        list(saved)
+    assert len(PassageIndex.load(folder)) == 3
 
 
 # Damage

@@ -44,7 +44,7 @@ package: $(VENV)/ready
 	$(VENV)/bin/python -m twine check --strict dist/*
 	$(VENV)/bin/python -m pytest tests/package_tests
 
-# The README's figures and its picture. DATA is the folder with klue_mrc and korquad.
+# The README's figures and its picture. DATA is the folder with klue_mrc, korquad and tydiqa_ko.
 DATA ?= ../shared/data
 figures: $(VENV)/ready
 	$(VENV)/bin/klue-rerank evaluate --data $(DATA)/klue_mrc $(DATA)/tydiqa_ko/korean_tydiqa_dev.json samples $(DATA)/korquad

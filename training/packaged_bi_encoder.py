@@ -7,7 +7,7 @@ A text is a sparse row of feature counts, so a batch of texts is one sparse matr
 
 Steps: 1. read the data; 2. tokenize it and number its features; 3. put together what Kiwi's language model and
 neighbourhoods in plain text know of each morpheme; 4. train one map for all of it and a weight for each row, on batches
-of one task each; 5. take the mean of the map before and after training; 6. quantize and write. Twenty minutes on one
+of one task each; 5. take the mean of the map before and after training; 6. quantize and write. Eight minutes on one
 core; progress is kept under ``--work`` and continued with ``--resume``.
 """
 

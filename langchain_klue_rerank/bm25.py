@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,17 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.runnables.config import run_in_executor
 
-from langchain_klue_rerank.checks import Filter, check_count, check_query, to_document, to_predicate
+from langchain_klue_rerank.checks import (
+    Filter,
+    check_count,
+    check_one_kind,
+    check_query,
+    to_document,
+    to_predicate,
+)
+from langchain_klue_rerank.engine.documents import Passage
 from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.text import TokenizedTexts
 from langchain_klue_rerank.indexed import IndexedRetriever
 
 
@@ -38,6 +48,9 @@ class KlueBM25Retriever(IndexedRetriever):
         """Start with an empty index."""
         super().model_post_init(context)
         self._start(IndexSettings(dense=False, kiwi=self.kiwi, title_key=self.title_key))
+
+    def _embed(self, passages: Sequence[Passage], tokens: TokenizedTexts) -> None:
+        check_one_kind(self._index.settings)
 
     def _get_relevant_documents(
         self,

@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from langchain_klue_rerank.engine.documents import Passage
+from langchain_klue_rerank.engine.index import IndexSettings
 
 #: What may be given as a filter: a function of a document, or metadata values that a document must have.
 Filter = Callable[[Document], bool] | dict[str, Any]
@@ -125,6 +126,18 @@ def searchable_text(text: str, metadata: dict[str, Any], title_key: str | None) 
     """Return the text that is searched: the title, if there is one, a line break, and the text."""
     title = title_of(metadata, title_key)
     return f"{title}\n{text}" if title else text
+
+
+def check_one_kind(settings: IndexSettings) -> None:
+    """Make sure that an index keeps words or vectors alone, so that who makes one of them may add to it.
+
+    Raises:
+        ValueError: If it keeps both.
+    """
+    if settings.lexical and settings.dense:
+        raise ValueError(
+            "This index keeps words and vectors; add to it with a KlueRetriever (KlueRetriever.load opens its folder)."
+        )
 
 
 def _keys(value: Any) -> Iterable[Any]:

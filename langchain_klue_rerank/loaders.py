@@ -53,14 +53,15 @@ def load_documents(path: Path, *, chunk_size: int = 600, chunk_overlap: int = 80
     chunks = [splitter.split_text(text.page_content) for text in texts]
     names = [_own_id(text) for text in texts]
     ids = _chunk_ids(names, chunks)
-    if not all(names) or len(set(ids)) < len(ids):  # nothing is to replace anything else in the same file
+    if not all(names) or len(set(chain.from_iterable(ids))) < sum(map(len, ids)):
+        # nothing is to replace anything else in the same file
         ids = _chunk_ids([str(number) for number in range(len(texts))], chunks)
-    sources = [text.metadata.get("source") or str(path) for text in texts]
-    owners = [(text, source) for text, source, own in zip(texts, sources, chunks, strict=True) for _ in own]
-    return [
-        Document(chunk, id=id_prefix(path) + identifier, metadata={**text.metadata, "source": source})
-        for chunk, identifier, (text, source) in zip(chain.from_iterable(chunks), ids, owners, strict=True)
-    ]
+    documents = []
+    for text, own_chunks, own_ids in zip(texts, chunks, ids, strict=True):
+        metadata = {**text.metadata, "source": text.metadata.get("source") or str(path)}
+        for chunk, identifier in zip(own_chunks, own_ids, strict=True):
+            documents.append(Document(chunk, id=id_prefix(path) + identifier, metadata=metadata))
+    return documents
 
 
 def _own_id(text: Document) -> str:
@@ -68,11 +69,11 @@ def _own_id(text: Document) -> str:
     return "" if identifier is None else str(identifier)
 
 
-def _chunk_ids(names: Sequence[str], chunks: Sequence[Sequence[str]]) -> list[str]:
+def _chunk_ids(names: Sequence[str], chunks: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return the ids of each text's chunks: its name, and which chunk where there are several."""
     return [
-        name if len(own) == 1 else f"{name}.{part}"
+        [name] if len(own) == 1 else [f"{name}.{part}" for part in range(len(own))]
         for name, own in zip(names, chunks, strict=True)
-        for part in range(len(own))
     ]
 
 

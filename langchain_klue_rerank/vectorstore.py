@@ -17,6 +17,7 @@ from langchain_klue_rerank.checks import (
     Filter,
     check_count,
     check_ids,
+    check_one_kind,
     check_query,
     to_document,
     to_documents,
@@ -128,6 +129,7 @@ class KlueVectorStore(VectorStore):
         _refuse(kwargs)
         passages = to_passages(documents, ids)
         if passages:
+            check_one_kind(self._index.settings)
             self._index.add(passages, vectors=embed_for_index(self._embedding, self._index.settings, passages))
         return [passage.id for passage in passages]
 

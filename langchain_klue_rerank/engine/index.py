@@ -188,15 +188,9 @@ class PassageIndex:
         numbers = np.fromiter(last.values(), np.int64, len(last))
         kept = [passages[number].copy() for number in numbers.tolist()]
         if self.settings.lexical and len(tokens or ()) != len(passages):
-            raise ValueError(
-                f"{len(tokens or ())} tokenized texts for {len(passages)} passages. This index keeps words, too: add "
-                "to it with a KlueRetriever (KlueRetriever.load opens its folder)."
-            )
+            raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
         if self.settings.dense and vectors is None and passages:
-            raise ValueError(
-                "This index keeps vectors, too; give one for each passage: add to it with a KlueRetriever "
-                "(KlueRetriever.load opens its folder)."
-            )
+            raise ValueError("This index holds vectors; give one for each passage.")
         if self.settings.token_vectors is None:
             token_vectors = None
         elif passages and (token_vectors is None or len(token_vectors) != len(passages)):

@@ -90,13 +90,16 @@ class ScoringQueue:
     def _start(self) -> None:
         self._process = os.getpid()
         self._changed = threading.Condition()
-        self._running = 0
         self._urgent: list[_Request] = []
         self._waiting: list[_Request] = []
         self._planned: list[_Batch] = []
         self._patient_turn = False
         self._threads: set[threading.Thread] = set()
         self._closing = False
+
+    @property
+    def _running(self) -> int:
+        return len(self._threads)
 
     def close(self) -> None:
         """Let the workers finish what they compute, and nothing else; for the process's end.
@@ -133,7 +136,6 @@ class ScoringQueue:
         with self._changed:
             (self._waiting if deadline is None else self._urgent).append(request)
             while self._running < self._workers:
-                self._running += 1
                 worker = threading.Thread(target=self._work, name="klue-reranker", daemon=True)
                 self._threads.add(worker)
                 worker.start()
@@ -150,13 +152,15 @@ class ScoringQueue:
         while True:
             with self._changed:
                 batch = self._next()
-                while not batch or self._closing:
-                    idle = not self._changed.wait(0 if self._closing else self._patience())
-                    if self._closing or (idle and not (self._urgent or self._waiting or self._planned)):
-                        self._running -= 1
-                        self._threads.discard(threading.current_thread())
-                        return
+                while not batch and not self._closing:
+                    if not self._changed.wait(self._patience()) and not (
+                        self._urgent or self._waiting or self._planned
+                    ):
+                        break
                     batch = self._next()
+                if self._closing or not batch:
+                    self._threads.discard(threading.current_thread())
+                    return
                 if self._planned or self._urgent:
                     self._changed.notify()
             start = time.monotonic()

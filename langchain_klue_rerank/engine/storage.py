@@ -114,17 +114,18 @@ def read_folder(folder: Path, read: Callable[[Path, dict[str, Any]], T]) -> T:
     Raises:
         IndexFormatError: See `open_folder`; or if `read` lacks a file.
     """
-    for attempt in range(_READ_AGAIN):
+    attempts_left = _READ_AGAIN
+    while True:
+        attempts_left -= 1
         before = _data_of(folder)
         try:
             return read(*open_folder(folder))
         except (IndexFormatError, OSError) as error:
-            if _data_of(folder) != before and attempt < _READ_AGAIN - 1:
+            if attempts_left and _data_of(folder) != before:
                 continue
             if isinstance(error, FileNotFoundError):
                 raise IndexFormatError(f"The index at {str(folder)!r} lacks a file ({error}). {_RESTORE}") from error
             raise
-    raise AssertionError("the last attempt returns or raises")
 
 
 def open_folder(folder: Path) -> tuple[Path, dict[str, Any]]:

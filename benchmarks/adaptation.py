@@ -23,7 +23,7 @@ from langchain_core.documents import Document
 from scipy.stats import spearmanr
 
 from langchain_klue_rerank import KlueEmbeddings
-from langchain_klue_rerank.evaluation import read_sets
+from langchain_klue_rerank.evaluation.sets import read_sets
 from training import adapt
 from training.adaptation_scores import WAYS, QuestionSet, Scores, cell, judge, measure, rankings
 from training.data import Pair, read_klue_sts, read_welfare

@@ -11,7 +11,8 @@ import argparse
 from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.evaluation import EvaluationSet, ask, read_sets
+from langchain_klue_rerank.evaluation.measure import ask
+from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 
 def worst(data: EvaluationSet, count: int) -> list[tuple[int, int, list[Document]]]:

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
-from langchain_klue_rerank.checks import searchable_text
-from langchain_klue_rerank.engine.fusion import blend_scores
-from langchain_klue_rerank.engine.late_interaction import LateInteraction
-from langchain_klue_rerank.engine.metrics import Judged, hit_rate, interval, paired_p_value
-from langchain_klue_rerank.engine.token_vectors import TokenVectors, pool
-from langchain_klue_rerank.evaluation import read_sets
+from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction, pool
+from langchain_klue_rerank.engine.rerank.blend import blend_scores
+from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval, paired_p_value
+from langchain_klue_rerank.evaluation.sets import read_sets
 
 Vectors = NDArray[np.float32]
 

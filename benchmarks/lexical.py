@@ -15,12 +15,14 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.checks import searchable_text
-from langchain_klue_rerank.engine.lexical import LexicalIndex
-from langchain_klue_rerank.engine.metrics import Judged, hit_rate, interval
-from langchain_klue_rerank.engine.text import TokenizedTexts, bigrams, shared_analyzer, tokenize
-from langchain_klue_rerank.engine.token_store import TokenStore
-from langchain_klue_rerank.evaluation import EvaluationSet, read_sets
+from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
+from langchain_klue_rerank.engine.index.tokens import TokenStore
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.words import bigrams
+from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval
+from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 Scorer = Callable[[int], NDArray[np.float32]]
 

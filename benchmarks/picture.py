@@ -21,9 +21,10 @@ from langchain_core.retrievers import BaseRetriever
 
 from benchmarks.ways import TermRetriever, morphemes
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.engine.metrics import METRICS, interval
-from langchain_klue_rerank.engine.text import shared_analyzer
-from langchain_klue_rerank.evaluation import EvaluationSet, ask, read_sets
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.evaluation.measure import ask
+from langchain_klue_rerank.evaluation.metrics import METRICS, interval
+from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 ASSETS = Path(__file__).parents[1] / "docs" / "assets"
 #: The reranked ways, in the order of their candidates; a line connects them.

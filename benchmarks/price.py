@@ -13,13 +13,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 from langchain_klue_rerank import __version__
-from langchain_klue_rerank.engine.models import WEIGHTS
+from langchain_klue_rerank.engine.models.names import WEIGHTS
 
 #: Loading in a fresh process, imports done; processor milliseconds.
 _LOAD = """
 import time
-from langchain_klue_rerank.engine import models
-from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+from langchain_klue_rerank.engine.models import opening
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
 start = time.process_time()
 {what}
 print(1000 * (time.process_time() - start))
@@ -33,7 +34,7 @@ _LOADED = {
 _INDEX = """
 import sys, time
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.evaluation import read_sets
+from langchain_klue_rerank.evaluation.sets import read_sets
 data = read_sets(sys.argv[1])[-1]
 start = time.process_time()
 KlueRetriever.from_documents(data.documents, reranker=None, {fields})

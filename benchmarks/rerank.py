@@ -46,10 +46,10 @@ from benchmarks.rerank_report import (
 )
 from benchmarks.widen import widen
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.checks import searchable_text
-from langchain_klue_rerank.engine.early_stop import calibrate
-from langchain_klue_rerank.engine.models import identity
-from langchain_klue_rerank.evaluation import EvaluationSet, read_sets
+from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.engine.models.names import identity
+from langchain_klue_rerank.engine.rerank.early_stop import calibrate
+from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 FULL = {"peers": 4, "timed": 5, "judged": 150, "calls": 16, "batch": 64, "deadline_calls": 12, "depth": 300}
 QUICK = {"peers": 2, "timed": 3, "judged": 20, "calls": 8, "batch": 8, "deadline_calls": 4, "depth": 100}

@@ -84,7 +84,8 @@ class Asker:
         """Return the passages' tokens, None where nobody reads them."""
         if not self.reranker.reads_tokens:
             return None
-        from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+        from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+        from langchain_klue_rerank.engine.text.tokenized import tokenize
 
         key = tuple(texts)
         if key not in self._tokens:
@@ -196,7 +197,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     score(timed[-1][0], timed[-1][1][:2])  # loads and warms up
     counted = ours is not None and way != PACKAGED
     if counted:
-        from langchain_klue_rerank.engine.pair_batches import Workload
+        from langchain_klue_rerank.engine.models.transformer.batches import Workload
 
         ours.encoder.workload = Workload()
     heard: list[list[float]] = []
@@ -240,8 +241,9 @@ def _search_price(task: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from langchain_klue_rerank import KlueEmbeddings
-    from langchain_klue_rerank.engine.fusion import top
-    from langchain_klue_rerank.engine.vectors import PassageVectors, VectorIndex, as_unit_vectors
+    from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+    from langchain_klue_rerank.engine.index.fusion import top
+    from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
 
     embeddings = KlueEmbeddings(model=task["model"], device="cpu")
     generator = np.random.default_rng(0)

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import kendalltau
 
 from benchmarks.rerank_modes import BI_ENCODER, NO_RERANKING, PACKAGED, PEERS, RETRIEVER
-from langchain_klue_rerank.engine.metrics import Judged, hit_rate, interval
+from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval
 
 CALIBRATED_ON = "1 x 128, int8"
 EARLY_STOP = "1 x 128, int8, early stop"

@@ -22,13 +22,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank import KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.checks import to_passages
-from langchain_klue_rerank.embeddings import KlueEmbeddings, embed_for_index
-from langchain_klue_rerank.engine.fusion import top
-from langchain_klue_rerank.engine.index import PassageIndex
-from langchain_klue_rerank.engine.models import WEIGHTS
-from langchain_klue_rerank.engine.vectors import PassageVectors, as_unit_vectors
-from langchain_klue_rerank.evaluation import EvaluationSet, read_sets
+from langchain_klue_rerank.adapters.convert import to_passages
+from langchain_klue_rerank.adapters.embedding import embed_for_index
+from langchain_klue_rerank.embeddings import KlueEmbeddings
+from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.index.fusion import top
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.models.names import WEIGHTS
+from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 # What a user's process does from its start to the first result. Peak memory is read from Linux's /proc: getrusage
 # counts the parent's memory into that of a fresh child.
@@ -75,7 +77,7 @@ def _indexing(data: EvaluationSet, source: str, runs: int, folder: Path) -> Klue
     program = (
         "import sys, time\n"
         "from langchain_klue_rerank import KlueRetriever\n"
-        "from langchain_klue_rerank.evaluation import read_sets\n"
+        "from langchain_klue_rerank.evaluation.measure import read_sets\n"
         "data = read_sets(sys.argv[1])[-1]\n"
         "start = time.perf_counter()\n"
         "retriever = KlueRetriever.from_documents(data.documents)\n"

@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from examples.vector_stores import Opener, openers, with_uuids
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.evaluation import read_sets
+from langchain_klue_rerank.evaluation.sets import read_sets
 
 K = 10
 

@@ -22,17 +22,19 @@ from langchain_core.retrievers import BaseRetriever
 from numpy.typing import NDArray
 
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.candidates import SearchType
-from langchain_klue_rerank.checks import searchable_text
-from langchain_klue_rerank.engine import fusion
-from langchain_klue_rerank.engine.fusion import top
-from langchain_klue_rerank.engine.lexical import Bm25Field
-from langchain_klue_rerank.engine.metrics import Judged
-from langchain_klue_rerank.engine.models import WEIGHTS, identity
-from langchain_klue_rerank.engine.passage_windows import WINDOW_WORDS
-from langchain_klue_rerank.engine.ragged import Ragged, Vocabulary
-from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
-from langchain_klue_rerank.evaluation import EvaluationSet, ask
+from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.adapters.first_stage import SearchType
+from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
+from langchain_klue_rerank.engine.index import fusion
+from langchain_klue_rerank.engine.index.bm25 import Bm25Field
+from langchain_klue_rerank.engine.index.fusion import top
+from langchain_klue_rerank.engine.models.names import WEIGHTS, identity
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
+from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS
+from langchain_klue_rerank.evaluation.measure import ask
+from langchain_klue_rerank.evaluation.metrics import Judged
+from langchain_klue_rerank.evaluation.sets import EvaluationSet
 
 #: How many results are looked at.
 DEPTH = 10

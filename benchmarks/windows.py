@@ -14,11 +14,12 @@ import statistics
 from unittest import mock
 
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.embeddings import WindowWords
-from langchain_klue_rerank.engine import index
-from langchain_klue_rerank.engine.metrics import METRICS, interval
-from langchain_klue_rerank.engine.passage_windows import WINDOW_WORDS
-from langchain_klue_rerank.evaluation import EvaluationSet, ask, read_sets
+from langchain_klue_rerank.adapters.embedding import WindowWords
+from langchain_klue_rerank.engine.index import passage_index
+from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS
+from langchain_klue_rerank.evaluation.measure import ask
+from langchain_klue_rerank.evaluation.metrics import METRICS, interval
+from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
         _show(retriever, data, "dense")
         _show(retriever, data, "hybrid")
         if words is not None:
-            with mock.patch.object(index, "_READ", len(data.documents)):
+            with mock.patch.object(passage_index, "_READ", len(data.documents)):
                 _show(retriever, data, "dense", "every window, ")
 
 

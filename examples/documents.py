@@ -5,7 +5,7 @@ from __future__ import annotations
 from langchain_core.documents import Document
 from langchain_core.prompts import ChatPromptTemplate
 
-from langchain_klue_rerank.evaluation import SAMPLES, read_passages
+from langchain_klue_rerank.evaluation.sets import SAMPLES, read_passages
 
 PROMPT = ChatPromptTemplate.from_template(
     "다음 자료만 근거로 질문에 답하고, 근거가 된 자료의 번호를 [1]처럼 붙이세요. 자료에 없으면 없다고 답하세요.\n\n"

@@ -13,7 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from langchain_klue_rerank.evaluation import Report, evaluate, read_sets
+from langchain_klue_rerank.evaluation.measure import Report, evaluate
+from langchain_klue_rerank.evaluation.sets import read_sets
 
 QUESTIONS = [
     ("사내 도서는 며칠 동안 빌릴 수 있나요?", "사내 도서는 한 번에 세 권, 두 주 동안 빌릴 수 있습니다.", "사내 도서관"),

@@ -11,18 +11,12 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.runnables.config import run_in_executor
 
-from langchain_klue_rerank.checks import (
-    Filter,
-    check_count,
-    check_one_kind,
-    check_query,
-    to_document,
-    to_predicate,
-)
-from langchain_klue_rerank.engine.documents import Passage
-from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
-from langchain_klue_rerank.engine.text import TokenizedTexts
-from langchain_klue_rerank.indexed import IndexedRetriever
+from langchain_klue_rerank.adapters.convert import check_count, check_one_kind, check_query, to_document
+from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.indexed import IndexedRetriever
+from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 
 class KlueBM25Retriever(IndexedRetriever):

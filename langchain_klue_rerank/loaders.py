@@ -13,7 +13,7 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_text_splitters import MarkdownHeaderTextSplitter, RecursiveCharacterTextSplitter
 
-from langchain_klue_rerank.engine.text import clean
+from langchain_klue_rerank.engine.text.words import clean
 
 #: Columns of csv and jsonl files that may hold the text, in the order in which they are tried.
 TEXT_COLUMNS = ("text", "passage", "context", "content", "page_content", "answer", "본문", "내용")

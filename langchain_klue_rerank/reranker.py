@@ -13,29 +13,22 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables.config import run_in_executor
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from langchain_klue_rerank.checks import check_count, check_query, searchable_text, with_metadata
-from langchain_klue_rerank.engine.cascade import Verdict, judge
-from langchain_klue_rerank.engine.early_stop import score_until_sure
-from langchain_klue_rerank.engine.models import (
-    PACKAGED,
-    Backend,
-    CrossEncoderOptions,
-    Lazy,
-    identity,
-    is_late_interaction,
-    load_cross_encoder,
-    resolve,
-)
-from langchain_klue_rerank.tracing import async_child_run, child_run
-from langchain_klue_rerank.waiting import wait_until
+from langchain_klue_rerank.adapters.convert import check_count, check_query, searchable_text, with_metadata
+from langchain_klue_rerank.adapters.deadlines import wait_until
+from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
+from langchain_klue_rerank.engine.models.lazy import Lazy
+from langchain_klue_rerank.engine.models.names import PACKAGED, identity, is_late_interaction, resolve
+from langchain_klue_rerank.engine.models.opening import load_cross_encoder
+from langchain_klue_rerank.engine.models.options import Backend, CrossEncoderOptions
+from langchain_klue_rerank.engine.rerank.cascade import Verdict, judge
+from langchain_klue_rerank.engine.rerank.early_stop import score_until_sure
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
-    from langchain_klue_rerank.engine.ready import Ready
-    from langchain_klue_rerank.engine.token_vectors import TokenVectors
+    from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+    from langchain_klue_rerank.engine.contracts import CrossEncoder, Ready
 
 
 class RankedDocument(TypedDict):
@@ -344,7 +337,7 @@ class KlueReranker(BaseDocumentCompressor):
             raise ValueError(f"{self.model_name or PACKAGED!r} is no late-interaction model and has no token vectors.")
         if self.first is not None and not self._vectors_of():
             return self.first.encode_documents(texts, show_progress=show_progress)
-        from langchain_klue_rerank.engine.late_interaction import LateInteraction
+        from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction
 
         encoder = self.encoder
         assert isinstance(encoder, LateInteraction)

@@ -16,10 +16,8 @@ from langchain_core.runnables.config import get_config_list, run_in_executor
 from numpy.typing import NDArray
 from pydantic import Field
 
-from langchain_klue_rerank.candidates import FirstStage, Found, Options, SearchType
-from langchain_klue_rerank.checks import Filter, check_query, with_metadata
-from langchain_klue_rerank.embeddings import (
-    KlueEmbeddings,
+from langchain_klue_rerank.adapters.convert import check_query, with_metadata
+from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     check_model,
     decide_window_words,
@@ -27,18 +25,22 @@ from langchain_klue_rerank.embeddings import (
     model_identity,
     reads_tokens,
 )
-from langchain_klue_rerank.engine.cascade import Verdict
-from langchain_klue_rerank.engine.documents import Passage
-from langchain_klue_rerank.engine.fusion import blend_scores
-from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
-from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
-from langchain_klue_rerank.engine.token_vectors import TokenVectors
-from langchain_klue_rerank.engine.vectors import PassageVectors
+from langchain_klue_rerank.adapters.filters import Filter
+from langchain_klue_rerank.adapters.first_stage import FirstStage, Found, Options, SearchType
+from langchain_klue_rerank.adapters.indexed import IndexedRetriever
+from langchain_klue_rerank.adapters.sources import Source
+from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
+from langchain_klue_rerank.embeddings import KlueEmbeddings
+from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.rerank.blend import blend_scores
+from langchain_klue_rerank.engine.rerank.cascade import Verdict
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.errors import ModelMismatchError
-from langchain_klue_rerank.indexed import IndexedRetriever
 from langchain_klue_rerank.reranker import KlueReranker
-from langchain_klue_rerank.sources import Source
-from langchain_klue_rerank.tracing import async_child_run, child_run
 
 
 class KlueRetriever(IndexedRetriever):

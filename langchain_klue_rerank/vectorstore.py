@@ -13,8 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.checks import (
-    Filter,
+from langchain_klue_rerank.adapters.convert import (
     check_count,
     check_ids,
     check_one_kind,
@@ -22,10 +21,8 @@ from langchain_klue_rerank.checks import (
     to_document,
     to_documents,
     to_passages,
-    to_predicate,
 )
-from langchain_klue_rerank.embeddings import (
-    KlueEmbeddings,
+from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     check_model,
     decide_window_words,
@@ -33,10 +30,12 @@ from langchain_klue_rerank.embeddings import (
     embed_passages,
     model_identity,
 )
-from langchain_klue_rerank.engine.community_folder import read_community_folder
-from langchain_klue_rerank.engine.fusion import near_and_unlike
-from langchain_klue_rerank.engine.index import Candidates, IndexSettings, PassageIndex
-from langchain_klue_rerank.engine.vectors import PassageVectors
+from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.embeddings import KlueEmbeddings
+from langchain_klue_rerank.engine.index.faiss_folder import read_community_folder
+from langchain_klue_rerank.engine.index.fusion import near_and_unlike
+from langchain_klue_rerank.engine.index.passage_index import Candidates, IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.errors import ModelMismatchError
 
 logger = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
 from langchain_klue_rerank.errors import KlueRerankError
-from langchain_klue_rerank.evaluation import EvaluationSet
+from langchain_klue_rerank.evaluation.sets import EvaluationSet
 from training import cross_encoder, mrc, retrieval
 from training.fitting import load_model
 from training.folders import open_folder

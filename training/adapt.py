@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueEmbeddings
-from langchain_klue_rerank.engine.models import PACKAGED, identity
+from langchain_klue_rerank.engine.models.names import PACKAGED, identity
 from langchain_klue_rerank.errors import KlueRerankError
 from training import settings as settings_room
 from training.adaptation_scores import QuestionSet, Scores, measure, table

@@ -11,7 +11,7 @@ from langchain_core.documents import Document
 from numpy.typing import NDArray
 
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
-from langchain_klue_rerank.engine.metrics import METRICS, Judged, interval
+from langchain_klue_rerank.evaluation.metrics import METRICS, Judged, interval
 from training.inputs import Question
 
 #: For each way to search the hit (1) or miss (0) of each question within the first ten, and its reciprocal rank.

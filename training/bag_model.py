@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.stats import spearmanr
 
-from langchain_klue_rerank.engine.static_bi_encoder import WordFeatures, repeat_weights
-from langchain_klue_rerank.engine.text import TokenizedTexts, split_words
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures, repeat_weights
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.text.words import split_words
 from training import data as sets
 from training.morpheme_vectors import unit
 

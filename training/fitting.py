@@ -27,8 +27,8 @@ from sentence_transformers import (
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from transformers import AutoConfig, TrainerCallback
 
-from langchain_klue_rerank.engine import torch_models
-from langchain_klue_rerank.engine.models import ModelOptions
+from langchain_klue_rerank.engine.models.options import ModelOptions
+from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.errors import KlueRerankError
 from training import settings as settings_room
 from training.cards import About, draw_history, push, write_card
@@ -86,12 +86,12 @@ def load_model(
             options["processor_kwargs"] = {"model_input_names": ["input_ids", "attention_mask"]}
     rank = os.environ.get("LOCAL_RANK")
     device = f"cuda:{rank}" if rank is not None and torch.cuda.is_available() else None
-    model = torch_models.load(kind, name, ModelOptions(device=device), **options)
+    model = torch_loading.load(kind, name, ModelOptions(device=device), **options)
     pooler = getattr(model[0].auto_model, "pooler", None)
     if rank is not None and kind != "CrossEncoder" and pooler is not None:
         pooler.requires_grad_(False)  # the output passes it by, and several devices wait for every gradient
     try:
-        model.max_seq_length = torch_models.input_length(model, name, max_length)
+        model.max_seq_length = torch_loading.input_length(model, name, max_length)
     except ValueError as error:
         raise SettingsError(f"--max-length: {error}") from error
     return model

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from langchain_klue_rerank.engine.text import clean
+from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.errors import MissingExtraError
 from langchain_klue_rerank.loaders import read_csv, read_jsonl
 from training.data import with_title

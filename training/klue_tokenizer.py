@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from langchain_klue_rerank.engine.text import MAX_WORD_LENGTH, clean, shared_analyzer
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.words import MAX_WORD_LENGTH, clean
 
 logger = logging.getLogger("training.klue_tokenizer")
 

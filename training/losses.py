@@ -15,7 +15,8 @@ from sentence_transformers.util import batch_to_device, pairwise_cos_sim
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.models import CrossEncoderOptions, load_cross_encoder
+from langchain_klue_rerank.engine.models.opening import load_cross_encoder
+from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 
 #: Cosines times this are as far apart as logits; the multiple-negatives loss has the same factor.
 _SCALE = 20.0

@@ -17,8 +17,8 @@ from scipy import sparse
 from scipy.sparse.linalg import svds
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.ragged import Ragged
-from langchain_klue_rerank.engine.text import TokenizedTexts
+from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 logger = logging.getLogger(__name__)
 

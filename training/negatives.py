@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.lexical import LexicalIndex
-from langchain_klue_rerank.engine.models import ModelOptions, load_bi_encoder
-from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
-from langchain_klue_rerank.engine.token_store import TokenStore
+from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
+from langchain_klue_rerank.engine.index.tokens import TokenStore
+from langchain_klue_rerank.engine.models.opening import load_bi_encoder
+from langchain_klue_rerank.engine.models.options import ModelOptions
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
 from training.inputs import DataError, Question
 from training.settings import SettingsError, require_positive
 

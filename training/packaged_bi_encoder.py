@@ -2,8 +2,8 @@
 
     python -m training.packaged_bi_encoder --data ../shared/data --out langchain_klue_rerank/weights/bi_encoder
 
-The model is a table of vectors for morphemes and character n-grams (`langchain_klue_rerank.engine.static_bi_encoder`).
-A text is a sparse row of feature counts, so a batch of texts is one sparse matrix times the table.
+The model is a table of vectors for morphemes and character n-grams (`engine.models.packaged.static_bi_encoder`). A text
+is a sparse row of feature counts, so a batch of texts is one sparse matrix times the table.
 
 Steps: 1. read the data; 2. tokenize it and number its features; 3. put together what Kiwi's language model and
 neighbourhoods in plain text know of each morpheme; 4. train one map for all of it and a weight for each row, on batches
@@ -26,8 +26,16 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.static_bi_encoder import StaticConfig, WordFeatures, pack, save, unpack
-from langchain_klue_rerank.engine.text import Analyzer, TokenizedTexts, split_words, tokenize
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import (
+    StaticConfig,
+    WordFeatures,
+    pack,
+    save,
+    unpack,
+)
+from langchain_klue_rerank.engine.text.kiwi import Analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.words import split_words
 from training import data as sets
 from training import morpheme_vectors
 from training.bag_model import (

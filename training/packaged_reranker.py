@@ -32,12 +32,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine import pair_scorer
-from langchain_klue_rerank.engine.metrics import calibration_error
-from langchain_klue_rerank.engine.models import WEIGHTS
-from langchain_klue_rerank.engine.pair_features import MATCH_FEATURES, PAIR_FEATURES, lexical_score
-from langchain_klue_rerank.engine.pair_terms import TERM_FEATURES, TermStatistics, TermVectors
-from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.models.names import WEIGHTS
+from langchain_klue_rerank.engine.models.packaged import match_scorer
+from langchain_klue_rerank.engine.models.packaged.match_features import MATCH_FEATURES, PAIR_FEATURES, lexical_score
+from langchain_klue_rerank.engine.models.packaged.query_terms import TERM_FEATURES, TermStatistics, TermVectors
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.evaluation.metrics import calibration_error
 from training import data as readers
 from training.reranker_examples import (
     Examples,
@@ -90,7 +90,7 @@ class Settings:
 
 
 class Network(nn.Module):
-    """One network of `pair_scorer.ensemble`, in torch."""
+    """One network of `match_scorer.ensemble`, in torch."""
 
     mean: Tensor
     scale: Tensor
@@ -262,9 +262,9 @@ def write_weights(
     fresh = out.with_name(out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    np.save(fresh / pair_scorer.FREQUENCIES_FILE, statistics.table, allow_pickle=False)
-    np.save(fresh / pair_scorer.VECTORS_FILE, vectors, allow_pickle=False)
-    (fresh / pair_scorer.VOCABULARY_FILE).write_text("".join(f"{name}\n" for name in vocabulary), encoding="utf-8")
+    np.save(fresh / match_scorer.FREQUENCIES_FILE, statistics.table, allow_pickle=False)
+    np.save(fresh / match_scorer.VECTORS_FILE, vectors, allow_pickle=False)
+    (fresh / match_scorer.VOCABULARY_FILE).write_text("".join(f"{name}\n" for name in vocabulary), encoding="utf-8")
     states = [network.state_dict() for network in networks]
     for name in states[0]:
         stacked = np.stack([state[name].numpy() for state in states])
@@ -274,8 +274,8 @@ def write_weights(
         array = array[0] if name in ("mean", "scale") else array  # the same for all networks
         np.save(fresh / f"{name.replace('.', '_')}.npy", np.ascontiguousarray(array, np.float32), allow_pickle=False)
     config = {
-        "format": pair_scorer.FORMAT,
-        "format_version": pair_scorer.FORMAT_VERSION,
+        "format": match_scorer.FORMAT,
+        "format_version": match_scorer.FORMAT_VERSION,
         "documents": statistics.documents,
         "steps": statistics.steps,
         "anchor": anchor,
@@ -283,7 +283,7 @@ def write_weights(
         "about": about,
     }
     text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
-    (fresh / pair_scorer.CONFIG_FILE).write_text(text, encoding="utf-8")
+    (fresh / match_scorer.CONFIG_FILE).write_text(text, encoding="utf-8")
     if (out / "README.md").exists():
         shutil.copy(out / "README.md", fresh)
     old = out.with_name(out.name + ".old")

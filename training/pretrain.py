@@ -37,7 +37,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from langchain_klue_rerank.engine.text import clean
+from langchain_klue_rerank.engine.text.words import clean
 from training import data as sets
 from training import klue_tokenizer, matching_start
 from training.cards import draw_history

@@ -167,7 +167,7 @@ def draw_hit_rates(rows: Sequence[Measured], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    from langchain_klue_rerank.engine.metrics import interval
+    from langchain_klue_rerank.evaluation.metrics import interval
 
     corpora = list(dict.fromkeys(row.corpus for row in rows))
     figure, panels = pyplot.subplots(

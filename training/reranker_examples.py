@@ -12,15 +12,28 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.fusion import fuse_scores
-from langchain_klue_rerank.engine.lexical import LexicalIndex
-from langchain_klue_rerank.engine.pair_features import MATCH_FEATURES, PAIR_FEATURES, lexical_trust, pair_features
-from langchain_klue_rerank.engine.pair_terms import MAX_TERMS, TERM_FEATURES, TermStatistics, TermVectors, prepare_query
-from langchain_klue_rerank.engine.passage_windows import WINDOW_WORDS, cut_tokens
-from langchain_klue_rerank.engine.ragged import Ragged, Vocabulary
-from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
-from langchain_klue_rerank.engine.text import TokenizedTexts, bigrams, shared_analyzer, split_words, tokenize
-from langchain_klue_rerank.engine.token_store import TokenStore
+from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
+from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
+from langchain_klue_rerank.engine.index.fusion import fuse_scores
+from langchain_klue_rerank.engine.index.tokens import TokenStore
+from langchain_klue_rerank.engine.models.packaged.match_features import (
+    MATCH_FEATURES,
+    PAIR_FEATURES,
+    lexical_trust,
+    pair_features,
+)
+from langchain_klue_rerank.engine.models.packaged.query_terms import (
+    MAX_TERMS,
+    TERM_FEATURES,
+    TermStatistics,
+    TermVectors,
+    prepare_query,
+)
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
+from langchain_klue_rerank.engine.text.words import bigrams, split_words
 from training import data as readers
 from training.data import Pair
 from training.morpheme_vectors import unit

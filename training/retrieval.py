@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.metrics import interval, paired_p_value
-from langchain_klue_rerank.evaluation import EvaluationSet, read_sets
+from langchain_klue_rerank.evaluation.metrics import interval, paired_p_value
+from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 from training.runs import write_json
 from training.settings import parse, require_positive
 

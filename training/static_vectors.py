@@ -17,10 +17,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from langchain_klue_rerank.engine import static_bi_encoder
-from langchain_klue_rerank.engine.models import PACKAGED, WEIGHTS, resolve
-from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder, StaticConfig, WordFeatures
-from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+from langchain_klue_rerank.engine.models.names import PACKAGED, WEIGHTS, resolve
+from langchain_klue_rerank.engine.models.packaged import static_bi_encoder
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder, StaticConfig, WordFeatures
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
 from langchain_klue_rerank.errors import ModelLoadError
 from training.bag_model import Corpus, Table, drop_words, feature_matrix
 from training.inputs import Question

@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.models import WEIGHTS
-from langchain_klue_rerank.engine.pair_terms import TermVectors
-from langchain_klue_rerank.engine.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.models.names import WEIGHTS
+from langchain_klue_rerank.engine.models.packaged.query_terms import TermVectors
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from training.packaged_reranker import (
     Network,
     Settings,

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from transformers import RobertaConfig, set_seed
 
-from langchain_klue_rerank.engine.models import packaged_bi_encoder
-from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+from langchain_klue_rerank.engine.models.opening import packaged_bi_encoder
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
 from training import matching_start
 from training.masking import MaskedModel
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from langchain_klue_rerank.engine.text import bigrams, split_words
-from langchain_klue_rerank.engine.windows import cut
+from langchain_klue_rerank.engine.models.transformer.windows import cut
+from langchain_klue_rerank.engine.text.words import bigrams, split_words
 from training.inputs import Question
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueReranker
-from langchain_klue_rerank.engine.text import shared_analyzer
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 
 _CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 

@@ -16,7 +16,7 @@ from examples.qa_bot.settings import SCORE_THRESHOLD, SOURCES, SURE_SCORE
 from examples.qa_bot.shelf import Shelf
 from examples.qa_bot.timings import StageTimer
 from langchain_klue_rerank import KlueReranker
-from langchain_klue_rerank.engine.text import clean
+from langchain_klue_rerank.engine.text.words import clean
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from langchain_core.documents import Document
 
 from examples.qa_bot.readers import RefusedError, read_docx, read_hwpx, read_pdf
 from examples.qa_bot.settings import MAX_MEGABYTES, PASSAGE_LENGTH, PASSAGE_OVERLAP
-from langchain_klue_rerank.engine.text import clean
+from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.loaders import ENDINGS, load_documents
 
 _READERS: dict[str, Callable[[bytes], list[dict[str, Any]]]] = {

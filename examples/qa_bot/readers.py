@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from langchain_klue_rerank.engine.text import shared_analyzer
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 
 if TYPE_CHECKING:
     from docx.document import Document as WordDocument

@@ -14,7 +14,7 @@ from typing import Any
 
 from examples.qa_bot.settings import SCORE_THRESHOLD, SURE_SCORE
 from examples.qa_bot.shelf import Shelf
-from langchain_klue_rerank.evaluation import SAMPLES
+from langchain_klue_rerank.evaluation.sets import SAMPLES
 
 HERE = Path(__file__).parent
 SAMPLE_FILES = HERE / "sample_files"

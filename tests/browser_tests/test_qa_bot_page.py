@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Page, expect
 
 from examples.qa_bot.bot import NO_FILES, NOT_IN_FILES, QUOTING
-from langchain_klue_rerank.evaluation import SAMPLES
+from langchain_klue_rerank.evaluation.sets import SAMPLES
 from tests.browser_tests.conftest import READING, Visitor
 from tests.fake_chat_server import answer_from_first_source, fake_chat_server
 

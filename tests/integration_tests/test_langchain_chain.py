@@ -17,7 +17,7 @@ from langchain_core.runnables import Runnable, RunnablePassthrough
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
-from langchain_klue_rerank.evaluation import SAMPLES, read_passages
+from langchain_klue_rerank.evaluation.sets import SAMPLES, read_passages
 
 ANSWER = "관리사무소에서 바꿉니다."
 

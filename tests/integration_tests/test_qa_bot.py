@@ -10,7 +10,7 @@ from examples.qa_bot.bot import NOT_IN_FILES, QUOTING, Bot
 from examples.qa_bot.chat import chat_model
 from examples.qa_bot.settings import ChatSettings
 from examples.qa_bot.shelf import Shelf
-from langchain_klue_rerank.evaluation import SAMPLES
+from langchain_klue_rerank.evaluation.sets import SAMPLES
 from tests.fake_chat_server import answer_from_first_source, fake_chat_server
 
 APP = Path(__file__).parents[2] / "examples" / "qa_bot" / "app.py"

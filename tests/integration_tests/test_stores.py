@@ -15,7 +15,7 @@ from langchain_core.vectorstores import VectorStore
 
 from examples.vector_stores import EMBEDDED, ON_POSTGRES, Opener, postgres, with_uuids
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.evaluation import SAMPLES, read_passages, read_sets
+from langchain_klue_rerank.evaluation.sets import SAMPLES, read_passages, read_sets
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

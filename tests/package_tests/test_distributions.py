@@ -109,7 +109,9 @@ def test_the_quick_start_of_the_readme_runs(python: Path, tmp_path: Path) -> Non
 
 
 def test_the_command_line_runs(python: Path, tmp_path: Path) -> None:
-    code = "from langchain_klue_rerank.cli import main\nmain(['demo', '--json', '전입신고는 언제까지 해야 하나요'])"
+    code = (
+        "from langchain_klue_rerank.cli.main import main\nmain(['demo', '--json', '전입신고는 언제까지 해야 하나요'])"
+    )
     assert '"rank": 1' in run(python, tmp_path, code)
     command = python.with_name("klue-rerank")
     assert subprocess.run([str(command), "--version"], capture_output=True, timeout=60).returncode == 0

@@ -16,7 +16,7 @@ import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.models import Lazy
+from langchain_klue_rerank.engine.models.lazy import Lazy
 from tests.unit_tests.compressor_suite import CompressorTests
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.cli import main
+from langchain_klue_rerank.cli.main import main
 from tests.unit_tests.fakes import QUESTION, TEXTS, BrokenEmbeddings
 
 
@@ -140,7 +140,7 @@ def test_broken_characters_are_printed_somehow(tmp_path: Path, capsys: pytest.Ca
 
 def test_as_a_process(index: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    code = "import sys; from langchain_klue_rerank.cli import main; sys.exit(main())"
+    code = "import sys; from langchain_klue_rerank.cli.main import main; sys.exit(main())"
     command = [sys.executable, "-W", "error::UserWarning", "-c", code]
     good = subprocess.run(
         [*command, "search", str(index), QUESTION, "--json"], capture_output=True, timeout=120, env=environment
@@ -251,7 +251,7 @@ def test_a_failing_model_leaves_the_old_index(
     assert main(["index", str(files / "여권.md"), "--out", str(out), "--json"]) == 0
     capsys.readouterr()
     broken = BrokenEmbeddings("전입")
-    monkeypatch.setattr("langchain_klue_rerank.cli._models", lambda options: {"embeddings": broken})
+    monkeypatch.setattr("langchain_klue_rerank.cli.main._models", lambda options: {"embeddings": broken})
     assert "NaN" in fails(capsys, "index", files, "--out", out, "--json")
     monkeypatch.undo()
     assert len(KlueRetriever.load(out)) == 1

@@ -14,7 +14,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueReranker
-from langchain_klue_rerank.engine.models import Lazy
+from langchain_klue_rerank.engine.models.lazy import Lazy
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.unit_tests.compressor_suite import CompressorTests, scores, state
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents

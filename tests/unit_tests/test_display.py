@@ -7,7 +7,7 @@ import sys
 import pytest
 from langchain_core.documents import Document
 
-from langchain_klue_rerank import display
+from langchain_klue_rerank.cli import display
 
 
 def found(title: str, text: str = "본문", **metadata: float) -> Document:

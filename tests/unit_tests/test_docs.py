@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 import langchain_klue_rerank
-from langchain_klue_rerank import cli
+from langchain_klue_rerank.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

@@ -16,7 +16,7 @@ import pytest
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueEmbeddings
-from langchain_klue_rerank.embeddings import embed_passages, embed_queries, model_identity
+from langchain_klue_rerank.adapters.embedding import embed_passages, embed_queries, model_identity
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings
 

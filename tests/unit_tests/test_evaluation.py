@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 
-from langchain_klue_rerank.engine.metrics import METRICS
-from langchain_klue_rerank.evaluation import EvaluationSet, evaluate, read_sets
+from langchain_klue_rerank.evaluation.measure import evaluate
+from langchain_klue_rerank.evaluation.metrics import METRICS
+from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 from tests.unit_tests.fakes import TEXTS, BigramEmbeddings
 
 QUESTIONS = ["전입신고는 며칠 안에 하나요?", "여권 사진은 몇 장?", "쓰레기는 몇 시 이후에 내놓나요?"]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from langchain_klue_rerank import KlueReranker
-from langchain_klue_rerank.engine.text import Analyzer
+from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from tests.unit_tests.fakes import QUESTION, documents
 
 pytestmark = [

@@ -14,8 +14,8 @@ import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.late_interaction import LateInteraction
-from langchain_klue_rerank.engine.models import CrossEncoderOptions
+from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
+from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction
 from langchain_klue_rerank.errors import MissingExtraError, ModelLoadError, ModelMismatchError, ModelOutputError
 from tests.conftest import USABLE_LENGTH
 from tests.unit_tests.compressor_suite import CompressorTests

@@ -16,7 +16,7 @@ from langchain_core.documents import Document
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.models import Lazy
+from langchain_klue_rerank.engine.models.lazy import Lazy
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 
 HOUR = 3_600_000

@@ -48,7 +48,7 @@ def test_bm25_without_kiwi_never_loads_it() -> None:
 
 def test_the_command_line_tells_its_version_without_loading_anything() -> None:
     code = (
-        "from langchain_klue_rerank.cli import main\n"
+        "from langchain_klue_rerank.cli.main import main\n"
         "import contextlib, io\n"
         "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit): main(['--version'])"
     )

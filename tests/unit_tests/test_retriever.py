@@ -19,7 +19,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueEmbeddings, KlueReranker, KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.engine.cross_encoder import PackagedCrossEncoder
+from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 from tests.unit_tests.fakes import (
     HOSTILE,

@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.engine import static_bi_encoder
-from langchain_klue_rerank.engine.static_bi_encoder import StaticConfig
-from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+from langchain_klue_rerank.engine.models.packaged import static_bi_encoder
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticConfig
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
 from langchain_klue_rerank.errors import ModelLoadError, ModelMismatchError
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents
 

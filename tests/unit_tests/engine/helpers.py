@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.documents import Passage
-from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
-from langchain_klue_rerank.engine.passage_windows import cut_texts
-from langchain_klue_rerank.engine.text import TokenizedTexts, split_words, tokenize
-from langchain_klue_rerank.engine.vectors import PassageVectors
+from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.windows import cut_texts
+from langchain_klue_rerank.engine.text.words import split_words
 
 DIMENSION = 256  # many, so that the vectors of different words are nearly at right angles
 SETTINGS = IndexSettings(kiwi=False)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine.early_stop import calibrate, score_until_sure
+from langchain_klue_rerank.engine.rerank.early_stop import calibrate, score_until_sure
 
 
 class Table:

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from langchain_klue_rerank.engine.fusion import ACCIDENT, blend_scores, fuse_scores, reciprocal_rank_fusion, top
+from langchain_klue_rerank.engine.index.fusion import ACCIDENT, fuse_scores, reciprocal_rank_fusion, top
+from langchain_klue_rerank.engine.rerank.blend import blend_scores
 
 SCORES = arrays(np.float32, st.integers(0, 30), elements=st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, 0.75, 1.0]))
 

@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.lexical import LexicalIndex
-from langchain_klue_rerank.engine.ragged import Ragged, Vocabulary
-from langchain_klue_rerank.engine.text import TokenizedTexts, bigrams, shared_analyzer, split_words, tokenize
-from langchain_klue_rerank.engine.token_store import TokenStore
+from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
+from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
+from langchain_klue_rerank.engine.index.tokens import TokenStore
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.words import bigrams, split_words
 
 WORDS = st.sampled_from(["가나", "가나다", "나다", "다라마", "라", "마바사", "강", "abc", "12"])
 TEXTS = st.lists(WORDS, max_size=8).map(" ".join)
@@ -182,9 +184,9 @@ def test_with_kiwi_particles_do_not_matter() -> None:
 def test_without_morphemes_kiwi_is_never_loaded() -> None:
     code = (
         "import sys\n"
-        "from langchain_klue_rerank.engine.lexical import LexicalIndex\n"
-        "from langchain_klue_rerank.engine.text import tokenize\n"
-        "from langchain_klue_rerank.engine.token_store import TokenStore\n"
+        "from langchain_klue_rerank.engine.index.bm25 import LexicalIndex\n"
+        "from langchain_klue_rerank.engine.text.tokenized import tokenize\n"
+        "from langchain_klue_rerank.engine.index.tokens import TokenStore\n"
         "store = TokenStore()\n"
         "store.add(tokenize(['전입신고는 14일 안에'], None))\n"
         "index = LexicalIndex(store, morphemes=False)\n"

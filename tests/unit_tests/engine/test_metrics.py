@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine.metrics import (
+from langchain_klue_rerank.evaluation.metrics import (
     METRICS,
     Judged,
     calibration_error,

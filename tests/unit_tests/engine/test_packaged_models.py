@@ -13,25 +13,20 @@ from typing import Final
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine.bi_encoder import BiEncoder
-from langchain_klue_rerank.engine.cross_encoder import CrossEncoder
-from langchain_klue_rerank.engine.models import (
-    WEIGHTS,
-    ModelOptions,
-    load_bi_encoder,
-    load_cross_encoder,
-    packaged_bi_encoder,
-)
-from langchain_klue_rerank.engine.pair_scorer import PairScorer
-from langchain_klue_rerank.engine.ready import FoundPassages
-from langchain_klue_rerank.engine.static_bi_encoder import (
+from langchain_klue_rerank.engine.contracts import BiEncoder, CrossEncoder, FoundPassages
+from langchain_klue_rerank.engine.models.names import WEIGHTS
+from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder, packaged_bi_encoder
+from langchain_klue_rerank.engine.models.options import ModelOptions
+from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import (
     FORMAT_VERSION,
     StaticBiEncoder,
     StaticConfig,
     WordFeatures,
     save,
 )
-from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
 
 TEXTS = [
     "전입신고는 이사한 날부터 14일 안에 주민센터에서 해야 합니다.",
@@ -185,7 +180,8 @@ def test_threads_get_what_one_gets(bi_encoder: BiEncoder, cross_encoder: CrossEn
 def test_another_process_gets_the_same_without_torch(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
     code = f"""
 import sys
-from langchain_klue_rerank.engine.models import ModelOptions, load_bi_encoder, load_cross_encoder
+from langchain_klue_rerank.engine.models.options import ModelOptions
+from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder
 texts, query = {TEXTS!r}, {QUERY!r}
 vectors = load_bi_encoder(None, ModelOptions()).encode(texts, "passage")
 [scores] = load_cross_encoder(None, ModelOptions()).score([query], [texts])

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.pair_batches import Pair, Workload, assemble, plan
-from langchain_klue_rerank.engine.pair_tokens import PairTokenizer, Template
+from langchain_klue_rerank.engine.models.transformer.batches import Pair, Workload, assemble, plan
+from langchain_klue_rerank.engine.models.transformer.tokenizer import PairTokenizer, Template
 
 
 @given(st.lists(st.integers(1, 600), max_size=60), st.integers(1, 3000), st.integers(1, 40))

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.passage_windows import cut_texts, cut_tokens, starts
-from langchain_klue_rerank.engine.text import TokenizedTexts, split_words, tokenize
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.windows import cut_texts, cut_tokens, starts
+from langchain_klue_rerank.engine.text.words import split_words
 
 words = st.lists(st.sampled_from(["강물", "바다", "산길", "하늘", "구름", "눈"]), max_size=30).map(" ".join)
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.ragged import Ragged, Vocabulary
+from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
 
 ROWS = st.lists(st.lists(st.integers(0, 1000), max_size=6), max_size=8)
 

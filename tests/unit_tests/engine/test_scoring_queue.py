@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine import scoring_queue
-from langchain_klue_rerank.engine.pair_batches import Pair
-from langchain_klue_rerank.engine.scoring_queue import ScoringQueue
+from langchain_klue_rerank.engine.models.transformer import scoring_queue
+from langchain_klue_rerank.engine.models.transformer.batches import Pair
+from langchain_klue_rerank.engine.models.transformer.scoring_queue import ScoringQueue
 
 
 def pairs(*numbers: int, length: int = 3) -> list[Pair]:
@@ -188,8 +188,8 @@ def test_the_process_ends_after_the_batch_that_is_being_computed() -> None:
     script = """
 import os, time
 import numpy as np
-from langchain_klue_rerank.engine.pair_batches import Pair
-from langchain_klue_rerank.engine.scoring_queue import ScoringQueue
+from langchain_klue_rerank.engine.models.transformer.batches import Pair
+from langchain_klue_rerank.engine.models.transformer.scoring_queue import ScoringQueue
 
 def compute(pairs):
     time.sleep(0.5)

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine import storage
-from langchain_klue_rerank.engine.documents import Passage
-from langchain_klue_rerank.engine.index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.errors import IndexFormatError
 from tests.unit_tests.engine.helpers import SETTINGS, add, passage, search, small_index
 
@@ -134,7 +134,8 @@ def test_metadata_and_texts_survive_unchanged(tmp_path: Path) -> None:
 
 
 def test_rare_letters_can_be_saved_with_their_morphemes(tmp_path: Path) -> None:
-    from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+    from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+    from langchain_klue_rerank.engine.text.tokenized import tokenize
 
     index = PassageIndex(replace(SETTINGS, kiwi=True, dense=False))
     texts = ["𠮷野家와 𝐀𝐁", "ㅋㅋ 漢字 ᄒ", "\ud83d 반쪽"]

@@ -12,17 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.text import (
-    CONTENT_TAGS,
-    MAX_WORD_LENGTH,
-    Analyzer,
-    TokenizedTexts,
-    bigrams,
-    clean,
-    shared_analyzer,
-    split_words,
-    tokenize,
-)
+from langchain_klue_rerank.engine.text.kiwi import CONTENT_TAGS, Analyzer, shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.words import MAX_WORD_LENGTH, bigrams, clean, split_words
 
 # Hypothesis leaves surrogates out unless it is asked for them.
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.token_vectors import TokenVectors, pool
+from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.models.transformer.late_interaction import pool
 from langchain_klue_rerank.errors import IndexFormatError
 
 

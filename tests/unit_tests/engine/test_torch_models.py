@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine.bi_encoder import TorchBiEncoder
-from langchain_klue_rerank.engine.cross_encoder import TransformerCrossEncoder
-from langchain_klue_rerank.engine.models import CrossEncoderOptions, load_bi_encoder, load_cross_encoder
+from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder
+from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
+from langchain_klue_rerank.engine.models.transformer.bi_encoder import TorchBiEncoder
+from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.conftest import POSITIONS, USABLE_LENGTH, save_klue_cross_encoder
 

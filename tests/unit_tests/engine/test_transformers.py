@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine import onnx_models
-from langchain_klue_rerank.engine.cross_encoder import TransformerCrossEncoder
-from langchain_klue_rerank.engine.models import CrossEncoderOptions
-from langchain_klue_rerank.engine.pair_batches import Workload
-from langchain_klue_rerank.engine.pair_tokens import PairTokenizer, Template, find_template
+from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
+from langchain_klue_rerank.engine.models.transformer import onnx_export
+from langchain_klue_rerank.engine.models.transformer.batches import Workload
+from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
+from langchain_klue_rerank.engine.models.transformer.tokenizer import PairTokenizer, Template, find_template
 from langchain_klue_rerank.errors import ExportRefusedError, ModelLoadError
 from tests.conftest import USABLE_LENGTH
 from tests.tiny_models import save_bert_cross_encoder, save_roberta_cross_encoder
@@ -53,7 +53,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Any:
     pytest.importorskip("onnxscript")
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
-        patch.setenv(onnx_models.CACHE_VARIABLE, str(folder))
+        patch.setenv(onnx_export.CACHE_VARIABLE, str(folder))
         yield folder
 
 
@@ -89,7 +89,7 @@ def test_scores_are_those_of_sentence_transformers(
 def test_int8_keeps_the_scores_within_the_tolerance(folders: dict[str, Path], exports: Path) -> None:
     model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
     exact = TransformerCrossEncoder(str(folders["klue"]), CPU)
-    assert_same(model.score(QUERIES, PASSAGES), exact.score(QUERIES, PASSAGES), 2 * onnx_models.TOLERANCE["int8"])
+    assert_same(model.score(QUERIES, PASSAGES), exact.score(QUERIES, PASSAGES), 2 * onnx_export.TOLERANCE["int8"])
 
 
 def test_what_is_exported_opens_without_torch(folders: dict[str, Path], exports: Path) -> None:
@@ -124,9 +124,9 @@ def test_a_damaged_export_is_made_anew(
     options = CrossEncoderOptions(backend="onnx")
     wanted = TransformerCrossEncoder(str(folders["klue"]), options).score(QUERIES, PASSAGES)
     kept = export_folder(exports, folders["klue"])
-    graph = (kept / onnx_models.MODEL_FILE).read_bytes()
-    (kept / onnx_models.MODEL_FILE).write_bytes(b"half a model")
-    monkeypatch.setattr(onnx_models, "_export_graph", lambda model, reads_types, path: path.write_bytes(graph))
+    graph = (kept / onnx_export.MODEL_FILE).read_bytes()
+    (kept / onnx_export.MODEL_FILE).write_bytes(b"half a model")
+    monkeypatch.setattr(onnx_export, "_export_graph", lambda model, reads_types, path: path.write_bytes(graph))
     again = TransformerCrossEncoder(str(folders["klue"]), options)
     assert "damaged" in caplog.text
     assert_same(again.score(QUERIES, PASSAGES), wanted)
@@ -136,15 +136,15 @@ def test_a_damaged_export_is_made_anew(
 def test_an_export_with_other_scores_is_refused_and_that_is_remembered(
     folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(onnx_models.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(onnx_export.CACHE_VARIABLE, str(tmp_path))
     calls = []
 
     def graph(model: Any, reads_types: bool, path: Path) -> None:
         calls.append(1)
-        path.write_bytes((export_folder(exports, folders["klue"]) / onnx_models.MODEL_FILE).read_bytes())
+        path.write_bytes((export_folder(exports, folders["klue"]) / onnx_export.MODEL_FILE).read_bytes())
 
-    monkeypatch.setattr(onnx_models, "_export_graph", graph)
-    monkeypatch.setattr(onnx_models, "_largest_difference", lambda *_: float("nan"))
+    monkeypatch.setattr(onnx_export, "_export_graph", graph)
+    monkeypatch.setattr(onnx_export, "_largest_difference", lambda *_: float("nan"))
     for _ in range(2):
         with pytest.raises(ExportRefusedError, match=r"differ from torch's .*'torch'"):
             TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
@@ -157,16 +157,16 @@ def test_int8_spares_the_first_layer_where_the_whole_rounds_too_much(
     folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
-    whole = export_folder(exports, folders["klue"]) / onnx_models.MODEL_FILE
-    monkeypatch.setenv(onnx_models.CACHE_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(onnx_models, "_export_graph", lambda _model, _types, path: path.write_bytes(whole.read_bytes()))
+    whole = export_folder(exports, folders["klue"]) / onnx_export.MODEL_FILE
+    monkeypatch.setenv(onnx_export.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(onnx_export, "_export_graph", lambda _model, _types, path: path.write_bytes(whole.read_bytes()))
     differences = iter([0.5, 0.01])
-    monkeypatch.setattr(onnx_models, "_largest_difference", lambda *_: next(differences))
+    monkeypatch.setattr(onnx_export, "_largest_difference", lambda *_: next(differences))
     model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
-    [config] = [json.loads(path.read_text()) for path in tmp_path.rglob(onnx_models.CONFIG_FILE)]
+    [config] = [json.loads(path.read_text()) for path in tmp_path.rglob(onnx_export.CONFIG_FILE)]
     assert config["largest_difference"] == 0.01
     exact = TransformerCrossEncoder(str(folders["klue"]), CPU).score(QUERIES, PASSAGES)
-    assert_same(model.score(QUERIES, PASSAGES), exact, onnx_models.TOLERANCE["int8"])
+    assert_same(model.score(QUERIES, PASSAGES), exact, onnx_export.TOLERANCE["int8"])
     assert not list(tmp_path.rglob("fp32.onnx"))
 
 
@@ -174,13 +174,13 @@ def test_an_export_that_fails_leaves_nothing_behind(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxscript")
-    monkeypatch.setenv(onnx_models.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(onnx_export.CACHE_VARIABLE, str(tmp_path))
 
     def graph(model: Any, reads_types: bool, path: Path) -> None:
         path.write_bytes(b"half")
         raise OSError("the disk is full")
 
-    monkeypatch.setattr(onnx_models, "_export_graph", graph)
+    monkeypatch.setattr(onnx_export, "_export_graph", graph)
     with pytest.raises(OSError, match="the disk is full"):
         TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.vectors import PassageVectors, VectorIndex, as_unit_vectors
+from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
 
@@ -91,7 +92,7 @@ def test_many_passages_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     index, query = index_of(several([1, 3, 2, 1, 4, 2, 1])), random_vectors(1, seed=1)[0]
     rows = np.asarray([6, 0, 4, 2, 1, 5, 3])
     expected = index.best_scores(query, rows)
-    monkeypatch.setattr("langchain_klue_rerank.engine.vectors._AT_ONCE", 2)
+    monkeypatch.setattr("langchain_klue_rerank.engine.index.vectors._AT_ONCE", 2)
     np.testing.assert_allclose(index.best_scores(query, rows), expected, atol=1e-6)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.windows import cut, promising
+from langchain_klue_rerank.engine.models.transformer.windows import cut, promising
 
 
 def ids(*numbers: int) -> np.ndarray:

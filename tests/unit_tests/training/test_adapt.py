@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
 from langchain_klue_rerank import KlueEmbeddings
-from langchain_klue_rerank.engine import static_bi_encoder
-from langchain_klue_rerank.engine.static_bi_encoder import StaticConfig
+from langchain_klue_rerank.engine.models.packaged import static_bi_encoder
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticConfig
 from langchain_klue_rerank.errors import ModelLoadError
 from training import adapt
 from training.inputs import DataError, Question

@@ -13,8 +13,9 @@ pytest.importorskip("torch")
 
 import torch
 
-from langchain_klue_rerank.engine.static_bi_encoder import WordFeatures
-from langchain_klue_rerank.engine.text import TokenizedTexts, shared_analyzer, tokenize
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from training import data as sets
 from training.bag_model import Corpus, contrastive_loss, feature_matrix
 from training.mapped_table import MappedTable

@@ -11,11 +11,13 @@ pytest.importorskip("torch")
 
 import torch
 
-from langchain_klue_rerank.engine.models import WEIGHTS, packaged_bi_encoder
-from langchain_klue_rerank.engine.pair_features import PAIR_FEATURES, pair_features
-from langchain_klue_rerank.engine.pair_scorer import PairScorer
-from langchain_klue_rerank.engine.pair_terms import prepare_query
-from langchain_klue_rerank.engine.text import shared_analyzer, tokenize
+from langchain_klue_rerank.engine.models.names import WEIGHTS
+from langchain_klue_rerank.engine.models.opening import packaged_bi_encoder
+from langchain_klue_rerank.engine.models.packaged.match_features import PAIR_FEATURES, pair_features
+from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
+from langchain_klue_rerank.engine.models.packaged.query_terms import prepare_query
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
 from training.data import Pair, heading_pairs
 from training.packaged_reranker import Network, Settings, write_weights
 from training.reranker_examples import FirstStage, make_kind

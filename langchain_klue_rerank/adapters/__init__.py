@@ -1,0 +1,1 @@
+"""Between LangChain and the engine; nothing here is public."""

@@ -1,0 +1,199 @@
+"""The first stage of a `KlueRetriever`: candidates from its own index, from other stores, or from both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables.config import run_in_executor
+
+from langchain_klue_rerank.adapters.convert import check_count, to_document, with_metadata
+from langchain_klue_rerank.adapters.embedding import embed_queries
+from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
+from langchain_klue_rerank.engine.contracts import FoundPassages, Ready
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.models.names import packaged_identity
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+
+#: What places in a store's ranking weigh beside cosines, of which those of 30 candidates differ by about that much.
+_PLACES = 0.4
+
+SearchType = Literal["hybrid", "dense", "lexical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one call asks for.
+
+    Args:
+        k: How many documents to return.
+        fetch_k: How many candidates to find, if not more documents are to be returned.
+        score_threshold: Lowest score to return, 0..1; None returns all.
+        search_type: By which scores candidates are found.
+        filter: Which documents may be found; None for all.
+
+    Raises:
+        ValueError: If a number is out of range, or there is no such search type.
+    """
+
+    k: int
+    fetch_k: int
+    score_threshold: float | None
+    search_type: SearchType
+    filter: Filter | None
+
+    def __post_init__(self) -> None:
+        """Check what a caller gave."""
+        check_count("k", self.k)
+        check_count("fetch_k", self.fetch_k)
+        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
+            raise ValueError(f"score_threshold={self.score_threshold!r} is not in 0..1.")
+        if self.search_type not in get_args(SearchType):
+            raise ValueError(f"search_type={self.search_type!r} is none of {', '.join(get_args(SearchType))}.")
+
+    @property
+    def candidates(self) -> int:
+        """How many candidates to find."""
+        return max(self.k, self.fetch_k) if self.k else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The first stage's documents for one query, best first, and what an index keeps of them for the reranker."""
+
+    documents: list[Document]
+    tokens: Ready | None = None
+
+    @property
+    def scores(self) -> list[float]:
+        """The first stage's scores."""
+        return [document.metadata["first_stage_score"] for document in self.documents]
+
+
+@dataclass(frozen=True, slots=True)
+class FirstStage:
+    """Finds the candidates that a reranker orders.
+
+    Args:
+        index: The retriever's own index.
+        sources: Vector stores and retrievers to ask; None where the own index is all there is.
+        tokenize: Turns queries into tokens.
+        embeddings: Turns queries into vectors.
+        dense_weight: Weight of dense scores in hybrid search, the lexical ones having 1.
+        score_key: The metadata key for the scores.
+        with_tokens: Whether the documents' tokens are wanted, for a reranker that reads them.
+        token_vectors_of: Identity of the reranker whose token vectors are wanted; None for none.
+    """
+
+    index: PassageIndex
+    sources: Sequence[Source] | None
+    tokenize: Callable[[Sequence[str]], TokenizedTexts]
+    embeddings: Embeddings
+    dense_weight: float
+    score_key: str
+    with_tokens: bool
+    token_vectors_of: str | None
+
+    def check(self, options: Options) -> None:
+        """Make sure that there is something to be searched in the way asked for.
+
+        Raises:
+            ValueError: If the index was built for another way.
+        """
+        settings = self.index.settings
+        dense = settings.dense or self.sources is not None
+        if (options.search_type != "lexical" and not dense) or (
+            options.search_type != "dense" and not settings.lexical
+        ):
+            built = "vectors" if settings.dense else "words"
+            raise ValueError(
+                f"search_type={options.search_type!r} is not possible: the index was built with {built} only."
+            )
+
+    def find(self, query: str, options: Options, callbacks: Callbacks) -> Found:
+        """Find the candidates of one query, wherever they are.
+
+        Args:
+            query: The query, not blank.
+            options: What is asked for.
+            callbacks: Where sources report their runs.
+        """
+        if not self._asks_sources(options):
+            return self.search([query], options)[0]
+        return self._fuse(query, ask(self.sources or (), query, options.candidates, options.filter, callbacks), options)
+
+    async def afind(self, query: str, options: Options, callbacks: Callbacks) -> Found:
+        """Find the candidates of one query, asking the sources at the same time; see `find`."""
+        if not self._asks_sources(options):
+            return (await run_in_executor(None, self.search, [query], options))[0]
+        rankings = await aask(self.sources or (), query, options.candidates, options.filter, callbacks)
+        return await run_in_executor(None, self._fuse, query, rankings, options)
+
+    def search(self, queries: Sequence[str], options: Options) -> list[Found]:
+        """Find the candidates of several queries, none of them blank, in the own index."""
+        if not queries:
+            return []
+        tokens = self.tokenize(queries)
+        kept = self.index.settings.token_vectors
+        packaged = self.index.settings.model == packaged_identity()
+        results = self.index.search(
+            options.candidates,
+            tokens=None if options.search_type == "dense" else tokens,
+            vectors=None if options.search_type == "lexical" else embed_queries(self.embeddings, queries, tokens),
+            dense_weight=self.dense_weight,
+            keep=to_predicate(options.filter),
+            with_tokens=self.with_tokens,
+            with_token_vectors=kept is not None and kept == self.token_vectors_of,
+        )
+        return [
+            Found(
+                [
+                    to_document(passage, **{self.score_key: score})
+                    for passage, score in zip(result.passages, result.scores.tolist(), strict=True)
+                ],
+                result.token_vectors
+                if result.tokens is None
+                else FoundPassages(
+                    result.tokens,
+                    result.cosines if packaged else None,
+                    result.lexical,
+                    len(self.index),
+                    result.token_vectors,
+                ),
+            )
+            for result in results
+        ]
+
+    def _asks_sources(self, options: Options) -> bool:
+        """Say whether a query goes to the sources: all do while nothing was added to the index beside them."""
+        return self.sources is not None and (options.search_type != "lexical" or not len(self.index))
+
+    def _fuse(self, query: str, rankings: list[list[Document]], options: Options) -> Found:
+        """Fuse what sources found with the lexical candidates of the own index, where something was added to it."""
+        if len(self.index) and options.search_type == "hybrid":
+            [own] = self.search([query], replace(options, search_type="lexical"))
+            scores = [one.metadata[self.score_key] for one in own.documents]
+            rankings = [self._as_added(ranking) for ranking in rankings]
+            candidates = fuse_beside(own.documents, scores, rankings, _PLACES * self.dense_weight)
+        else:
+            candidates = fuse(rankings)
+        documents = [
+            with_metadata(document, **{self.score_key: score}) for document, score in candidates[: options.candidates]
+        ]
+        passages = [Passage(one.id or "", one.page_content, one.metadata) for one in documents]
+        tokens = self.index.tokens(passages) if self.with_tokens else None
+        return Found(documents, FoundPassages(tokens) if tokens is not None else None)
+
+    def _as_added(self, documents: list[Document]) -> list[Document]:
+        """Put the documents as they were added in place of what a source made of them."""
+        added = {passage.id: passage for passage in self.index.get([one.id for one in documents if one.id])}
+        return [
+            to_document(added[one.id]) if one.id in added and added[one.id].text == one.page_content else one
+            for one in documents
+        ]

@@ -1,0 +1,154 @@
+"""What our retrievers share: an index of their own that documents are added to, deleted from, and saved with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from langchain_klue_rerank.adapters.convert import check_ids, searchable_text, to_documents, to_passages
+from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+
+
+class IndexedRetriever(BaseRetriever):
+    """A retriever over a `PassageIndex`. A subclass makes the index and searches it."""
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+
+    k: int = Field(default=4, ge=0)
+    kiwi: bool = Field(default=True, frozen=True)
+    title_key: str | None = Field(default="title", frozen=True)
+    # A field, not only a private attribute, because LangChain's configurable fields make a new retriever of the fields.
+    # Not for callers: `from_documents` and `load` make it.
+    index: PassageIndex | None = Field(default=None, exclude=True, repr=False)
+
+    _index: PassageIndex = PrivateAttr()
+
+    @classmethod
+    def from_documents(
+        cls, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None, **fields: Any
+    ) -> Self:
+        """Build a retriever from documents; no documents make an empty one.
+
+        Args:
+            documents: The documents.
+            ids: An identifier for each; without, the documents' own ids, or new UUIDs.
+            **fields: The retriever's fields.
+        """
+        retriever = cls(**fields)
+        retriever.add_documents(documents, ids=ids)
+        return retriever
+
+    @classmethod
+    def from_texts(
+        cls,
+        texts: Iterable[str],
+        metadatas: Sequence[dict[str, Any]] | None = None,
+        *,
+        ids: Sequence[str | None] | None = None,
+        **fields: Any,
+    ) -> Self:
+        """Build a retriever from texts; see `from_documents`."""
+        return cls.from_documents(to_documents(texts, metadatas), ids=ids, **fields)
+
+    def __len__(self) -> int:
+        """Return the number of documents in the index."""
+        return len(self._index)
+
+    def __bool__(self) -> bool:
+        """Return True: an empty retriever is a retriever."""
+        return True
+
+    def add_documents(self, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None) -> list[str]:
+        """Add documents; one with a known identifier replaces it.
+
+        Args:
+            documents: The documents.
+            ids: An identifier for each; without, the documents' own ids, or new UUIDs.
+
+        Returns:
+            Their identifiers.
+
+        Raises:
+            TypeError: If one is not a Document, or an identifier is not a string.
+            ValueError: If there are more or fewer ids than documents.
+            ModelOutputError: If the model returns NaN, infinity or vectors of another dimension.
+        """
+        passages = to_passages(documents, ids)
+        if passages:
+            texts = [searchable_text(passage.text, passage.metadata, self.title_key) for passage in passages]
+            tokens = self._tokenize(texts)
+            token_vectors = self._token_vectors(texts)
+            self._index.add(passages, tokens, self._embed(passages, tokens), token_vectors)
+        return [passage.id for passage in passages]
+
+    def delete(self, ids: Sequence[str] | None = None, *, filter: Filter | None = None) -> int:
+        """Remove documents.
+
+        Args:
+            ids: Identifiers of documents to remove; unknown ones are passed over.
+            filter: Also remove the documents that it keeps: metadata that they have, or a function of a Document.
+
+        Returns:
+            How many were removed.
+
+        Raises:
+            TypeError: If ids are not a list of strings.
+            ValueError: If neither is given.
+        """
+        keep = to_predicate(filter)
+        if ids is None and keep is None:
+            raise ValueError("delete() needs ids or a filter.")
+        return self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
+
+    def save(self, folder: str | Path) -> None:
+        """Save the index, completely or not at all.
+
+        Args:
+            folder: A new or empty folder, or an earlier save, which is replaced.
+
+        Raises:
+            ValueError: If a document's metadata cannot be kept as JSON.
+            IndexFormatError: If the folder holds something else.
+            OSError: If writing fails; an earlier save is then untouched.
+        """
+        self._index.save(Path(folder))
+
+    def _start(self, settings: IndexSettings) -> None:
+        """Start with the index that another retriever hands on, or with an empty one.
+
+        Raises:
+            ValueError: If it was built with other settings.
+        """
+        for name in ("kiwi", "title_key"):
+            if self.index is not None and getattr(self.index.settings, name) != getattr(self, name):
+                raise ValueError(f"{name}={getattr(self, name)!r}: this was decided when the index was built.")
+        self._use(self.index if self.index is not None else PassageIndex(settings))
+
+    def _use(self, index: PassageIndex) -> None:
+        self.index = self._index = index
+
+    def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
+        return tokenize(texts, shared_analyzer() if self.kiwi else None)
+
+    def _embed(
+        self, passages: Sequence[Passage], tokens: TokenizedTexts
+    ) -> NDArray[np.float32] | PassageVectors | None:
+        """Return the passages' vectors, or None for an index without."""
+        return None
+
+    def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:
+        """Return the passages' token vectors, or None for an index without."""
+        return None

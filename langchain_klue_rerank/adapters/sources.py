@@ -1,0 +1,138 @@
+"""Asking other vector stores and retrievers, and the way several rankings become one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.vectorstores import VectorStore
+
+from langchain_klue_rerank.adapters.filters import Filter, stores_filter, to_predicate
+from langchain_klue_rerank.engine.index.fusion import reciprocal_rank_fusion
+from langchain_klue_rerank.engine.index.passages import Passage
+
+Source = VectorStore | BaseRetriever
+
+
+def ask(
+    sources: Sequence[Source], query: str, fetch_k: int, filter: Filter | None, callbacks: Callbacks
+) -> list[list[Document]]:
+    """Ask sources for candidates.
+
+    Args:
+        sources: Vector stores, asked for ``fetch_k`` documents, and retrievers, asked for what they return.
+        query: The query.
+        fetch_k: How many documents to ask a vector store for.
+        filter: Handed to vector stores, in their own language where it is a dictionary; applied to what retrievers
+            return, which cannot be asked to.
+        callbacks: Where retrievers report their runs.
+
+    Returns:
+        What each source found, best first, as the source gave it.
+    """
+    return [
+        _identified(source, source.similarity_search(query, k=fetch_k, **stores_filter(source, filter)))
+        if isinstance(source, VectorStore)
+        else _kept(source.invoke(query, {"callbacks": callbacks}), filter)
+        for source in sources
+    ]
+
+
+async def aask(
+    sources: Sequence[Source], query: str, fetch_k: int, filter: Filter | None, callbacks: Callbacks
+) -> list[list[Document]]:
+    """Ask sources at the same time; see `ask`."""
+
+    async def one(source: Source) -> list[Document]:
+        if isinstance(source, VectorStore):
+            arguments = {"k": fetch_k, **stores_filter(source, filter)}
+            if getattr(source, "async_mode", True):
+                found = await source.asimilarity_search(query, **arguments)
+            else:  # a PGVector with a sync connection fails at its async methods
+                found = await run_in_executor(None, partial(source.similarity_search, query, **arguments))
+            return _identified(source, found)
+        return _kept(await source.ainvoke(query, {"callbacks": callbacks}), filter)
+
+    return await asyncio.gather(*map(one, sources))
+
+
+def fuse(rankings: Sequence[Sequence[Document]]) -> list[tuple[Document, float]]:
+    """Fuse rankings by reciprocal rank.
+
+    The same text is the same document, whatever its ids: two stores seldom agree on those. Where a text is there more
+    than once, documents with the same id go together first.
+
+    Args:
+        rankings: Documents, best first.
+
+    Returns:
+        Documents, each as the first ranking that has it gave it, with scores in 0..1, best first.
+    """
+    documents, numbered = _match(rankings)
+    return [(documents[number], score) for number, score in reciprocal_rank_fusion(numbered).items()]
+
+
+def fuse_beside(
+    words: Sequence[Document], scores: Sequence[float], rankings: Sequence[Sequence[Document]], weight: float
+) -> list[tuple[Document, float]]:
+    """Fuse documents with lexical scores and rankings of vector stores, whose scores cannot be compared.
+
+    Args:
+        words: Documents that lexical search found.
+        scores: Their scores in 0..1.
+        rankings: Documents, best first; a place counts from 1 for the first down towards 0 for the last.
+        weight: Weight of the places, the lexical scores having 1.
+
+    Returns:
+        As `fuse`.
+    """
+    documents, (found, *others) = _match([words, *rankings])
+    fused = np.zeros(len(documents))
+    fused[found] = scores
+    for ranking in others:
+        fused[ranking] += weight / len(others) * (1 - np.arange(len(ranking)) / max(1, len(ranking)))
+    fused /= 1 + weight
+    return [(documents[number], float(fused[number])) for number in np.argsort(-fused, kind="stable").tolist()]
+
+
+def _match(rankings: Sequence[Sequence[Document]]) -> tuple[list[Document], list[list[int]]]:
+    """Return the different documents of several rankings, and the rankings as numbers into them; see `fuse`."""
+    documents: list[Document] = []
+    with_text: dict[str, list[int]] = {}
+    numbered = []
+    for ranking in rankings:
+        numbers: dict[int, None] = {}
+        for document in ranking:
+            equal = with_text.setdefault(document.page_content, [])
+            free = [number for number in equal if number not in numbers]
+            if not free:
+                free = [len(documents)]
+                equal.append(len(documents))
+                documents.append(document)
+            numbers[min(free, key=lambda number: documents[number].id != document.id)] = None
+        numbered.append(list(numbers))
+    return documents, numbered
+
+
+def _identified(store: VectorStore, documents: list[Document]) -> list[Document]:
+    """Give documents the id that Qdrant and Milvus leave in the metadata."""
+    key = "_id" if hasattr(store, "metadata_payload_key") else getattr(store, "_primary_field", None)
+    return [
+        one
+        if one.id or not isinstance(one.metadata.get(key), str)
+        else one.model_copy(update={"id": one.metadata[key]})
+        for one in documents
+    ]
+
+
+def _kept(documents: list[Document], filter: Filter | None) -> list[Document]:
+    keep = to_predicate(filter)
+    if keep is None:
+        return documents
+    return [one for one in documents if keep(Passage(one.id or "", one.page_content, one.metadata))]

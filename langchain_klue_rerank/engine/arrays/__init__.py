@@ -1,0 +1,1 @@
+"""Flat arrays in memory and on disk."""

@@ -1,0 +1,128 @@
+"""Several vectors for each passage, kept small: rounded to bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.ragged import gather
+from langchain_klue_rerank.errors import IndexFormatError
+
+
+@dataclass(frozen=True, slots=True)
+class SmallVectors:
+    """Any number of vectors for each passage: a vector is ``values[i] * scales[i]``, of length 1 but for the rounding.
+
+    Attributes:
+        values: (vectors, dim) int8, those of all passages one after the other.
+        scales: (vectors,) float16.
+        offsets: int64, one more than there are passages: passage ``i`` has the vectors from ``offsets[i]`` to before
+            ``offsets[i + 1]``.
+    """
+
+    values: NDArray[np.int8]
+    scales: NDArray[np.float16]
+    offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, passages: Sequence[NDArray[np.float32]]) -> Self:
+        """Round the vectors of passages.
+
+        Args:
+            passages: At least one; for each its unit vectors, (vectors, dim).
+        """
+        return cls.rounded(np.concatenate(passages), np.cumsum([0, *map(len, passages)], dtype=np.int64))
+
+    @classmethod
+    def rounded(cls, vectors: NDArray[np.float32], offsets: NDArray[np.int64]) -> Self:
+        """Round the vectors of passages that lie one after the other.
+
+        Args:
+            vectors: All unit vectors, (vectors, dim).
+            offsets: As the attribute.
+        """
+        scales = (np.abs(vectors).max(axis=1, initial=0) / 127).astype(np.float16)
+        divisors = np.where(scales > 0, scales, 1).astype(np.float32)
+        values = np.clip(np.rint(vectors / divisors[:, None]), -127, 127).astype(np.int8)
+        return cls(values, scales, offsets)
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Return the passages of all parts, at least one, one after the other."""
+        counts = np.concatenate([[0], *(np.diff(part.offsets) for part in parts)])
+        return cls(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.scales for part in parts]),
+            np.cumsum(counts, dtype=np.int64),
+        )
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+        return len(self.offsets) - 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take, in memory and on disk."""
+        return self.values.nbytes + self.scales.nbytes + self.offsets.nbytes
+
+    def take(self, rows: NDArray[np.integer]) -> Self:
+        """Return the vectors of some passages, in that order."""
+        index, offsets = gather(self.offsets[rows], self.offsets[np.asarray(rows) + 1])
+        return type(self)(self.values[index], self.scales[index], offsets)
+
+    def best_cosines(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return for each passage the mean, over a query's vectors, of the best cosine with any of its own.
+
+        Args:
+            query: The query's unit vectors, (vectors, dim): one, or one of every token.
+
+        Returns:
+            (n,) float32 in -1..1; -1 for a passage without vectors.
+        """
+        result = np.full(len(self), -1, np.float32)
+        filled = np.flatnonzero(np.diff(self.offsets))
+        if len(filled) and len(query):
+            cosines = self.values.astype(np.float32) @ query.T
+            cosines *= self.scales.astype(np.float32)[:, None]
+            best = np.maximum.reduceat(cosines, self.offsets[filled], axis=0)
+            result[filled] = np.clip(best.mean(axis=1), -1, 1)
+        return result
+
+    def save(self, path: Path) -> None:
+        """Write three arrays whose names begin with that of `path`."""
+        for name in ("values", "scales", "offsets"):
+            storage.write_array(path.with_name(f"{path.name}_{name}"), getattr(self, name))
+
+    @classmethod
+    def load(cls, path: Path, passages: int) -> Self:
+        """Read what `save` wrote, memory-mapped.
+
+        Raises:
+            IndexFormatError: If it does not hold the vectors of so many passages.
+        """
+        values = storage.read_array(path.with_name(f"{path.name}_values"), np.int8, ndim=2)
+        scales = storage.read_array(path.with_name(f"{path.name}_scales"), np.float16)
+        offsets = storage.read_array(path.with_name(f"{path.name}_offsets"), np.int64)
+        if (
+            len(offsets) != passages + 1
+            or offsets[0] != 0
+            or (np.diff(offsets) < 0).any()
+            or not offsets[-1] == len(values) == len(scales)
+            or not np.isfinite(scales).all()
+        ):
+            raise IndexFormatError(
+                f"The vectors {path.name!r} are not those of {passages} passages. Build the index again."
+            )
+        return cls(values, scales, offsets)
+
+
+class TokenVectors(SmallVectors):
+    """The token vectors of passages."""
+
+    __slots__ = ()

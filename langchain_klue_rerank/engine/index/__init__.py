@@ -1,0 +1,1 @@
+"""Passages kept and searched."""

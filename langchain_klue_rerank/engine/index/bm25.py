@@ -1,0 +1,253 @@
+"""BM25 over Kiwi content morphemes and over character bigrams, together.
+
+Why not a library: bm25s computes every score when it indexes, which makes a query very fast and every added or
+deleted passage a new index, once for morphemes and once for bigrams, from tokens that somebody has to keep. Here the
+tokens are kept anyway, passages come and go, and scores stay exactly those of an index built from the passages that
+are left. ``python -m benchmarks.lexical`` prints both side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
+from langchain_klue_rerank.engine.index.tokens import TokenStore
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.text.words import bigrams
+
+#: Passages whose postings are built at a time; bounds the memory of indexing.
+_CHUNK = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class _Postings:
+    """The postings of a run of passages, by term.
+
+    Attributes:
+        offsets: int64: the postings of term ``t`` are those from ``offsets[t]`` to ``offsets[t + 1]``.
+        rows: int32, passage numbers, rising within a term.
+        frequencies: uint16, how often the term stands in that passage.
+    """
+
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    frequencies: NDArray[np.uint16]
+
+    @classmethod
+    def from_keys(cls, keys: NDArray[np.int64], frequencies: NDArray[np.uint16]) -> _Postings:
+        """Build from rising keys, each a term number times 2**32 plus a passage number."""
+        terms = keys >> 32
+        counts = np.bincount(terms) if len(terms) else np.zeros(0, np.int64)
+        return cls(np.concatenate([[0], np.cumsum(counts)]), (keys & 0xFFFFFFFF).astype(np.int32), frequencies)
+
+    def keys(self) -> NDArray[np.int64]:
+        """Return what `from_keys` was given."""
+        terms = np.repeat(np.arange(len(self.offsets) - 1), np.diff(self.offsets))
+        return (terms << 32) | self.rows
+
+    def of(self, term: int) -> tuple[NDArray[np.int32], NDArray[np.uint16]]:
+        """Return passage numbers and frequencies of one term."""
+        if term >= len(self.offsets) - 1:
+            return self.rows[:0], self.frequencies[:0]
+        start, end = self.offsets[term : term + 2]
+        return self.rows[start:end], self.frequencies[start:end]
+
+
+class Bm25Field:
+    """BM25 (Robertson and Zaragoza 2009, with Lucene's never negative idf) over one kind of term.
+
+    Args:
+        k1: Saturation of the term frequency. Default 1.5.
+        b: Strength of the length normalisation, 0..1. Default 0.75.
+    """
+
+    def __init__(self, k1: float = 1.5, b: float = 0.75) -> None:
+        self.k1 = k1
+        self.b = b
+        self._segments: list[_Postings] = []
+        self._lengths = np.zeros(0, np.float32)
+        self._alive = np.zeros(0, bool)
+        self._document_frequency = np.zeros(0, np.int64)
+        self._norms: NDArray[np.float32] | None = None
+
+    def add(self, passages: Ragged) -> None:
+        """Append passages given as term numbers."""
+        for start in range(0, len(passages), _CHUNK):
+            self._add_chunk(passages.take(np.arange(start, min(start + _CHUNK, len(passages)))))
+        self._norms = None
+
+    def _add_chunk(self, passages: Ragged) -> None:
+        first = len(self._lengths)
+        rows = np.repeat(np.arange(first, first + len(passages)), passages.lengths())
+        keys, counts = np.unique((passages.values.astype(np.int64) << 32) | rows, return_counts=True)
+        segment = _Postings.from_keys(keys, np.minimum(counts, 65535).astype(np.uint16))
+        terms = np.bincount(keys >> 32, minlength=len(self._document_frequency))
+        terms[: len(self._document_frequency)] += self._document_frequency
+        self._document_frequency = terms
+        self._lengths = np.concatenate([self._lengths, passages.lengths().astype(np.float32)])
+        self._alive = np.concatenate([self._alive, np.ones(len(passages), bool)])
+        # Merging a segment into an older one only when the older is at most twice as long keeps the number of segments
+        # logarithmic and the work of adding passages one by one low.
+        while self._segments and len(self._segments[-1].rows) <= 2 * len(segment.rows):
+            segment = _merge(self._segments.pop(), segment)
+        self._segments.append(segment)
+
+    def remove(self, row: int, terms: NDArray[np.int32]) -> None:
+        """Take a passage out; its terms no longer count."""
+        self._alive[row] = False
+        self._document_frequency[np.unique(terms)] -= 1
+        self._norms = None
+
+    def scores(self, terms: list[int | None]) -> NDArray[np.float32]:
+        """Score all passages for a query.
+
+        Args:
+            terms: The query's terms in order, repeated ones repeated; None for a term that no passage has.
+
+        Returns:
+            (n,) float32 in 0..1: the BM25 score divided by its upper bound, the idf mass of all terms of the query,
+            known or not, times ``k1 + 1``. This keeps BM25's order and makes scores of different queries comparable.
+            Removed passages have 0.
+        """
+        scores = np.zeros(len(self._lengths), np.float32)
+        count = int(self._alive.sum())
+        if not terms or not count:
+            return scores
+        if self._norms is None:
+            mean = max(float(self._lengths[self._alive].mean()), 1e-9)
+            self._norms = (self.k1 * (1 - self.b + self.b * self._lengths / mean)).astype(np.float32)
+        mass = 0.0
+        for term in terms:
+            known = term is not None and term < len(self._document_frequency)
+            frequency = int(self._document_frequency[term]) if known else 0
+            idf = float(np.log1p((count - frequency + 0.5) / (frequency + 0.5)))
+            mass += idf
+            if term is None or not frequency:
+                continue
+            for segment in self._segments:
+                rows, frequencies = segment.of(term)
+                scores[rows] += idf * frequencies / (frequencies + self._norms[rows])
+        scores[~self._alive] = 0
+        return scores / np.float32(mass)
+
+    def save(self, path: Path) -> None:
+        """Write the postings; only for an index without removed passages."""
+        segment = _Postings.from_keys(np.zeros(0, np.int64), np.zeros(0, np.uint16))
+        for other in self._segments:
+            segment = _merge(segment, other)
+        storage.write_array(path.with_name(path.name + "_offsets"), segment.offsets)
+        storage.write_array(path.with_name(path.name + "_rows"), segment.rows)
+        storage.write_array(path.with_name(path.name + "_frequencies"), segment.frequencies)
+        storage.write_array(path.with_name(path.name + "_lengths"), self._lengths)
+        storage.write_array(path.with_name(path.name + "_document_frequency"), self._document_frequency)
+
+    def load(self, path: Path) -> None:
+        """Read what `save` wrote; the arrays stay on disk until they are needed."""
+        self._segments = [
+            _Postings(
+                storage.read_array(path.with_name(path.name + "_offsets"), np.int64),
+                storage.read_array(path.with_name(path.name + "_rows"), np.int32),
+                storage.read_array(path.with_name(path.name + "_frequencies"), np.uint16),
+            )
+        ]
+        self._lengths = storage.read_array(path.with_name(path.name + "_lengths"), np.float32)
+        self._alive = np.ones(len(self._lengths), bool)
+        self._document_frequency = np.array(
+            storage.read_array(path.with_name(path.name + "_document_frequency"), np.int64)
+        )
+        self._norms = None
+
+
+def _merge(older: _Postings, newer: _Postings) -> _Postings:
+    keys = np.concatenate([older.keys(), newer.keys()])
+    order = np.argsort(keys, kind="stable")  # two sorted runs: linear
+    return _Postings.from_keys(keys[order], np.concatenate([older.frequencies, newer.frequencies])[order])
+
+
+class LexicalIndex:
+    """Lexical search over the tokens of a `TokenStore`.
+
+    Args:
+        tokens: The passages' tokens, shared with the other engines; passages that it already holds are indexed.
+        morphemes: Whether to search content morphemes beside the bigrams. Default True; without, no Kiwi is needed.
+    """
+
+    def __init__(self, tokens: TokenStore, *, morphemes: bool = True) -> None:
+        self._tokens = tokens
+        self._bigrams = Vocabulary()
+        self._word_bigrams = Ragged.empty()
+        self._bigram_field = Bm25Field()
+        self._morpheme_field = Bm25Field() if morphemes else None
+        self._known = 0
+        self.update()
+
+    def update(self) -> None:
+        """Index the passages that were added to the token store since the last call."""
+        if self._known == len(self._tokens):
+            return
+        new_words = self._tokens.words.strings[len(self._word_bigrams) :]
+        self._word_bigrams = self._word_bigrams.extend(
+            Ragged.from_rows(self._bigrams.add(bigrams(word)) for word in new_words)
+        )
+        passages = self._tokens.passages.take(np.arange(self._known, len(self._tokens)))
+        self._bigram_field.add(passages.through(self._word_bigrams))
+        if self._morpheme_field is not None:
+            self._morpheme_field.add(passages.through(self._tokens.word_morphemes))
+        self._known = len(self._tokens)
+
+    def remove(self, row: int) -> None:
+        """Take a passage out of search."""
+        passage = self._tokens.passages.take(np.asarray([row]))
+        self._bigram_field.remove(row, passage.through(self._word_bigrams).values)
+        if self._morpheme_field is not None:
+            self._morpheme_field.remove(row, passage.through(self._tokens.word_morphemes).values)
+
+    def scores(self, query: TokenizedTexts) -> NDArray[np.float32]:
+        """Score all passages for each query.
+
+        Args:
+            query: m queries.
+
+        Returns:
+            (m, n) float32 in 0..1: the mean of the two kinds of terms' scores (see `Bm25Field.scores`); 0 where no term
+            of the query occurs.
+        """
+        scores = np.zeros((len(query), len(self._tokens)), np.float32)
+        for number in range(len(query)):
+            words = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
+            grams = [self._bigrams.numbers.get(gram) for word in words for gram in bigrams(query.words[word])]
+            scores[number] = self._bigram_field.scores(grams)
+            if self._morpheme_field is not None:
+                known = self._tokens.morphemes.numbers
+                scores[number] += self._morpheme_field.scores(
+                    [known.get(morpheme) for word in words for morpheme in query.morphemes[word]]
+                )
+        if self._morpheme_field is not None:
+            scores /= 2
+        return scores
+
+    def save(self, folder: Path) -> None:
+        """Write everything but the tokens into a folder."""
+        storage.write_lines(folder / "bigrams.txt", self._bigrams.strings)
+        storage.write_ragged(folder / "word_bigrams", self._word_bigrams)
+        self._bigram_field.save(folder / "bigram")
+        if self._morpheme_field is not None:
+            self._morpheme_field.save(folder / "morpheme")
+
+    @classmethod
+    def load(cls, folder: Path, tokens: TokenStore, *, morphemes: bool = True) -> LexicalIndex:
+        """Read what `save` wrote for the same tokens."""
+        index = cls(TokenStore(), morphemes=morphemes)
+        index._tokens = tokens
+        index._bigrams = Vocabulary(storage.Lines(folder / "bigrams.txt"))
+        index._word_bigrams = storage.read_ragged(folder / "word_bigrams", len(tokens.words), len(index._bigrams))
+        index._bigram_field.load(folder / "bigram")
+        if index._morpheme_field is not None:
+            index._morpheme_field.load(folder / "morpheme")
+        index._known = len(tokens)
+        return index

@@ -1,0 +1,188 @@
+"""The vectors of an index: one of every passage as a whole and, of long passages, one of each of their windows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.quantized import SmallVectors
+from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
+
+#: Passages whose windows are turned back into float32 at a time: some 2 MB, which fit into a processor's cache.
+_AT_ONCE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class PassageVectors:
+    """What dense search reads of passages.
+
+    Attributes:
+        wholes: Unit vectors of n passages, (n, dim) float32.
+        windows: The vectors of their windows; none for a passage of which the whole says all.
+    """
+
+    wholes: NDArray[np.float32]
+    windows: SmallVectors
+
+    @classmethod
+    def checked(cls, vectors: ArrayLike | PassageVectors, dimension: int | None = None) -> PassageVectors:
+        """Check vectors as `as_unit_vectors` does; a table of numbers is one vector of each passage."""
+        if isinstance(vectors, PassageVectors):
+            return cls(as_unit_vectors(vectors.wholes, dimension), vectors.windows)
+        wholes = as_unit_vectors(vectors, dimension)
+        return cls(wholes, _no_windows(len(wholes), wholes.shape[1]))
+
+    @classmethod
+    def of_windows(cls, vectors: ArrayLike, offsets: NDArray[np.int64]) -> PassageVectors:
+        """Make the vectors of passages from those of their windows: the whole is the mean of its windows.
+
+        Args:
+            vectors: Those of all windows, (windows, dim), one passage's after the other's.
+            offsets: int64, one more than there are passages: passage ``i`` has the windows from ``offsets[i]`` to
+                before ``offsets[i + 1]``, at least one.
+
+        Raises:
+            ModelOutputError: If there are more or fewer vectors than windows, or they are no table of finite numbers.
+        """
+        units = as_unit_vectors(vectors)
+        if len(units) != offsets[-1]:
+            raise ModelOutputError(f"The embedding model returned {len(units)} vectors for {offsets[-1]} texts.")
+        if not len(units):
+            return cls(units, SmallVectors.rounded(units, offsets))
+        counts = np.diff(offsets)
+        several = np.repeat(counts > 1, counts)
+        kept = np.zeros(len(offsets), np.int64)
+        np.cumsum(np.where(counts > 1, counts, 0), out=kept[1:])
+        wholes = as_unit_vectors(np.add.reduceat(units, offsets[:-1], axis=0))
+        return cls(wholes, SmallVectors.rounded(units[several], kept))
+
+    @classmethod
+    def join(cls, parts: Sequence[PassageVectors]) -> PassageVectors:
+        """Return the passages of all parts, at least one, one after the other."""
+        wholes = np.concatenate([part.wholes for part in parts])
+        return cls(wholes, SmallVectors.join([part.windows for part in parts]))
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+        return len(self.wholes)
+
+    def take(self, rows: NDArray[np.integer]) -> PassageVectors:
+        """Return the vectors of some passages, in that order."""
+        return PassageVectors(self.wholes[rows], self.windows.take(rows))
+
+    def best_scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the cosine similarity of a query's unit vector with the best window of each passage, (n,) float32."""
+        best = self.windows.best_cosines(query[None])
+        short = np.flatnonzero(np.diff(self.windows.offsets) == 0)
+        best[short] = self.wholes[short] @ query
+        return best
+
+
+class VectorIndex:
+    """Unit vectors of passages by number, compared by cosine similarity.
+
+    The wholes are compared by one product, which is exact; what the best window of a passage says is asked for those
+    passages only that are worth it.
+
+    Args:
+        dimension: The dimension of the vectors.
+    """
+
+    def __init__(self, dimension: int) -> None:
+        self.dimension = dimension
+        self._parts = [PassageVectors(np.zeros((0, dimension), np.float32), _no_windows(0, dimension))]
+
+    @property
+    def vectors(self) -> PassageVectors:
+        """The vectors of all passages."""
+        if len(self._parts) > 1:
+            self._parts = [PassageVectors.join(self._parts)]
+        return self._parts[0]
+
+    @property
+    def has_windows(self) -> bool:
+        """Whether any passage has windows."""
+        return any(len(part.windows.values) for part in self._parts)
+
+    def add(self, vectors: PassageVectors) -> None:
+        """Append the vectors of passages."""
+        # Joining with an older part only when that is at most twice as long keeps the number of parts logarithmic and
+        # the work of adding passages one by one low.
+        while self._parts and len(self._parts[-1]) <= 2 * len(vectors):
+            vectors = PassageVectors.join([self._parts.pop(), vectors])
+        self._parts.append(vectors)
+
+    def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the cosine similarity of every query with every passage as a whole: (m, n) float32."""
+        products = [queries @ part.wholes.T for part in self._parts]
+        return products[0] if len(products) == 1 else np.concatenate(products, axis=1)
+
+    def best_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the cosine similarity of a query with the best window of passages.
+
+        Args:
+            query: A unit vector, (dim,) float32.
+            rows: Numbers of r passages.
+
+        Returns:
+            (r,) float32; where a passage has no windows, of its whole.
+        """
+        found = np.empty(len(rows), np.float32)
+        for part, places, own in self._in_parts(rows):
+            for start in range(0, len(places), _AT_ONCE):
+                some = slice(start, start + _AT_ONCE)
+                found[places[some]] = part.take(own[some]).best_scores(query)
+        return found
+
+    def wholes(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the unit vectors of passages as wholes, (r, dim) float32."""
+        found = np.empty((len(rows), self.dimension), np.float32)
+        for part, places, own in self._in_parts(rows):
+            found[places] = part.wholes[own]
+        return found
+
+    def _in_parts(
+        self, rows: NDArray[np.int64]
+    ) -> Iterator[tuple[PassageVectors, NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield each part with the places of its passages among `rows`, and their numbers within the part."""
+        first = 0
+        for part in self._parts:
+            places = np.flatnonzero((rows >= first) & (rows < first + len(part)))
+            yield part, places, rows[places] - first
+            first += len(part)
+
+    def save(self, path: Path) -> None:
+        """Write the vectors; those of windows only if there are any."""
+        storage.write_array(path, self.vectors.wholes)
+        if self.has_windows:
+            self.vectors.windows.save(path)
+
+    @classmethod
+    def load(cls, path: Path, rows: int) -> VectorIndex:
+        """Read what `save` wrote, memory-mapped.
+
+        Raises:
+            IndexFormatError: If there are not the vectors of `rows` passages.
+        """
+        wholes = np.asarray(storage.read_array(path, np.float32, ndim=2))
+        if len(wholes) != rows:
+            raise IndexFormatError(f"{path.name!r} holds {len(wholes)} vectors for {rows} passages.")
+        index = cls(wholes.shape[1])
+        windows = _no_windows(rows, index.dimension)
+        if path.with_name(f"{path.name}_values.npy").exists():
+            windows = SmallVectors.load(path, rows)
+            if windows.values.shape[1] != index.dimension:
+                raise IndexFormatError(f"{path.name!r} holds windows of another dimension. Build the index again.")
+        index._parts = [PassageVectors(wholes, windows)]
+        return index
+
+
+def _no_windows(passages: int, dimension: int) -> SmallVectors:
+    """Return no windows of passages."""
+    return SmallVectors.rounded(np.zeros((0, dimension), np.float32), np.zeros(passages + 1, np.int64))

@@ -1,0 +1,45 @@
+"""A value made on first use, once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    pass
+
+Loaded = TypeVar("Loaded")
+
+
+class Lazy(Generic[Loaded]):
+    """A value made on first use, once, whatever the number of threads that ask at the same time.
+
+    A copy or a pickle of it is a lazy value that has not been made yet: a loaded model is not copied about.
+
+    Args:
+        make: Makes the value.
+    """
+
+    def __init__(self, make: Callable[[], Loaded]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._value: Loaded | None = None
+
+    @property
+    def made(self) -> bool:
+        """Whether the value is there already."""
+        return self._value is not None
+
+    def __call__(self) -> Loaded:
+        """Return the value, making it if need be; a failure is raised to every caller and tried again by the next."""
+        with self._lock:
+            if self._value is None:
+                self._value = self._make()
+            return self._value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Lazy, (self._make,)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Lazy[Loaded]:
+        return Lazy(self._make)

@@ -1,0 +1,124 @@
+"""What a model's name means, and the identity that tells its vectors from another model's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_klue_rerank.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    pass
+
+#: Where the weights lie that come with the package.
+WEIGHTS = Path(__file__).parents[2] / "weights"
+
+
+#: The name of the packaged weights.
+PACKAGED = "packaged"
+
+
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+
+
+def resolve(model: str | None) -> str | Path:
+    """Find out what a model's name means.
+
+    Args:
+        model: None or ``"packaged"``, the path of a folder, or a hub id such as ``"BAAI/bge-m3"``.
+
+    Returns:
+        `PACKAGED`, the folder, or the hub id.
+
+    Raises:
+        ModelLoadError: If it is neither.
+    """
+    if model is None or model == PACKAGED:
+        return PACKAGED
+    if not model.strip():  # as a path this would be the current folder
+        raise ModelLoadError(
+            f"The model's name {model!r} is blank. Name a folder or a hub id, or None for the packaged."
+        )
+    try:
+        folder = Path(model).expanduser()
+        is_folder, is_file = folder.is_dir(), folder.is_file()
+    except (OSError, RuntimeError) as error:  # too long a name, a home folder of nobody
+        raise ModelLoadError(f"The model {model!r} cannot be looked up ({error}).") from error
+    if is_folder:
+        return folder
+    if is_file:
+        raise ModelLoadError(f"The model {model!r} is a file. Name the folder that holds it.")
+    if not _HUB_ID.fullmatch(model) or model.startswith((".", "/", "~")):
+        raise ModelLoadError(f"There is no folder {model!r}, and it is not a hub id such as 'BAAI/bge-m3'.")
+    return model
+
+
+def identity(model: str | None, revision: str | None = None) -> str:
+    """Return what tells a model's vectors from another model's, without loading it.
+
+    A folder and the packaged weights are known by their content, so that a folder may be moved; a hub model by its id.
+    """
+    found = resolve(model)
+    if found == PACKAGED:
+        return f"{PACKAGED}:{_fingerprint(WEIGHTS / 'bi_encoder')}"
+    if isinstance(found, Path):
+        return f"folder:{_fingerprint(found)}"
+    return f"hub:{found}@{revision or 'main'}"
+
+
+@lru_cache(maxsize=1)
+def packaged_identity() -> str:
+    """Return the identity of the packaged bi-encoder, computed once: its files do not change under a process."""
+    return identity(None)
+
+
+_SAMPLE = 1 << 16
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash names, sizes and samples of a folder's files: enough to tell models apart without reading gigabytes."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix != ".md":
+            with path.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                digest.update(f"{path.relative_to(folder).as_posix()}:{size}".encode())
+                # all over the file: adapters merged into a model leave its first and its last layer as they were
+                for place in sorted({max(0, size - _SAMPLE) * number // 16 for number in range(17)}):
+                    file.seek(place)
+                    digest.update(file.read(_SAMPLE))
+    return digest.hexdigest()[:16]
+
+
+def is_late_interaction(model: str | None, revision: str | None = None) -> bool:
+    """Say whether a model makes a vector of every token, from its configuration files, without loading it.
+
+    Of a hub model the files are fetched, if the hub can be reached.
+    """
+    found = resolve(model)
+    if found == PACKAGED:
+        return False
+    ours = _config(found, "config_sentence_transformers.json", revision).get("model_type")
+    if ours is not None:
+        return ours in ("MultiVectorEncoder", "ColBERT")  # the latter by PyLate
+    return "HF_ColBERT" in (_config(found, "config.json", revision).get("architectures") or [])
+
+
+def _config(model: str | Path, file: str, revision: str | None) -> dict[str, Any]:
+    """Read a configuration file of a folder or hub model; empty if there is none that can be read."""
+    try:
+        if isinstance(model, Path):
+            path = model / file
+        else:
+            from huggingface_hub import hf_hub_download
+
+            path = Path(hf_hub_download(model, file, revision=revision))
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except Exception:  # loading the model will say what is wrong
+        return {}
+    return content if isinstance(content, dict) else {}

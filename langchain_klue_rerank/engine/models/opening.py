@@ -1,0 +1,87 @@
+"""From a model's name to a loaded model: packaged weights, a folder (packaged format or not), or a hub id."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from langchain_klue_rerank.engine.models.names import PACKAGED, WEIGHTS, is_late_interaction, resolve
+from langchain_klue_rerank.engine.models.options import CrossEncoderOptions, ModelOptions
+from langchain_klue_rerank.engine.models.packaged.bi_encoder import PackagedBiEncoder
+from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder
+from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.errors import ModelLoadError
+
+if TYPE_CHECKING:
+    from langchain_klue_rerank.engine.contracts import BiEncoder, CrossEncoder
+
+
+def is_static(model: str | None) -> bool:
+    """Whether a bi-encoder's name means weights in the packaged format, which read tokens and need no torch.
+
+    Args:
+        model: See `resolve`.
+
+    Raises:
+        ModelLoadError: If there is no such model.
+    """
+    found = resolve(model)
+    return found == PACKAGED or (isinstance(found, Path) and StaticBiEncoder.is_at(found))
+
+
+@lru_cache(maxsize=1)
+def packaged_bi_encoder() -> StaticBiEncoder:
+    """Return the packaged bi-encoder, loaded once in a process."""
+    return StaticBiEncoder.load(WEIGHTS / "bi_encoder")
+
+
+@lru_cache(maxsize=1)
+def packaged_pair_scorer() -> PairScorer:
+    """Return the packaged reranker, loaded once in a process."""
+    return PairScorer.load(WEIGHTS / "reranker")
+
+
+def load_bi_encoder(
+    model: str | None, options: ModelOptions, query_prompt: str | None = None, passage_prompt: str | None = None
+) -> BiEncoder:
+    """Load a bi-encoder.
+
+    Args:
+        model: See `resolve`.
+        options: For models that are not in the packaged format.
+        query_prompt: Put before every query; None for the model's own prompt, if it has one.
+        passage_prompt: The same for passages.
+
+    Raises:
+        ModelLoadError: If there is no such model, or it cannot be loaded.
+        MissingExtraError: If it needs the ``torch`` extra and that is not installed.
+    """
+    found = resolve(model)
+    if found == PACKAGED:
+        return PackagedBiEncoder(packaged_bi_encoder())
+    if isinstance(found, Path) and StaticBiEncoder.is_at(found):
+        try:
+            return PackagedBiEncoder(StaticBiEncoder.load(found))
+        except (OSError, ValueError, TypeError) as error:
+            raise ModelLoadError(f"The model in {str(found)!r} cannot be loaded: {error}") from error
+    from langchain_klue_rerank.engine.models.transformer.bi_encoder import TorchBiEncoder
+
+    return TorchBiEncoder(str(found), options, query_prompt, passage_prompt)
+
+
+def load_cross_encoder(model: str | None, options: CrossEncoderOptions) -> CrossEncoder:
+    """Load a cross-encoder or a late-interaction model; arguments and errors as in `load_bi_encoder`."""
+    found = resolve(model)
+    if found == PACKAGED:
+        shared_analyzer().kiwi  # noqa: B018  # loading it is a part of loading the model
+        return PackagedCrossEncoder(packaged_pair_scorer(), packaged_bi_encoder)
+    if is_late_interaction(model, options.revision):
+        from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction
+
+        return LateInteraction(str(found), options)
+    from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
+
+    return TransformerCrossEncoder(str(found), options)

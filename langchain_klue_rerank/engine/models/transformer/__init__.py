@@ -1,0 +1,1 @@
+"""Models of sentence-transformers, computed by torch or ONNX Runtime."""

@@ -1,0 +1,56 @@
+"""Bi-encoders: texts into vectors. Packaged or from sentence-transformers, behind one protocol."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.contracts import Kind
+from langchain_klue_rerank.engine.models.options import ModelOptions
+from langchain_klue_rerank.engine.models.transformer import torch_loading
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.text.words import clean
+
+
+class TorchBiEncoder:
+    """A sentence-transformers bi-encoder.
+
+    Args:
+        name: Folder or hub id.
+        options: Device, batch size, longest input, revision, remote code.
+        query_prompt: Put before every query; None for the model's own.
+        passage_prompt: Put before every passage; None for the model's own.
+
+    Raises:
+        ModelLoadError: If it cannot be loaded.
+        MissingExtraError: If sentence-transformers is not installed.
+    """
+
+    def __init__(
+        self, name: str, options: ModelOptions, query_prompt: str | None = None, passage_prompt: str | None = None
+    ) -> None:
+        self._model = torch_loading.load("SentenceTransformer", name, options)
+        torch_loading.repair_tokenizer(self._model)
+        self._model.max_seq_length = torch_loading.input_length(self._model, name, options.max_length)
+        self._batch_size = options.batch_size
+        self._prompts = {"query": query_prompt, "passage": passage_prompt}
+        # The fast tokenizer keeps its truncation state in one object: two threads at once crash it.
+        self._lock = threading.Lock()
+
+    def encode(
+        self, texts: Sequence[str], kind: Kind, tokens: TokenizedTexts | None = None, *, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """Encode texts; see `BiEncoder`."""
+        if not texts:
+            return np.zeros((0, self._model.get_embedding_dimension()), np.float32)
+        settings: dict[str, Any] = {"batch_size": self._batch_size, "show_progress_bar": show_progress}
+        if self._prompts[kind] is not None:
+            settings["prompt"] = self._prompts[kind]
+        encode = self._model.encode_query if kind == "query" else self._model.encode_document
+        with self._lock:
+            return as_unit_vectors(encode([clean(text) for text in texts], **settings))

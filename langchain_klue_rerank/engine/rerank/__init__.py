@@ -1,0 +1,1 @@
+"""Which candidates a reranker reads, and what its scores are worth."""

@@ -1,0 +1,1 @@
+"""Strings to words, morphemes and windows."""

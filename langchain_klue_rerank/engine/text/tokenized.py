@@ -1,0 +1,78 @@
+"""Texts as word numbers, the form in which every engine reads text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.arrays.ragged import Ragged
+
+if TYPE_CHECKING:
+    pass
+from langchain_klue_rerank.engine.text.kiwi import Analyzer
+from langchain_klue_rerank.engine.text.words import split_words
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedTexts:
+    """Several texts as sequences of word numbers, the form in which every engine reads text.
+
+    Attributes:
+        words: The distinct words of the texts.
+        morphemes: For each distinct word its content morphemes; empty tuples where no analyser was used.
+        word_ids: All texts' words one after the other, int32, numbers into `words`.
+        offsets: int64, one more than there are texts: text ``i`` is ``word_ids[offsets[i]:offsets[i + 1]]``.
+    """
+
+    words: list[str]
+    morphemes: list[tuple[str, ...]]
+    word_ids: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of texts."""
+        return len(self.offsets) - 1
+
+    def lengths(self) -> NDArray[np.int64]:
+        """Return the number of words of each text."""
+        return np.diff(self.offsets)
+
+    def take(self, rows: NDArray[np.integer]) -> TokenizedTexts:
+        """Return some of the texts, numbered among themselves; a text may be taken twice."""
+        texts = Ragged(self.word_ids, self.offsets).take(rows)
+        used, local = np.unique(texts.values, return_inverse=True)
+        return TokenizedTexts(
+            words=[self.words[number] for number in used.tolist()],
+            morphemes=[self.morphemes[number] for number in used.tolist()],
+            word_ids=local.astype(np.int32),
+            offsets=texts.offsets,
+        )
+
+
+def tokenize(texts: Iterable[str], analyzer: Analyzer | None) -> TokenizedTexts:
+    """Turn texts into word numbers, and each distinct word into morphemes.
+
+    Args:
+        texts: Any strings.
+        analyzer: What makes the morphemes, or None for words (and so bigrams) alone.
+
+    Returns:
+        The tokenized texts, in order.
+    """
+    vocabulary: dict[str, int] = {}
+    ids: list[int] = []
+    offsets = [0]
+    for text in texts:
+        ids += [vocabulary.setdefault(word, len(vocabulary)) for word in split_words(text)]
+        offsets.append(len(ids))
+    words = list(vocabulary)
+    return TokenizedTexts(
+        words=words,
+        morphemes=analyzer.morphemes(words) if analyzer is not None else [()] * len(words),
+        word_ids=np.asarray(ids, dtype=np.int32),
+        offsets=np.asarray(offsets, dtype=np.int64),
+    )

@@ -11,7 +11,7 @@ import argparse
 from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.evaluation.measure import ask
+from langchain_klue_rerank.evaluation import ask
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 

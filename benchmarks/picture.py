@@ -22,7 +22,7 @@ from langchain_core.retrievers import BaseRetriever
 from benchmarks.ways import TermRetriever, morphemes
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
-from langchain_klue_rerank.evaluation.measure import ask
+from langchain_klue_rerank.evaluation import ask
 from langchain_klue_rerank.evaluation.metrics import METRICS, interval
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 

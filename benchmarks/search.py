@@ -77,7 +77,7 @@ def _indexing(data: EvaluationSet, source: str, runs: int, folder: Path) -> Klue
     program = (
         "import sys, time\n"
         "from langchain_klue_rerank import KlueRetriever\n"
-        "from langchain_klue_rerank.evaluation.measure import read_sets\n"
+        "from langchain_klue_rerank.evaluation import read_sets\n"
         "data = read_sets(sys.argv[1])[-1]\n"
         "start = time.perf_counter()\n"
         "retriever = KlueRetriever.from_documents(data.documents)\n"

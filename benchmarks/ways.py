@@ -32,7 +32,7 @@ from langchain_klue_rerank.engine.models.names import WEIGHTS, identity
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS
-from langchain_klue_rerank.evaluation.measure import ask
+from langchain_klue_rerank.evaluation import ask
 from langchain_klue_rerank.evaluation.metrics import Judged
 from langchain_klue_rerank.evaluation.sets import EvaluationSet
 

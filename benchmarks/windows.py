@@ -17,7 +17,7 @@ from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.adapters.embedding import WindowWords
 from langchain_klue_rerank.engine.index import passage_index
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS
-from langchain_klue_rerank.evaluation.measure import ask
+from langchain_klue_rerank.evaluation import ask
 from langchain_klue_rerank.evaluation.metrics import METRICS, interval
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 

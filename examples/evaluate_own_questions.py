@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from langchain_klue_rerank.evaluation.measure import Report, evaluate
+from langchain_klue_rerank.evaluation import Report, evaluate
 from langchain_klue_rerank.evaluation.sets import read_sets
 
 QUESTIONS = [

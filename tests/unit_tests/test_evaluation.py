@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import Document
 
-from langchain_klue_rerank.evaluation.measure import evaluate
+from langchain_klue_rerank.evaluation import evaluate
 from langchain_klue_rerank.evaluation.metrics import METRICS
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 from tests.unit_tests.fakes import TEXTS, BigramEmbeddings

@@ -14,8 +14,9 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_klue_rerank.adapters.convert import check_count, check_one_kind, check_query, to_document
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
-from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 

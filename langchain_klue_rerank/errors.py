@@ -11,6 +11,10 @@ class IndexFormatError(KlueRerankError, ValueError):
     """A folder is not an index, or is damaged, edited, or written by a newer version."""
 
 
+class IndexLockedError(KlueRerankError, OSError):
+    """Another process or thread is writing an index."""
+
+
 class ModelMismatchError(KlueRerankError, ValueError):
     """An index was written with another model than the one at hand."""
 

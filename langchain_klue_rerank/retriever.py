@@ -32,8 +32,9 @@ from langchain_klue_rerank.adapters.sources import Source
 from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
-from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.rerank.blend import blend_scores
 from langchain_klue_rerank.engine.rerank.cascade import Verdict

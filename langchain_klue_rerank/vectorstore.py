@@ -34,7 +34,8 @@ from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.index.faiss_folder import read_community_folder
 from langchain_klue_rerank.engine.index.fusion import near_and_unlike
-from langchain_klue_rerank.engine.index.passage_index import Candidates, IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passage_index import Candidates, PassageIndex
+from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.errors import ModelMismatchError
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from langchain_core.documents import Document
 
-from langchain_klue_rerank.engine.index.passage_index import IndexSettings
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.settings import IndexSettings
 
 
 def check_texts(texts: Iterable[Any]) -> None:

@@ -15,8 +15,9 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from langchain_klue_rerank.adapters.convert import check_ids, searchable_text, to_documents, to_passages
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
-from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,7 +133,7 @@ def _models(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _index(options: argparse.Namespace) -> None:
-    from langchain_klue_rerank.engine.arrays.storage import check_target
+    from langchain_klue_rerank.engine.arrays.storage import MANIFEST, check_target, writer_lock
     from langchain_klue_rerank.loaders import id_prefix, load_documents
     from langchain_klue_rerank.retriever import KlueRetriever
 
@@ -149,12 +150,15 @@ def _index(options: argparse.Namespace) -> None:
     if not documents:
         raise ValueError("The files hold no text; there is nothing to index.")
     fields = _models(options)
-    retriever = KlueRetriever.load(options.out, **fields) if options.append else KlueRetriever(**fields)
-    if options.append:  # a file that has changed leaves nothing of its old self
-        prefixes = tuple(map(id_prefix, paths))
-        retriever.delete(filter=lambda document: (document.id or "").startswith(prefixes))
-    add_documents(retriever, documents, quiet=options.json)
-    retriever.save(options.out)
+    # who appends is the only writer from reading to saving: another's passages would be lost in between
+    appending = options.append and (options.out / MANIFEST).exists()
+    with writer_lock(options.out, timeout=0) if appending else nullcontext():
+        retriever = KlueRetriever.load(options.out, **fields) if options.append else KlueRetriever(**fields)
+        if options.append:  # a file that has changed leaves nothing of its old self
+            prefixes = tuple(map(id_prefix, paths))
+            retriever.delete(filter=lambda document: (document.id or "").startswith(prefixes))
+        add_documents(retriever, documents, quiet=options.json)
+        retriever.save(options.out)
     seconds = time.perf_counter() - start
     result = {
         "passages": len(retriever),

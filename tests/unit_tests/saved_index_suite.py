@@ -17,11 +17,15 @@ from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 
 
 def data_files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "manifest.json")
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in ("manifest.json", ".lock"))
 
 
 def content(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 class SavedIndexTests:
@@ -78,7 +82,7 @@ class SavedIndexTests:
 
     def test_saves_no_pickle(self, tmp_path: Path) -> None:
         self.build(documents()).save(tmp_path)
-        assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} <= {".json", ".jsonl", ".npy", ".txt"}
+        assert {path.suffix for path in data_files(tmp_path)} <= {".json", ".jsonl", ".npy", ".txt"}
         for path in tmp_path.rglob("*.npy"):
             assert np.load(path, allow_pickle=False).dtype != object
 

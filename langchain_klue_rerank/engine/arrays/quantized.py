@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.files import SavedFiles, check_offsets, write_array
 from langchain_klue_rerank.engine.arrays.ragged import gather
 from langchain_klue_rerank.errors import IndexFormatError
 
@@ -97,28 +97,23 @@ class SmallVectors:
     def save(self, path: Path) -> None:
         """Write three arrays whose names begin with that of `path`."""
         for name in ("values", "scales", "offsets"):
-            storage.write_array(path.with_name(f"{path.name}_{name}"), getattr(self, name))
+            write_array(path.with_name(f"{path.name}_{name}"), getattr(self, name))
 
     @classmethod
-    def load(cls, path: Path, passages: int) -> Self:
+    def load(cls, files: SavedFiles, name: str, passages: int) -> Self:
         """Read what `save` wrote, memory-mapped.
 
         Raises:
             IndexFormatError: If it does not hold the vectors of so many passages.
         """
-        values = storage.read_array(path.with_name(f"{path.name}_values"), np.int8, ndim=2)
-        scales = storage.read_array(path.with_name(f"{path.name}_scales"), np.float16)
-        offsets = storage.read_array(path.with_name(f"{path.name}_offsets"), np.int64)
-        if (
-            len(offsets) != passages + 1
-            or offsets[0] != 0
-            or (np.diff(offsets) < 0).any()
-            or not offsets[-1] == len(values) == len(scales)
-            or not np.isfinite(scales).all()
-        ):
-            raise IndexFormatError(
-                f"The vectors {path.name!r} are not those of {passages} passages. Build the index again."
-            )
+        values = files.array(f"{name}_values", np.int8, ndim=2)
+        scales = files.array(f"{name}_scales", np.float16)
+        offsets = files.array(f"{name}_offsets", np.int64)
+        check_offsets(name, offsets, len(values))
+        if len(offsets) != passages + 1 or len(scales) != len(values):
+            raise IndexFormatError(f"The vectors {name!r} are not those of {passages} passages. Build the index again.")
+        if not np.isfinite(scales).all():
+            raise IndexFormatError(f"The vectors {name!r} are not finite. Build the index again.")
         return cls(values, scales, offsets)
 
 

@@ -86,6 +86,12 @@ class Vocabulary:
         self.strings = list(strings) if isinstance(strings, list | tuple) else strings
         self._numbers: dict[str, int] | None = None  # made on first use: opening an index must not pay for it
 
+    def copy(self) -> Vocabulary:
+        """Return a vocabulary that grows without changing this one."""
+        other = Vocabulary(self.strings)
+        other._numbers = self._numbers.copy() if self._numbers is not None else None
+        return other
+
     def __len__(self) -> int:
         """Return the number of strings."""
         return len(self.strings)
@@ -94,7 +100,8 @@ class Vocabulary:
     def numbers(self) -> dict[str, int]:
         """String -> number."""
         if self._numbers is None:
-            self._numbers = {string: number for number, string in enumerate(self.strings)}
+            numbers = {string: number for number, string in enumerate(self.strings)}
+            self._numbers = numbers
         return self._numbers
 
     def add(self, strings: Iterable[str]) -> list[int]:

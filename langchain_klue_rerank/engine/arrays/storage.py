@@ -2,48 +2,111 @@
 
 A saved folder holds one data folder and ``manifest.json``, which names that folder, the format's version and every
 file's size and SHA-256. A save writes a new data folder beside the old one and then replaces the manifest in
-a single step, so that an interrupted save, or a full disk, leaves the old state as it was. A save removes the state
-that it replaces and nothing that another process may be writing at the same time: of two saves the later one stands.
+a single step, the commit: interrupted before it, the old state is whole, after it the new one is, and data is removed
+only when no manifest names it. Writers hold a lock of the operating system, which ends with their process. Readers hold
+none: they open what the manifest names, and begin again if it was replaced meanwhile.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
-import mmap
+import logging
 import os
 import re
 import shutil
-import time
+import threading
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, Final, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
+from filelock import FileLock, Timeout
 
-from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.errors import IndexFormatError
+from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, open_file, open_regular
+from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
 
 T = TypeVar("T")
 
-MANIFEST = "manifest.json"
-FORMAT = "langchain-klue-rerank index"
+logger = logging.getLogger(__name__)
+
+MANIFEST: Final = "manifest.json"
+FORMAT: Final = "langchain-klue-rerank index"
 #: Raised when a reader of the old version could misread the new files. 2: vectors of windows; 1 is still read.
-VERSION = 2
+VERSION: Final = 2
+#: The file that writers lock. It stays: to remove it while another waits for it would make two locks of one.
+LOCK: Final = ".lock"
 _DATA_PREFIX = "data-"
-#: Seconds after which a data folder that no manifest names is what an interrupted save left behind, and not what
-#: another process is writing.
-_LEFT_BEHIND = 3600.0
+#: Seconds that a save waits for another one.
+_LOCK_TIMEOUT = 30.0
 #: How often a reader begins again because the index was saved anew in the meantime.
-_READ_AGAIN = 5
+_READ_AGAIN = 50
+#: Largest manifest that is read, in bytes. One has some 5,000.
+_MANIFEST_BYTES = 1 << 20
 #: What `save_folder` makes beside the manifest: data folders and, for a moment, the new manifest.
 _OWN = re.compile(_DATA_PREFIX + r"[0-9a-f]{12}(\.json)?")
+#: Names of data files: relative, with nothing in them that leads out of the data folder.
+_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*\.[a-z]+")
+#: What the system says where a folder cannot be synchronised at all, in contrast to a failure of the disk.
+_NO_FSYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
+
+#: Data folders that this process is writing, which a save from a signal handler must leave alone.
+_WRITING: set[str] = set()
+
+
+class _Held(threading.local):
+    """The locks that a thread holds, with the process that took them: a forked child has none."""
+
+    def __init__(self) -> None:
+        self.locks: set[tuple[int, Path]] = set()
+
+
+_HELD = _Held()
+
+
+@contextmanager
+def writer_lock(folder: Path, timeout: float | None = None) -> Iterator[None]:
+    """Be the only one that writes a folder, from reading it to saving it.
+
+    The lock is one of the operating system and ends with the process, however that ends. A thread that holds it may
+    take it again, so that `save_folder` can be called inside.
+
+    Args:
+        folder: The index's folder; made if it is missing.
+        timeout: Seconds to wait for another writer; 0 not to wait, None for half a minute.
+
+    Raises:
+        IndexLockedError: If another process or thread is still writing.
+        IndexFormatError: If the folder is a file, or holds other things; see `check_target`.
+        OSError: If the folder cannot be written.
+    """
+    check_target(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder.resolve() / LOCK
+    key = (os.getpid(), path)
+    if key in _HELD.locks:
+        yield
+        return
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=_LOCK_TIMEOUT if timeout is None else timeout)
+    except Timeout:
+        raise IndexLockedError(
+            f"Another process or thread is writing the index at {str(folder)!r}. Wait until it has finished and try "
+            "again; what it writes is then part of the index."
+        ) from None
+    try:
+        _HELD.locks.add(key)
+        yield
+    finally:
+        _HELD.locks.discard(key)
+        lock.release()
 
 
 def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], None]) -> None:
-    """Write a folder completely or not at all.
+    """Write a folder completely or not at all, one writer at a time.
 
     Args:
         folder: Where to save. It may be missing, empty, or hold an earlier save, which is replaced.
@@ -52,36 +115,41 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
 
     Raises:
         IndexFormatError: If `folder` is a file, or a folder with other things in it.
+        IndexLockedError: If another process or thread is writing it and does not finish.
         OSError: If writing fails, for example on a full disk; an earlier save is then untouched.
     """
-    check_target(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    data = folder / f"{_DATA_PREFIX}{uuid.uuid4().hex[:12]}"
-    try:
-        data.mkdir()
-        write(data)
-        files = {
-            path.relative_to(data).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-            for path in sorted(data.rglob("*"))
-            if path.is_file()
-        }
-        for path in data.rglob("*"):
-            _fsync(path)
-        replaced = _data_of(folder)
-        _write_manifest(
-            folder, {"format": FORMAT, "version": VERSION, "data": data.name, "config": config, "files": files}
-        )
-    except BaseException:
-        shutil.rmtree(data, ignore_errors=True)
-        raise
-    for other in folder.iterdir():
-        if other == data or not _OWN.fullmatch(other.name):
-            continue
-        if other.name == replaced or _age(other) > _LEFT_BEHIND:
-            if other.is_dir():
-                shutil.rmtree(other, ignore_errors=True)
+    folder = Path(folder)
+    with writer_lock(folder):
+        named = _read_named(folder)
+        if named is not _UNREADABLE:
+            _remove_leftovers(folder, keep=named)
+        name = f"{_DATA_PREFIX}{uuid.uuid4().hex[:12]}"
+        data, temporary = folder / name, folder / f"{name}.json"
+        _WRITING.add(name)
+        try:
+            try:
+                data.mkdir()
+                write(data)
+                _write_manifest(temporary, data, config)
+                for path in (*data.rglob("*"), data, temporary, folder):
+                    _fsync(path)
+                os.replace(temporary, folder / MANIFEST)
+            except BaseException:
+                # An interrupt may arrive just after the replacement, so the manifest itself says whether it happened.
+                if not _may_name(folder, name):
+                    shutil.rmtree(data, ignore_errors=True)
+                    temporary.unlink(missing_ok=True)
+                raise
+            # Committed: from here on the new data stays, whatever happens.
+            try:
+                _fsync(folder)
+            except OSError as error:
+                # After a loss of power the old manifest may be back, so its data stays, until the next save.
+                logger.warning("The folder %s could not be synchronised after saving (%s)", folder, error)
             else:
-                other.unlink(missing_ok=True)
+                _remove_leftovers(folder, keep=name)
+        finally:
+            _WRITING.discard(name)
 
 
 def check_target(folder: Path) -> None:
@@ -92,8 +160,8 @@ def check_target(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise IndexFormatError(f"Cannot save to {str(folder)!r}: it is a file. Name a folder.")
-    if folder.is_dir() and not _holds_save(folder):
-        names = {path.name for path in folder.iterdir()}
+    if folder.is_dir() and not isinstance(_read_named(folder), str):
+        names = {path.name for path in folder.iterdir()} - {LOCK}
         own = {name for name in names if _OWN.fullmatch(name)}
         others = names - own - ({MANIFEST} if own else set())  # a damaged save may be replaced
         if others:
@@ -103,122 +171,147 @@ def check_target(folder: Path) -> None:
             )
 
 
-def read_folder(folder: Path, read: Callable[[Path, dict[str, Any]], T]) -> T:
+def read_folder(folder: Path, read: Callable[[SavedFiles, dict[str, Any]], T]) -> T:
     """Read a saved folder, which another process may be saving anew.
 
     Args:
         folder: A folder that `save_folder` wrote.
-        read: Reads the data files from the folder that it is given, by the settings; called again if they were replaced
-            meanwhile.
+        read: Reads the data files by the settings; called again if the index was replaced meanwhile.
 
     Raises:
         IndexFormatError: See `open_folder`; or if `read` lacks a file.
     """
+    folder = Path(folder)
     attempts_left = _READ_AGAIN
     while True:
         attempts_left -= 1
-        before = _data_of(folder)
+        before = _read_named(folder)
         try:
             return read(*open_folder(folder))
         except (IndexFormatError, OSError) as error:
-            if attempts_left and _data_of(folder) != before:
+            if attempts_left and _read_named(folder) != before:
                 continue
-            if isinstance(error, FileNotFoundError):
-                raise IndexFormatError(f"The index at {str(folder)!r} lacks a file ({error}). {_RESTORE}") from error
-            raise
+            if isinstance(error, IndexFormatError):
+                raise
+            raise IndexFormatError(f"The index at {str(folder)!r} cannot be read ({error}). {RESTORE}") from error
 
 
-def open_folder(folder: Path) -> tuple[Path, dict[str, Any]]:
-    """Check a saved folder.
+def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
+    """Open and check a saved folder.
 
     Args:
         folder: A folder that `save_folder` wrote.
 
     Returns:
-        The folder that holds the data files, and the settings.
+        The data files that its manifest names, and the settings.
 
     Raises:
         IndexFormatError: If the folder is missing, is not an index, was written by a newer version, or a file of it is
             missing, truncated or edited.
     """
-    folder = Path(folder)
     if not folder.is_dir():
         raise IndexFormatError(f"No index at {str(folder)!r}: there is no such folder.")
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = json.loads(_read_manifest(folder))
     except FileNotFoundError:
         raise IndexFormatError(
             f"{str(folder)!r} is not an index: it has no {MANIFEST}. Name the folder that was given to save()."
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise IndexFormatError(f"{str(folder / MANIFEST)!r} is damaged ({error}). {_RESTORE}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise IndexFormatError(f"{str(folder / MANIFEST)!r} is damaged ({error}). {RESTORE}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise IndexFormatError(f"{str(folder)!r} is not an index: its {MANIFEST} is of another kind.")
     version = manifest.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    if type(version) is not int or not 1 <= version <= VERSION:
         raise IndexFormatError(
-            f"The index at {str(folder)!r} has format version {version}, this package reads up to {VERSION}. Upgrade "
+            f"The index at {str(folder)!r} has format version {version!r}, this package reads 1 to {VERSION}. Upgrade "
             "langchain-klue-rerank, or build the index again."
         )
     if manifest.get("checksum") != _manifest_checksum(manifest):
-        raise IndexFormatError(f"{str(folder / MANIFEST)!r} was edited or damaged. {_RESTORE}")
+        raise IndexFormatError(f"{str(folder / MANIFEST)!r} was edited or damaged. {RESTORE}")
     try:
-        data = folder / _OWN.fullmatch(manifest["data"])[0]  # type: ignore[index]  # no match is caught below
+        if not _OWN.fullmatch(manifest["data"]) or not all(map(_NAME.fullmatch, manifest["files"])):
+            raise ValueError("it names files outside the index")
         files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
         config = dict(manifest["config"])
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise IndexFormatError(f"{str(folder / MANIFEST)!r} lacks what an index needs. {_RESTORE}") from error
-    for name, (size, checksum) in files.items():
-        path = data / name
-        if not path.is_file():
-            raise IndexFormatError(f"The index at {str(folder)!r} lacks its file {name!r}. {_RESTORE}")
-        if path.stat().st_size != size:
+        raise IndexFormatError(f"{str(folder / MANIFEST)!r} lacks what an index needs ({error}). {RESTORE}") from error
+    # All are opened before any is checked, which takes longer: another save may be about to remove them.
+    contents = {name: open_file(folder, folder / manifest["data"], name, size) for name, (size, _) in files.items()}
+    for name, (_, checksum) in files.items():
+        if hashlib.sha256(contents[name]).hexdigest() != checksum:
             raise IndexFormatError(
-                f"The file {name!r} of the index at {str(folder)!r} has {path.stat().st_size} bytes instead of "
-                f"{size}: it is truncated or edited. {_RESTORE}"
+                f"The file {name!r} of the index at {str(folder)!r} was edited or damaged. {RESTORE}"
             )
-        if _sha256(path) != checksum:
-            raise IndexFormatError(
-                f"The file {name!r} of the index at {str(folder)!r} was edited or damaged. {_RESTORE}"
-            )
-    return data, config
+    return SavedFiles(contents, str(folder)), config
 
 
-def _holds_save(folder: Path) -> bool:
-    return _data_of(folder) is not None
+#: A manifest that is there but cannot be read.
+_UNREADABLE: Final = object()
 
 
-def _data_of(folder: Path) -> str | None:
-    """Return the name of the data folder that the manifest names; None where there is no manifest of an index."""
+def _read_manifest(folder: Path) -> str:
+    """Read a manifest's text.
+
+    Raises:
+        OSError: If it is no regular file, or cannot be read.
+        ValueError: If it is too long or not UTF-8.
+    """
+    with open(open_regular(folder / MANIFEST), "rb") as file:
+        content = file.read(_MANIFEST_BYTES + 1)
+    if len(content) > _MANIFEST_BYTES:
+        raise ValueError(f"it is longer than {_MANIFEST_BYTES} bytes")
+    return content.decode()
+
+
+def _read_named(folder: Path) -> object:
+    """Return the data folder's name of which the manifest speaks; None without a manifest, or `_UNREADABLE`."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = json.loads(_read_manifest(folder))
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    return str(manifest.get("data")) if isinstance(manifest, dict) and manifest.get("format") == FORMAT else None
+    except (OSError, ValueError, RecursionError):
+        return _UNREADABLE
+    return str(manifest.get("data")) if isinstance(manifest, dict) and manifest.get("format") == FORMAT else _UNREADABLE
 
 
-def _age(path: Path) -> float:
-    """Return the seconds since anything in a folder, or a file, was changed; 0 for what is vanishing."""
+def _may_name(folder: Path, name: str) -> bool:
+    """Say whether the manifest names a data folder; also where that cannot be found out."""
     try:
-        return time.time() - max(one.stat().st_mtime for one in (path, *path.rglob("*")))
-    except OSError:
-        return 0.0
+        return name in _read_manifest(folder)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
 
 
-_RESTORE = "Restore it from a copy, or build the index again."
+def _remove_leftovers(folder: Path, keep: object) -> None:
+    """Remove the data folders of replaced and of killed saves. Whoever calls holds the lock, so nobody is writing them.
+
+    Args:
+        folder: The index's folder.
+        keep: Name of the data folder that the manifest names.
+    """
+    for path in folder.iterdir():
+        name = path.name.removesuffix(".json")
+        if not _OWN.fullmatch(path.name) or name == keep or name in _WRITING:
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+def _write_manifest(path: Path, data: Path, config: dict[str, Any]) -> None:
+    files = {
+        each.relative_to(data).as_posix(): {"bytes": each.stat().st_size, "sha256": _sha256(each)}
+        for each in sorted(data.rglob("*"))
+        if each.is_file()
+    }
+    manifest = {"format": FORMAT, "version": VERSION, "data": data.name, "config": config, "files": files}
     manifest["checksum"] = _manifest_checksum(manifest)
-    temporary = folder / f"{_DATA_PREFIX}{uuid.uuid4().hex[:12]}.json"
-    try:
-        temporary.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
-        _fsync(temporary)
-        os.replace(temporary, folder / MANIFEST)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _fsync(folder)
+    path.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
 
 
 def _manifest_checksum(manifest: dict[str, Any]) -> str:
@@ -232,103 +325,21 @@ def _sha256(path: Path) -> str:
 
 
 def _fsync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # Windows cannot open a folder
+    """Wait until a file or a folder is on the disk.
+
+    Raises:
+        OSError: If the disk fails. A folder of a file system that cannot synchronise folders is passed over.
+    """
+    is_folder = path.is_dir()
+    if os.name == "nt" and is_folder:  # Windows cannot open a folder
         return
-    # Windows flushes only what is open for writing
-    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_array(path: Path, array: NDArray[Any]) -> None:
-    """Write an array as ``.npy`` without pickle."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".npy"), array, allow_pickle=False)
-
-
-def read_array(path: Path, dtype: Any, ndim: int = 1) -> NDArray[Any]:
-    """Read an array that `write_array` wrote, memory-mapped.
-
-    Raises:
-        IndexFormatError: If it is no array of this type and number of dimensions.
-    """
-    path = path.with_suffix(".npy")
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise IndexFormatError(f"{path.name!r} is not a readable array ({error}). {_RESTORE}") from error
-    if array.dtype != np.dtype(dtype) or array.ndim != ndim:
-        raise IndexFormatError(f"{path.name!r} holds {array.ndim}-dimensional {array.dtype}. {_RESTORE}")
-    return array
-
-
-def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write strings, none of which holds a line feed, one a line."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("".join(f"{line}\n" for line in lines).encode())
-
-
-class Lines(Sequence[str]):
-    """The lines of a UTF-8 file, memory-mapped and decoded when they are asked for.
-
-    Args:
-        path: The file; every line ends in a line feed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        with path.open("rb") as file:
-            # an empty file cannot be mapped
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if path.stat().st_size else b""
-        ends = np.flatnonzero(np.frombuffer(self._bytes, np.uint8) == ord("\n")) + 1
-        self._offsets = np.concatenate([[0], ends])
-
-    def __len__(self) -> int:
-        """Return the number of lines."""
-        return len(self._offsets) - 1
-
-    @overload
-    def __getitem__(self, number: int) -> str: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[str]: ...
-
-    def __getitem__(self, number: int | slice) -> str | list[str]:
-        """Return a line, or several."""
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        return self._bytes[self._offsets[number] : self._offsets[number + 1] - 1].decode()
-
-    def __iter__(self) -> Iterator[str]:
-        """Yield all lines, decoded in one go."""
-        return iter(bytes(self._bytes).decode().split("\n")[:-1])
-
-
-def write_ragged(path: Path, table: Ragged) -> None:
-    """Write a `Ragged` as two arrays."""
-    write_array(path.with_name(path.name + "_values"), table.values)
-    write_array(path.with_name(path.name + "_offsets"), table.offsets)
-
-
-def read_ragged(path: Path, rows: int | None, limit: int) -> Ragged:
-    """Read what `write_ragged` wrote.
-
-    Args:
-        path: Its path.
-        rows: How many rows it must have; None for any number.
-        limit: All values must be from 0 to below this.
-
-    Raises:
-        IndexFormatError: If the numbers do not fit.
-    """
-    values = read_array(path.with_name(path.name + "_values"), np.int32)
-    offsets = read_array(path.with_name(path.name + "_offsets"), np.int64)
-    fits = len(offsets) > 0 and offsets[0] == 0 and offsets[-1] == len(values) and bool((np.diff(offsets) >= 0).all())
-    if not fits or (rows is not None and len(offsets) != rows + 1):
-        raise IndexFormatError(f"The rows of {path.name!r} do not fit together. {_RESTORE}")
-    if len(values) and not 0 <= values.min() <= values.max() < limit:
-        raise IndexFormatError(f"{path.name!r} holds numbers out of range. {_RESTORE}")
-    return Ragged(values, offsets)
+        # Windows flushes only what is open for writing
+        descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if not is_folder or error.errno not in _NO_FSYNC:
+            raise

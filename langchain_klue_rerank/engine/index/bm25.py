@@ -14,11 +14,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.files import (
+    RESTORE,
+    SavedFiles,
+    check_offsets,
+    check_range,
+    write_array,
+    write_lines,
+    write_ragged,
+)
 from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
 from langchain_klue_rerank.engine.index.tokens import TokenStore
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import bigrams
+from langchain_klue_rerank.errors import IndexFormatError
 
 #: Passages whose postings are built at a time; bounds the memory of indexing.
 _CHUNK = 8192
@@ -74,6 +83,19 @@ class Bm25Field:
         self._alive = np.zeros(0, bool)
         self._document_frequency = np.zeros(0, np.int64)
         self._norms: NDArray[np.float32] | None = None
+
+    def copy(self) -> Bm25Field:
+        """Return a field that changes without changing this one."""
+        other = Bm25Field(self.k1, self.b)
+        other._segments = self._segments.copy()
+        other._lengths, other._norms = self._lengths, self._norms  # replaced, never changed
+        other._alive, other._document_frequency = self._alive.copy(), self._document_frequency.copy()
+        return other
+
+    @property
+    def size(self) -> int:
+        """The number of passages, with the removed ones."""
+        return len(self._lengths)
 
     def add(self, passages: Ragged) -> None:
         """Append passages given as term numbers."""
@@ -140,26 +162,35 @@ class Bm25Field:
         segment = _Postings.from_keys(np.zeros(0, np.int64), np.zeros(0, np.uint16))
         for other in self._segments:
             segment = _merge(segment, other)
-        storage.write_array(path.with_name(path.name + "_offsets"), segment.offsets)
-        storage.write_array(path.with_name(path.name + "_rows"), segment.rows)
-        storage.write_array(path.with_name(path.name + "_frequencies"), segment.frequencies)
-        storage.write_array(path.with_name(path.name + "_lengths"), self._lengths)
-        storage.write_array(path.with_name(path.name + "_document_frequency"), self._document_frequency)
+        write_array(path.with_name(path.name + "_offsets"), segment.offsets)
+        write_array(path.with_name(path.name + "_rows"), segment.rows)
+        write_array(path.with_name(path.name + "_frequencies"), segment.frequencies)
+        write_array(path.with_name(path.name + "_lengths"), self._lengths)
+        write_array(path.with_name(path.name + "_document_frequency"), self._document_frequency)
 
-    def load(self, path: Path) -> None:
-        """Read what `save` wrote; the arrays stay on disk until they are needed."""
-        self._segments = [
-            _Postings(
-                storage.read_array(path.with_name(path.name + "_offsets"), np.int64),
-                storage.read_array(path.with_name(path.name + "_rows"), np.int32),
-                storage.read_array(path.with_name(path.name + "_frequencies"), np.uint16),
-            )
-        ]
-        self._lengths = storage.read_array(path.with_name(path.name + "_lengths"), np.float32)
-        self._alive = np.ones(len(self._lengths), bool)
-        self._document_frequency = np.array(
-            storage.read_array(path.with_name(path.name + "_document_frequency"), np.int64)
-        )
+    def load(self, files: SavedFiles, name: str, passages: int, terms: int) -> None:
+        """Read what `save` wrote; the arrays stay on disk until they are needed.
+
+        Raises:
+            IndexFormatError: If it does not hold postings of so many passages and terms.
+        """
+        offsets = files.array(f"{name}_offsets", np.int64)
+        rows = files.array(f"{name}_rows", np.int32)
+        frequencies = files.array(f"{name}_frequencies", np.uint16)
+        lengths = files.array(f"{name}_lengths", np.float32)
+        document_frequency = np.array(files.array(f"{name}_document_frequency", np.int64))
+        check_offsets(name, offsets, len(rows))
+        check_range(name, rows, passages)
+        check_range(name, document_frequency, passages + 1)
+        check_range(name, lengths, np.inf)
+        if len(frequencies) != len(rows) or len(lengths) != passages or len(offsets) > terms + 1:
+            raise IndexFormatError(f"The postings {name!r} are not those of {passages} passages. {RESTORE}")
+        if len(document_frequency) != len(offsets) - 1 or (document_frequency != np.diff(offsets)).any():
+            raise IndexFormatError(f"The document frequencies of {name!r} are not those of its postings. {RESTORE}")
+        self._segments = [_Postings(offsets, rows, frequencies)]
+        self._lengths = lengths
+        self._alive = np.ones(passages, bool)
+        self._document_frequency = document_frequency
         self._norms = None
 
 
@@ -185,6 +216,27 @@ class LexicalIndex:
         self._morpheme_field = Bm25Field() if morphemes else None
         self._known = 0
         self.update()
+
+    def copy(self, tokens: TokenStore) -> LexicalIndex:
+        """Return an index that changes without changing this one.
+
+        Args:
+            tokens: The copy of the tokens.
+        """
+        other = LexicalIndex(TokenStore(), morphemes=self._morpheme_field is not None)
+        other._tokens = tokens
+        other._bigrams, other._word_bigrams = self._bigrams.copy(), self._word_bigrams
+        other._bigram_field = self._bigram_field.copy()
+        if self._morpheme_field is not None:
+            other._morpheme_field = self._morpheme_field.copy()
+        other._known = self._known
+        return other
+
+    @property
+    def size(self) -> int:
+        """The number of passages, with the removed ones; of fields that differ, the smaller one."""
+        fields = [self._bigram_field, *([self._morpheme_field] if self._morpheme_field is not None else [])]
+        return min(field.size for field in fields)
 
     def update(self) -> None:
         """Index the passages that were added to the token store since the last call."""
@@ -233,21 +285,21 @@ class LexicalIndex:
 
     def save(self, folder: Path) -> None:
         """Write everything but the tokens into a folder."""
-        storage.write_lines(folder / "bigrams.txt", self._bigrams.strings)
-        storage.write_ragged(folder / "word_bigrams", self._word_bigrams)
+        write_lines(folder / "bigrams.txt", self._bigrams.strings)
+        write_ragged(folder / "word_bigrams", self._word_bigrams)
         self._bigram_field.save(folder / "bigram")
         if self._morpheme_field is not None:
             self._morpheme_field.save(folder / "morpheme")
 
     @classmethod
-    def load(cls, folder: Path, tokens: TokenStore, *, morphemes: bool = True) -> LexicalIndex:
+    def load(cls, files: SavedFiles, tokens: TokenStore, *, morphemes: bool = True) -> LexicalIndex:
         """Read what `save` wrote for the same tokens."""
         index = cls(TokenStore(), morphemes=morphemes)
         index._tokens = tokens
-        index._bigrams = Vocabulary(storage.Lines(folder / "bigrams.txt"))
-        index._word_bigrams = storage.read_ragged(folder / "word_bigrams", len(tokens.words), len(index._bigrams))
-        index._bigram_field.load(folder / "bigram")
+        index._bigrams = Vocabulary(files.lines("lexical/bigrams.txt"))
+        index._word_bigrams = files.ragged("lexical/word_bigrams", len(tokens.words), len(index._bigrams))
+        index._bigram_field.load(files, "lexical/bigram", len(tokens), len(index._bigrams))
         if index._morpheme_field is not None:
-            index._morpheme_field.load(folder / "morpheme")
+            index._morpheme_field.load(files, "lexical/morpheme", len(tokens), len(tokens.morphemes))
         index._known = len(tokens)
         return index

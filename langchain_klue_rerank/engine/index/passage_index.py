@@ -15,10 +15,10 @@ from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.index import fusion
-from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
-from langchain_klue_rerank.engine.index.passages import Passage, PassageStore
-from langchain_klue_rerank.engine.index.tokens import TokenStore
-from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
+from langchain_klue_rerank.engine.index.parts import Parts
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.settings import IndexSettings
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
@@ -30,29 +30,6 @@ _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
 
 #: Numbers, scores, cosines and lexical scores of a query's best passages.
 _Ranked = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32] | None]
-
-
-@dataclass(frozen=True)
-class IndexSettings:
-    """What an index holds; saved with it.
-
-    Attributes:
-        lexical: Whether it keeps tokens and lexical postings.
-        dense: Whether it keeps vectors.
-        kiwi: Whether its tokens have Kiwi morphemes.
-        title_key: The metadata key of the title that is searched with the text; None for the text alone.
-        model: Identity of the model that made the vectors; None if unknown.
-        window_words: Words of the windows of which it keeps vectors; None for one vector a passage.
-        token_vectors: Identity of the late-interaction model whose token vectors it keeps; None for no token vectors.
-    """
-
-    lexical: bool = True
-    dense: bool = True
-    kiwi: bool = True
-    title_key: str | None = "title"
-    model: str | None = None
-    window_words: int | None = None
-    token_vectors: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,27 +63,35 @@ class PassageIndex:
     """
 
     def __init__(self, settings: IndexSettings) -> None:
-        self.settings = settings
         self._lock = threading.RLock()
-        self._clear()
+        self._parts = Parts.empty(settings)
 
-    def _clear(self) -> None:
-        self._passages = PassageStore()
-        self._tokens = TokenStore()
-        self._lexical = LexicalIndex(self._tokens, morphemes=self.settings.kiwi) if self.settings.lexical else None
-        self._vectors: VectorIndex | None = None
-        self._token_vectors: TokenVectors | None = None
+    def _replace(self, parts: Parts) -> None:
+        """Put new parts in the place of the old ones: the only way in which an index changes.
+
+        It is one assignment, so that an interrupt leaves the old parts or the new ones. Whoever calls holds the lock.
+
+        Raises:
+            IndexFormatError: If the parts do not fit together; the old ones stay.
+        """
+        parts.check()
+        self._parts = parts
+
+    @property
+    def settings(self) -> IndexSettings:
+        """What the index holds."""
+        return self._parts.settings
 
     def __getstate__(self) -> dict[str, Any]:
-        with self._lock:
-            rows = self._passages.rows()
-            return {
-                "settings": self.settings,
-                "passages": [self._passages.get(row) for row in rows.tolist()],
-                "tokens": self._tokens.take(rows) if self._lexical is not None else None,
-                "vectors": self._vectors.vectors.take(rows) if self._vectors is not None else None,
-                "token_vectors": self._token_vectors.take(rows) if self._token_vectors is not None else None,
-            }
+        parts = self._parts.compacted()
+        rows = parts.passages.rows()
+        return {
+            "settings": parts.settings,
+            "passages": [parts.passages.get(row) for row in rows.tolist()],
+            "tokens": parts.tokens.take(rows) if parts.lexical is not None else None,
+            "vectors": parts.vectors.vectors if parts.vectors is not None else None,
+            "token_vectors": parts.token_vectors,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         PassageIndex.__init__(self, state.pop("settings"))
@@ -115,24 +100,26 @@ class PassageIndex:
 
     def __len__(self) -> int:
         """Return the number of passages."""
-        return len(self._passages)
+        return len(self._parts.passages)
 
     @property
     def dimension(self) -> int | None:
         """Dimension of the vectors; None while there are none."""
-        return self._vectors.dimension if self._vectors is not None else None
+        return self._parts.dimension
 
     @property
     def token_vector_bytes(self) -> float:
         """Bytes that the token vectors of a passage take on average; 0 without any."""
-        return self._token_vectors.nbytes / len(self._token_vectors) if self._token_vectors else 0.0
+        kept = self._parts.token_vectors
+        return kept.nbytes / len(kept) if kept else 0.0
 
     @property
     def vectors_of_passage(self) -> tuple[float, float]:
         """How many vectors a passage has on average, and the bytes that they take; 0 without any."""
-        if self._vectors is None or not self._passages.size:
+        parts = self._parts
+        if parts.vectors is None or not parts.passages.size:
             return 0.0, 0.0
-        kept, count = self._vectors.vectors, self._passages.size
+        kept, count = parts.vectors.vectors, parts.passages.size
         short = int((np.diff(kept.windows.offsets) == 0).sum())
         return (short + len(kept.windows.values)) / count, (kept.wholes.nbytes + kept.windows.nbytes) / count
 
@@ -144,8 +131,7 @@ class PassageIndex:
         """
         with self._lock:
             if not len(self):
-                self._clear()
-                self.settings = replace(self.settings, token_vectors=model)
+                self._replace(Parts.empty(replace(self.settings, token_vectors=model)))
 
     def require_lexical(self) -> None:
         """Make sure that the index can be searched by words.
@@ -153,7 +139,7 @@ class PassageIndex:
         Raises:
             IndexFormatError: If it cannot.
         """
-        if self._lexical is None:
+        if not self.settings.lexical:
             raise IndexFormatError("This index was built without lexical search and can be searched by vectors only.")
 
     def require_vectors(self) -> None:
@@ -193,6 +179,10 @@ class PassageIndex:
             raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
         if self.settings.dense and vectors is None and passages:
             raise ValueError("This index holds vectors; give one for each passage.")
+        if not self.settings.dense:
+            vectors = None
+        if not self.settings.lexical:
+            tokens = None
         if self.settings.token_vectors is None:
             token_vectors = None
         elif passages and (token_vectors is None or len(token_vectors) != len(passages)):
@@ -203,19 +193,16 @@ class PassageIndex:
                 raise ModelOutputError(
                     f"The embedding model returned {len(checked)} vectors for {len(passages)} texts."
                 )
-            self.delete([passage.id for passage in passages])
-            self._passages.add(kept)
-            if self._lexical is not None and tokens is not None:
-                self._tokens.add(tokens if len(numbers) == len(passages) else tokens.take(numbers))
-                self._lexical.update()
-            if checked is not None and len(checked):
-                if self._vectors is None:
-                    self._vectors = VectorIndex(checked.wholes.shape[1])
-                self._vectors.add(checked.take(numbers))
-            if token_vectors is not None:
-                new = token_vectors if len(numbers) == len(passages) else token_vectors.take(numbers)
-                old = self._token_vectors
-                self._token_vectors = new if old is None else TokenVectors.join([old, new])
+            new = self._parts.copy()
+            new.remove([passage.id for passage in passages])
+            whole = len(numbers) == len(passages)
+            new.append(
+                kept,
+                tokens if tokens is None or whole else tokens.take(numbers),
+                checked if checked is None or whole else checked.take(numbers),
+                token_vectors if token_vectors is None or whole else token_vectors.take(numbers),
+            )
+            self._replace(new)
 
     def delete(self, identifiers: Sequence[str]) -> int:
         """Remove passages; unknown identifiers are passed over.
@@ -223,53 +210,36 @@ class PassageIndex:
         Returns:
             How many were removed.
         """
-        removed = 0
         with self._lock:
-            for identifier in identifiers:
-                row = self._passages.remove(identifier)
-                if row is None:
-                    continue
-                removed += 1
-                if self._lexical is not None:
-                    self._lexical.remove(row)
-            if self._passages.size > 1000 and len(self._passages) < self._passages.size / 2:
-                self._compact()
+            new = self._parts.copy()
+            removed = new.remove(identifiers)
+            if removed:
+                size = new.passages.size
+                self._replace(new.compacted() if size > 1000 and len(new.passages) < size / 2 else new)
         return removed
-
-    def _compact(self) -> None:
-        """Drop removed passages for good; numbers change."""
-        rows = self._passages.rows()
-        if len(rows) == self._passages.size:
-            return
-        passages = [self._passages.get(row) for row in rows.tolist()]
-        tokens = self._tokens.take(rows) if self._lexical is not None else None
-        vectors = self._vectors.vectors.take(rows) if self._vectors is not None else None
-        token_vectors = self._token_vectors.take(rows) if self._token_vectors is not None else None
-        self._clear()
-        self.add(passages, tokens, vectors, token_vectors)
 
     def find(self, keep: Callable[[Passage], bool]) -> list[str]:
         """Return the identifiers of the passages that a filter keeps."""
-        with self._lock:
-            passages = (self._passages.get(row) for row in self._passages.rows().tolist())
-            return [passage.id for passage in passages if keep(passage)]
+        kept = self._parts.passages
+        passages = (kept.get(row) for row in kept.rows().tolist())
+        return [passage.id for passage in passages if keep(passage)]
 
     def get(self, identifiers: Sequence[str]) -> list[Passage]:
         """Return the passages with these identifiers; unknown ones are passed over."""
-        with self._lock:
-            rows = [self._passages.row(identifier) for identifier in identifiers]
-            return [self._passages.get(row) for row in rows if row is not None]
+        passages = self._parts.passages
+        rows = [passages.row(identifier) for identifier in identifiers]
+        return [passages.get(row) for row in rows if row is not None]
 
     def tokens(self, passages: Sequence[Passage]) -> TokenizedTexts | None:
         """Return the stored tokens of passages; None unless every one is here, by identifier and text."""
-        with self._lock:
-            rows = [self._passages.row(passage.id) for passage in passages]
-            known = [row for row in rows if row is not None]
-            if self._lexical is None or len(known) < len(rows):
-                return None
-            if any(self._passages.get(row).text != one.text for row, one in zip(known, passages, strict=True)):
-                return None
-            return self._tokens.take(np.asarray(known, np.int64))
+        parts = self._parts
+        rows = [parts.passages.row(passage.id) for passage in passages]
+        known = [row for row in rows if row is not None]
+        if parts.lexical is None or len(known) < len(rows):
+            return None
+        if any(parts.passages.get(row).text != one.text for row, one in zip(known, passages, strict=True)):
+            return None
+        return parts.tokens.take(np.asarray(known, np.int64))
 
     def search(
         self,
@@ -301,70 +271,37 @@ class PassageIndex:
             IndexFormatError: If tokens are given and the index keeps no lexical postings.
             ModelOutputError: If vectors are not finite or of another dimension.
         """
-        with self._lock:
-            if tokens is not None:
-                self.require_lexical()
-            if vectors is not None:
-                vectors = as_unit_vectors(vectors, self.dimension)
-            allowed = self._passages.alive()
-            if keep is not None:
-                allowed = allowed.copy()
-                for row in np.flatnonzero(allowed).tolist():
-                    allowed[row] = keep(self._passages.get(row))
-            return [
-                Candidates(
-                    [self._passages.get(row) for row in rows.tolist()],
-                    scores,
-                    cosines,
-                    lexical,
-                    self._tokens.take(rows) if with_tokens and self._lexical is not None else None,
-                    self._token_vectors.take(rows) if with_token_vectors and self._token_vectors is not None else None,
-                )
-                for rows, scores, cosines, lexical in self._rank(k, tokens, vectors, dense_weight, allowed)
-            ]
-
-    def _rank(
-        self,
-        k: int,
-        tokens: TokenizedTexts | None,
-        vectors: NDArray[np.float32] | None,
-        dense_weight: float,
-        allowed: NDArray[np.bool_],
-    ) -> Iterator[_Ranked]:
-        """Rank passages for each query; see `search`."""
-        count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
-        step = max(1, _SCORES_AT_ONCE // max(1, len(allowed)))
-        for start in range(0, count, step):
-            some = np.arange(start, min(start + step, count))
-            lexical = self._lexical.scores(tokens.take(some)) if tokens is not None and self._lexical else None
-            if vectors is None or self._vectors is None:
-                for words in lexical if lexical is not None else np.zeros((len(some), len(allowed)), np.float32):
-                    rows = fusion.top(words, k, allowed)
-                    yield rows, words[rows], None, words[rows]
-                continue
-            asked = vectors[some]
-            for number, cosines in enumerate(self._vectors.scores(asked)):
-                words = lexical[number] if lexical is not None else None
-                scores = fusion.first_stage(words, cosines, dense_weight)
-                rows = np.arange(len(scores))
-                if self._vectors.has_windows:
-                    read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
-                    rows = np.sort(fusion.top(scores, read, allowed, above=-1))
-                    cosines = self._vectors.best_scores(asked[number], rows)
-                    scores = fusion.first_stage(words[rows] if words is not None else None, cosines, dense_weight)
-                best = fusion.top(scores, k, allowed[rows], above=-1 if words is None else 0)
-                rows = rows[best]
-                yield rows, scores[best], cosines[best], words[rows] if words is not None else None
+        parts = self._parts  # a search sees one state of the index, whatever others add meanwhile
+        if tokens is not None:
+            self.require_lexical()
+        if vectors is not None:
+            vectors = as_unit_vectors(vectors, parts.dimension)
+        allowed = parts.passages.alive()
+        if keep is not None:
+            allowed = allowed.copy()
+            for row in np.flatnonzero(allowed).tolist():
+                allowed[row] = keep(parts.passages.get(row))
+        return [
+            Candidates(
+                [parts.passages.get(row) for row in rows.tolist()],
+                scores,
+                cosines,
+                lexical,
+                parts.tokens.take(rows) if with_tokens and parts.lexical is not None else None,
+                parts.token_vectors.take(rows) if with_token_vectors and parts.token_vectors is not None else None,
+            )
+            for rows, scores, cosines, lexical in _rank(parts, k, tokens, vectors, dense_weight, allowed)
+        ]
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
         """Return the unit vectors of passages as wholes, (n, dim) float32; zeros for unknown identifiers."""
-        with self._lock:
-            found = np.zeros((len(identifiers), self.dimension or 0), np.float32)
-            rows = [self._passages.row(identifier) for identifier in identifiers]
-            if self._vectors is not None:
-                known = np.asarray([row for row in rows if row is not None], np.int64)
-                found[[row is not None for row in rows]] = self._vectors.wholes(known)
-            return found
+        parts = self._parts
+        found = np.zeros((len(identifiers), parts.dimension or 0), np.float32)
+        rows = [parts.passages.row(identifier) for identifier in identifiers]
+        if parts.vectors is not None:
+            known = np.asarray([row for row in rows if row is not None], np.int64)
+            found[[row is not None for row in rows]] = parts.vectors.wholes(known)
+        return found
 
     def save(self, folder: Path) -> None:
         """Write the index completely or not at all; removed passages are dropped.
@@ -372,21 +309,16 @@ class PassageIndex:
         Raises:
             ValueError: If a passage's metadata cannot be kept as JSON.
             IndexFormatError: If `folder` holds something else.
+            IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an index that was there before is untouched.
         """
-        with self._lock:
-            self._compact()
-            storage.save_folder(Path(folder), asdict(self.settings), self._write)
-
-    def _write(self, data: Path) -> None:
-        self._passages.save(data)
-        if self._lexical is not None:
-            self._tokens.save(data / "tokens")
-            self._lexical.save(data / "lexical")
-        if self._vectors is not None:
-            self._vectors.save(data / "vectors")
-        if self._token_vectors is not None:
-            self._token_vectors.save(data / "token_vectors")
+        folder = Path(folder)
+        # The state is taken while nobody else can save: of two saves the later one holds what the earlier one did.
+        with storage.writer_lock(folder):
+            with self._lock:
+                self._replace(self._parts.compacted())
+                parts = self._parts
+            storage.save_folder(folder, asdict(parts.settings), parts.save)
 
     @classmethod
     def load(cls, folder: Path) -> PassageIndex:
@@ -395,26 +327,41 @@ class PassageIndex:
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
         """
-        folder = Path(folder)
-        return storage.read_folder(folder, lambda data, config: cls._read(folder, data, config))
-
-    @classmethod
-    def _read(cls, folder: Path, data: Path, config: dict[str, Any]) -> PassageIndex:
-        try:
-            settings = IndexSettings(**config)
-        except TypeError as error:
-            raise IndexFormatError(f"The index at {str(folder)!r} has unknown settings ({error}).") from error
-        index = cls(settings)
-        index._passages = PassageStore.load(data)
-        if settings.lexical:
-            index._tokens = TokenStore.load(data / "tokens")
-            if len(index._tokens) != index._passages.size:
-                raise IndexFormatError(
-                    f"The index at {str(folder)!r} has tokens of {len(index._tokens)} passages only."
-                )
-            index._lexical = LexicalIndex.load(data / "lexical", index._tokens, morphemes=settings.kiwi)
-        if (data / "vectors.npy").exists():
-            index._vectors = VectorIndex.load(data / "vectors", index._passages.size)
-        if settings.token_vectors is not None and index._passages.size:
-            index._token_vectors = TokenVectors.load(data / "token_vectors", index._passages.size)
+        index = cls.__new__(cls)
+        index._lock = threading.RLock()
+        index._parts = storage.read_folder(Path(folder), Parts.load)
         return index
+
+
+def _rank(
+    parts: Parts,
+    k: int,
+    tokens: TokenizedTexts | None,
+    vectors: NDArray[np.float32] | None,
+    dense_weight: float,
+    allowed: NDArray[np.bool_],
+) -> Iterator[_Ranked]:
+    """Rank passages for each query; see `search`."""
+    count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
+    step = max(1, _SCORES_AT_ONCE // max(1, len(allowed)))
+    for start in range(0, count, step):
+        some = np.arange(start, min(start + step, count))
+        lexical = parts.lexical.scores(tokens.take(some)) if tokens is not None and parts.lexical else None
+        if vectors is None or parts.vectors is None:
+            for words in lexical if lexical is not None else np.zeros((len(some), len(allowed)), np.float32):
+                rows = fusion.top(words, k, allowed)
+                yield rows, words[rows], None, words[rows]
+            continue
+        asked = vectors[some]
+        for number, cosines in enumerate(parts.vectors.scores(asked)):
+            words = lexical[number] if lexical is not None else None
+            scores = fusion.first_stage(words, cosines, dense_weight)
+            rows = np.arange(len(scores))
+            if parts.vectors.has_windows:
+                read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
+                rows = np.sort(fusion.top(scores, read, allowed, above=-1))
+                cosines = parts.vectors.best_scores(asked[number], rows)
+                scores = fusion.first_stage(words[rows] if words is not None else None, cosines, dense_weight)
+            best = fusion.top(scores, k, allowed[rows], above=-1 if words is None else 0)
+            rows = rows[best]
+            yield rows, scores[best], cosines[best], words[rows] if words is not None else None

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles
 from langchain_klue_rerank.errors import IndexFormatError
 
 
@@ -53,6 +53,16 @@ class PassageStore:
         self._alive: NDArray[np.bool_] | None = None  # made on demand, after every change anew
         self._lines: Sequence[str] = ()
 
+    def copy(self) -> PassageStore:
+        """Return a store that changes without changing this one."""
+        other = PassageStore()
+        other._ids = self._ids.copy()
+        other._rows = self._rows.copy()
+        other._passages = self._passages.copy()
+        other._alive = self._alive  # replaced as a whole, never changed
+        other._lines = self._lines
+        return other
+
     def __len__(self) -> int:
         """Return the number of passages, without the removed ones."""
         return len(self._rows)
@@ -88,17 +98,18 @@ class PassageStore:
 
     def alive(self) -> NDArray[np.bool_]:
         """Return of every number whether its passage is there, (size,) bool; not to be changed."""
-        if self._alive is None:
-            self._alive = np.zeros(self.size, bool)
-            self._alive[self.rows()] = True
-        return self._alive
+        alive = self._alive
+        if alive is None:
+            alive = np.zeros(self.size, bool)
+            alive[self.rows()] = True
+            self._alive = alive
+        return alive
 
     def get(self, row: int) -> Passage:
         """Return a copy of the passage with that number."""
         passage = self._passages[row]
         if passage is None:
-            record = json.loads(self._lines[row])
-            passage = self._passages[row] = Passage(self._ids[row], record["text"], record["metadata"])
+            passage = self._passages[row] = _from_line(self._ids[row], self._lines[row])
         return passage.copy()
 
     def save(self, folder: Path) -> None:
@@ -108,29 +119,32 @@ class PassageStore:
             ValueError: If a passage's metadata cannot be kept as JSON.
         """
         rows = self.rows().tolist()
-        identifiers = json.dumps([self._ids[row] for row in rows])
-        (folder / "ids.json").write_text(identifiers, encoding="utf-8")
+        (folder / "ids.json").write_bytes(_to_json([self._ids[row] for row in rows]))
         with (folder / "passages.jsonl").open("wb") as file:
             for row in rows:
                 passage = self._passages[row]
-                file.write(self._lines[row].encode() if passage is None else _to_line(passage))
+                file.write(_encoded(self._lines[row]) if passage is None else _to_line(passage))
                 file.write(b"\n")
 
     @classmethod
-    def load(cls, folder: Path) -> PassageStore:
+    def load(cls, files: SavedFiles) -> PassageStore:
         """Read what `save` wrote; texts and metadata stay on disk until they are asked for.
 
         Raises:
             IndexFormatError: If identifiers and passages do not fit together.
         """
         store = cls()
-        store._ids = json.loads((folder / "ids.json").read_text(encoding="utf-8"))
+        identifiers = files.json("ids.json")
+        if not isinstance(identifiers, list) or not all(isinstance(identifier, str) for identifier in identifiers):
+            raise IndexFormatError(f"'ids.json' of the index at {files.where!r} is no list of strings. {RESTORE}")
+        store._ids = identifiers
         store._rows = {identifier: row for row, identifier in enumerate(store._ids)}
-        store._lines = storage.Lines(folder / "passages.jsonl")
+        store._lines = files.lines("passages.jsonl")
         store._passages = [None] * len(store._ids)
         if not len(store._lines) == len(store._ids) == len(store._rows):
             raise IndexFormatError(
-                f"{str(folder)!r} holds {len(store._lines)} passages for {len(store._rows)} identifiers."
+                f"The index at {files.where!r} holds {len(store._lines)} passages for {len(store._rows)} identifiers. "
+                f"{RESTORE}"
             )
         return store
 
@@ -146,11 +160,27 @@ def _to_line(passage: Passage) -> bytes:
                 f"The metadata value {value!r} under {key!r} of passage {passage.id!r} cannot be saved: "
                 "JSON would refuse it or change it. Use strings, numbers, lists, and dictionaries with strings as keys."
             )
-    record = {"text": passage.text, "metadata": passage.metadata}
+    return _to_json({"text": passage.text, "metadata": passage.metadata})
+
+
+def _from_line(identifier: str, line: str) -> Passage:
     try:
-        return json.dumps(record, ensure_ascii=False).encode()
-    except UnicodeEncodeError:  # lone surrogates: escaped they survive unchanged
-        return json.dumps(record).encode()
+        record = json.loads(line)
+        text, metadata = record["text"], record["metadata"]
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
+        raise IndexFormatError(f"Passage {identifier!r} cannot be read from the index ({error}). {RESTORE}") from error
+    if not isinstance(text, str) or not isinstance(metadata, dict):
+        raise IndexFormatError(f"Passage {identifier!r} of the index has no text or no metadata. {RESTORE}")
+    return Passage(identifier, text, metadata)
+
+
+def _to_json(value: Any) -> bytes:
+    return _encoded(json.dumps(value, ensure_ascii=False))
+
+
+def _encoded(text: str) -> bytes:
+    """Encode text, each lone surrogate by itself; escaped, two neighbours would be read back as one character."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _survives_json(value: Any) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_lines, write_ragged
 from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
@@ -28,6 +28,13 @@ class TokenStore:
         self.morphemes = Vocabulary()
         self.word_morphemes = Ragged.empty()
         self.passages = Ragged.empty()
+
+    def copy(self) -> TokenStore:
+        """Return a store that changes without changing this one."""
+        other = TokenStore()
+        other.words, other.morphemes = self.words.copy(), self.morphemes.copy()
+        other.word_morphemes, other.passages = self.word_morphemes, self.passages  # replaced, never changed
+        return other
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -72,21 +79,21 @@ class TokenStore:
 
     def save(self, folder: Path) -> None:
         """Write the tokens into a folder."""
-        storage.write_lines(folder / "words.txt", self.words.strings)
-        storage.write_lines(folder / "morphemes.txt", self.morphemes.strings)
-        storage.write_ragged(folder / "word_morphemes", self.word_morphemes)
-        storage.write_ragged(folder / "passages", self.passages)
+        write_lines(folder / "words.txt", self.words.strings)
+        write_lines(folder / "morphemes.txt", self.morphemes.strings)
+        write_ragged(folder / "word_morphemes", self.word_morphemes)
+        write_ragged(folder / "passages", self.passages)
 
     @classmethod
-    def load(cls, folder: Path) -> TokenStore:
+    def load(cls, files: SavedFiles) -> TokenStore:
         """Read what `save` wrote.
 
         Raises:
             IndexFormatError: If the parts do not fit together.
         """
         store = cls()
-        store.words = Vocabulary(storage.Lines(folder / "words.txt"))
-        store.morphemes = Vocabulary(storage.Lines(folder / "morphemes.txt"))
-        store.word_morphemes = storage.read_ragged(folder / "word_morphemes", len(store.words), len(store.morphemes))
-        store.passages = storage.read_ragged(folder / "passages", None, len(store.words))
+        store.words = Vocabulary(files.lines("tokens/words.txt"))
+        store.morphemes = Vocabulary(files.lines("tokens/morphemes.txt"))
+        store.word_morphemes = files.ragged("tokens/word_morphemes", len(store.words), len(store.morphemes))
+        store.passages = files.ragged("tokens/passages", None, len(store.words))
         return store

@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, write_array
 from langchain_klue_rerank.engine.arrays.quantized import SmallVectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
 #: Passages whose windows are turned back into float32 at a time: some 2 MB, which fit into a processor's cache.
 _AT_ONCE = 256
+#: Passages whose vectors are checked at a time when they are loaded.
+_CHECKED_AT_ONCE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,16 @@ class VectorIndex:
         self.dimension = dimension
         self._parts = [PassageVectors(np.zeros((0, dimension), np.float32), _no_windows(0, dimension))]
 
+    def copy(self) -> VectorIndex:
+        """Return vectors that change without changing these."""
+        other = VectorIndex(self.dimension)
+        other._parts = self._parts.copy()
+        return other
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+        return sum(map(len, self._parts))
+
     @property
     def vectors(self) -> PassageVectors:
         """The vectors of all passages."""
@@ -159,26 +171,31 @@ class VectorIndex:
 
     def save(self, path: Path) -> None:
         """Write the vectors; those of windows only if there are any."""
-        storage.write_array(path, self.vectors.wholes)
+        write_array(path, self.vectors.wholes)
         if self.has_windows:
             self.vectors.windows.save(path)
 
     @classmethod
-    def load(cls, path: Path, rows: int) -> VectorIndex:
+    def load(cls, files: SavedFiles, name: str, rows: int) -> VectorIndex:
         """Read what `save` wrote, memory-mapped.
 
         Raises:
-            IndexFormatError: If there are not the vectors of `rows` passages.
+            IndexFormatError: If there are not the unit vectors of `rows` passages.
         """
-        wholes = np.asarray(storage.read_array(path, np.float32, ndim=2))
-        if len(wholes) != rows:
-            raise IndexFormatError(f"{path.name!r} holds {len(wholes)} vectors for {rows} passages.")
+        wholes = files.array(name, np.float32, ndim=2)
+        if len(wholes) != rows or not wholes.shape[1]:
+            raise IndexFormatError(f"{name!r} holds {len(wholes)} vectors for {rows} passages. {RESTORE}")
+        for start in range(0, rows, _CHECKED_AT_ONCE):
+            some = wholes[start : start + _CHECKED_AT_ONCE]
+            squares = np.einsum("ij,ij->i", some, some)
+            if not ((np.abs(squares - 1) < 1e-3) | (squares == 0)).all():
+                raise IndexFormatError(f"{name!r} holds vectors that are not of length 1. {RESTORE}")
         index = cls(wholes.shape[1])
         windows = _no_windows(rows, index.dimension)
-        if path.with_name(f"{path.name}_values.npy").exists():
-            windows = SmallVectors.load(path, rows)
+        if f"{name}_values.npy" in files:
+            windows = SmallVectors.load(files, name, rows)
             if windows.values.shape[1] != index.dimension:
-                raise IndexFormatError(f"{path.name!r} holds windows of another dimension. Build the index again.")
+                raise IndexFormatError(f"{name!r} holds windows of another dimension. {RESTORE}")
         index._parts = [PassageVectors(wholes, windows)]
         return index
 

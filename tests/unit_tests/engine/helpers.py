@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.index.passage_index import IndexSettings, PassageIndex
+from langchain_klue_rerank.engine.arrays.files import SavedFiles
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.windows import cut_texts
@@ -18,6 +21,12 @@ from langchain_klue_rerank.engine.text.words import split_words
 
 DIMENSION = 256  # many, so that the vectors of different words are nearly at right angles
 SETTINGS = IndexSettings(kiwi=False)
+
+
+def files_in(folder: Path) -> SavedFiles:
+    """The files of a folder, as if a manifest named them."""
+    paths = [path for path in folder.rglob("*") if path.is_file()]
+    return SavedFiles({path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}, str(folder))
 
 
 def passage(identifier: str, text: str, **metadata: Any) -> Passage:

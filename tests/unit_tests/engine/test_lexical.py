@@ -20,6 +20,7 @@ from langchain_klue_rerank.engine.index.tokens import TokenStore
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.words import bigrams, split_words
+from tests.unit_tests.engine.helpers import files_in
 
 WORDS = st.sampled_from(["가나", "가나다", "나다", "다라마", "라", "마바사", "강", "abc", "12"])
 TEXTS = st.lists(WORDS, max_size=8).map(" ".join)
@@ -154,8 +155,9 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path, morphemes: bool, texts:
     index = index_of(texts, morphemes=morphemes)
     index._tokens.save(tmp_path / "tokens")
     index.save(tmp_path / "lexical")
-    store = TokenStore.load(tmp_path / "tokens")
-    loaded = LexicalIndex.load(tmp_path / "lexical", store, morphemes=morphemes)
+    files = files_in(tmp_path)
+    store = TokenStore.load(files)
+    loaded = LexicalIndex.load(files, store, morphemes=morphemes)
     asked = tokens_of([query, "새말"])
     np.testing.assert_allclose(loaded.scores(asked), index.scores(asked), rtol=1e-6)
     for each, tokens in ((index, index._tokens), (loaded, store)):  # and both go on alike

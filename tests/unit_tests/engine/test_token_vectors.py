@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.models.transformer.late_interaction import pool
 from langchain_klue_rerank.errors import IndexFormatError
+from tests.unit_tests.engine.helpers import files_in
 
 
 def unit_vectors(count: int, dimension: int = 8, seed: int = 0) -> NDArray[np.float32]:
@@ -35,7 +36,7 @@ counts = st.lists(st.integers(0, 6), min_size=1, max_size=8)
 def test_what_is_saved_is_loaded(tmp_path: Path, counts: list[int]) -> None:
     vectors = TokenVectors.of(passages(counts))
     vectors.save(tmp_path / "token_vectors")
-    assert same(TokenVectors.load(tmp_path / "token_vectors", len(counts)), vectors)
+    assert same(TokenVectors.load(files_in(tmp_path), "token_vectors", len(counts)), vectors)
 
 
 @given(counts, st.data())
@@ -70,10 +71,10 @@ def test_zero_vectors_stay_zero() -> None:
 def test_files_of_other_passages_are_refused(tmp_path: Path) -> None:
     TokenVectors.of(passages([2, 3])).save(tmp_path / "token_vectors")
     with pytest.raises(IndexFormatError, match="3 passages"):
-        TokenVectors.load(tmp_path / "token_vectors", 3)
+        TokenVectors.load(files_in(tmp_path), "token_vectors", 3)
     np.save(tmp_path / "token_vectors_offsets.npy", np.asarray([0, 9, 5]))
     with pytest.raises(IndexFormatError, match="token_vectors"):
-        TokenVectors.load(tmp_path / "token_vectors", 2)
+        TokenVectors.load(files_in(tmp_path), "token_vectors", 2)
 
 
 def test_pooling_keeps_few_vectors_as_they_are() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
+from tests.unit_tests.engine.helpers import files_in
 
 
 def random_vectors(count: int, dimension: int = 8, seed: int = 0) -> np.ndarray:
@@ -121,18 +122,18 @@ def test_more_or_fewer_vectors_than_windows_are_refused() -> None:
 def test_saved_and_loaded(tmp_path: Path, counts: list[int]) -> None:
     index, query = index_of(several(counts)), random_vectors(1, seed=1)[0]
     index.save(tmp_path / "vectors")
-    loaded = VectorIndex.load(tmp_path / "vectors", 3)
+    loaded = VectorIndex.load(files_in(tmp_path), "vectors", 3)
     np.testing.assert_array_equal(loaded.vectors.wholes, index.vectors.wholes)
     rows = np.arange(3)
     np.testing.assert_array_equal(loaded.best_scores(query, rows), index.best_scores(query, rows))
     assert loaded.has_windows == index.has_windows == (max(counts) > 1)
     assert len(list(tmp_path.iterdir())) == (4 if loaded.has_windows else 1)
     with pytest.raises(IndexFormatError, match="3 vectors for 4 passages"):
-        VectorIndex.load(tmp_path / "vectors", 4)
+        VectorIndex.load(files_in(tmp_path), "vectors", 4)
 
 
 def test_windows_of_another_dimension_are_refused(tmp_path: Path) -> None:
     index_of(several([2, 1])).save(tmp_path / "vectors")
     np.save(tmp_path / "vectors.npy", np.zeros((2, 4), np.float32))
     with pytest.raises(IndexFormatError, match="another dimension"):
-        VectorIndex.load(tmp_path / "vectors", 2)
+        VectorIndex.load(files_in(tmp_path), "vectors", 2)

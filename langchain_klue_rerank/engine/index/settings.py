@@ -1,0 +1,62 @@
+"""What an index holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_klue_rerank.engine.arrays.files import RESTORE
+from langchain_klue_rerank.errors import IndexFormatError
+
+
+@dataclass(frozen=True)
+class IndexSettings:
+    """What an index holds; saved with it.
+
+    Attributes:
+        lexical: Whether it keeps tokens and lexical postings.
+        dense: Whether it keeps vectors.
+        kiwi: Whether its tokens have Kiwi morphemes.
+        title_key: The metadata key of the title that is searched with the text; None for the text alone.
+        model: Identity of the model that made the vectors; None if unknown.
+        window_words: Words of the windows of which it keeps vectors; None for one vector a passage.
+        token_vectors: Identity of the late-interaction model whose token vectors it keeps; None for no token vectors.
+    """
+
+    lexical: bool = True
+    dense: bool = True
+    kiwi: bool = True
+    title_key: str | None = "title"
+    model: str | None = None
+    window_words: int | None = None
+    token_vectors: str | None = None
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], where: str) -> IndexSettings:
+        """Read settings that were saved.
+
+        Raises:
+            IndexFormatError: If there are unknown ones, or values of another kind.
+        """
+        for name, value in config.items():
+            allowed = _KINDS.get(name)
+            if allowed is None:
+                raise IndexFormatError(
+                    f"The index at {where!r} has unknown settings ({name!r}). Upgrade langchain-klue-rerank, or build "
+                    "the index again."
+                )
+            if type(value) not in allowed:
+                raise IndexFormatError(f"The setting {name!r} of the index at {where!r} cannot be {value!r}. {RESTORE}")
+        return cls(**config)
+
+
+#: The types that each setting may have in a manifest.
+_KINDS: dict[str, tuple[type, ...]] = {
+    "lexical": (bool,),
+    "dense": (bool,),
+    "kiwi": (bool,),
+    "title_key": (str, type(None)),
+    "model": (str, type(None)),
+    "window_words": (int, type(None)),
+    "token_vectors": (str, type(None)),
+}

@@ -1,0 +1,454 @@
+"""An index that was saved is never lost: whatever ends, stops or hinders a writer, and whoever reads beside it."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
+from tests.unit_tests.engine.helpers import add, passage, search, small_index, tokens_of, vectors_of
+
+QUERY = "전입신고 체류기간"
+REPOSITORY = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "index"
+    small_index().save(folder)
+    return folder
+
+
+def leftovers(folder: Path) -> list[str]:
+    """What lies in a folder beside an index: data that no manifest names."""
+    named = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))["data"]
+    return sorted(path.name for path in folder.glob("data-*") if path.name != named)
+
+
+def assert_whole(index: PassageIndex) -> None:
+    """Every passage is found by its vector, and those with the query's words by them."""
+    [dense] = index.search(100, vectors=vectors_of([QUERY]))
+    assert len(dense.passages) == len(index)
+    [lexical] = index.search(100, tokens=tokens_of([QUERY]))
+    assert {"가", "나"} <= {one.id for one in lexical.passages}
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    """Run code in another process; it prints a line when it is ready."""
+    head = (
+        "import os, signal, sys, time\nfrom pathlib import Path\n"
+        "from langchain_klue_rerank.engine.arrays import storage\n"
+        "from langchain_klue_rerank.engine.index.passage_index import PassageIndex\n"
+        "from tests.unit_tests.engine.helpers import add, passage, search, small_index\n"
+        "folder = Path(sys.argv[1])\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", head + code, *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+
+
+@pytest.fixture
+def processes() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+# --- a save that fails or is interrupted around its commit ------------------------------------------------------------
+
+
+def failing_fsync(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Path, int], bool], code: int) -> list[Path]:
+    """Let the system's fsync fail for some paths; returns all that were asked for."""
+    asked: list[Path] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        asked.append(path)
+        if fails(path, asked.count(path)):
+            raise OSError(code, os.strerror(code))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return asked
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+
+
+@needs_proc
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
+def test_a_folder_that_cannot_be_synchronised_after_the_commit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """The manifest names the new data by then, so that has to stay."""
+    index = PassageIndex.load(folder)
+    add(index, passage("라", "운전면허 갱신"))
+    with monkeypatch.context() as patch:
+        failing_fsync(patch, lambda path, time: path == folder and time == 2, code)
+        index.save(folder)
+    assert len(PassageIndex.load(folder)) == 4
+    index.save(folder)
+    assert not leftovers(folder)
+
+
+@needs_proc
+def test_a_folder_that_can_never_be_synchronised(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = PassageIndex.load(folder)
+    add(index, passage("라", "운전면허 갱신"))
+    failing_fsync(monkeypatch, lambda path, _: path.is_dir(), errno.EINVAL)
+    index.save(folder)
+    assert len(PassageIndex.load(folder)) == 4
+
+
+@needs_proc
+def test_a_disk_that_fails_before_the_commit_leaves_the_old_index(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = PassageIndex.load(folder)
+    add(index, passage("라", "운전면허 갱신"))
+    with monkeypatch.context() as patch:
+        failing_fsync(patch, lambda path, _: path == folder, errno.EIO)
+        with pytest.raises(OSError, match="Input/output"):
+            index.save(folder)
+    assert len(PassageIndex.load(folder)) == 3
+    assert not leftovers(folder)
+
+
+@needs_proc
+def test_everything_is_on_the_disk_before_the_manifest_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = failing_fsync(monkeypatch, lambda *_: False, 0)
+    replaced: list[int] = []
+    replace = os.replace
+
+    def replace_and_note(source: Any, target: Any) -> None:
+        replaced.append(len(asked))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replace_and_note)
+    small_index().save(folder)
+    [data] = folder.glob("data-*")
+    before = set(asked[: replaced[0]])
+    assert {data, folder, *data.rglob("*")} <= before
+
+
+def test_an_interrupt_just_after_the_commit_keeps_the_new_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = PassageIndex.load(folder)
+    add(index, passage("라", "운전면허 갱신"))
+    replace = os.replace
+
+    def replace_and_interrupt(source: Any, target: Any) -> None:
+        replace(source, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", replace_and_interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            index.save(folder)
+    assert len(PassageIndex.load(folder)) == 4
+
+
+ADD_AND_SAVE = """
+index = PassageIndex.load(folder)
+number = len(index)
+print("ready", flush=True)
+while True:
+    try:
+        add(index, passage(f"새 {number}", f"전입신고 {number} 체류기간"))
+        number += 1
+        index.delete([f"새 {number - 3}"])
+        index.save(folder)
+    except KeyboardInterrupt:
+        index.save(folder)
+        break
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT] if os.name != "nt" else [])
+def test_signals_at_random_moments(folder: Path, processes: list[Any], number: int) -> None:
+    moments = random.Random(number)
+    for _ in range(4):
+        known = len(PassageIndex.load(folder))
+        process = start(ADD_AND_SAVE, folder)
+        processes.append(process)
+        assert process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
+        time.sleep(moments.uniform(0, 0.3))
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+        index = PassageIndex.load(folder)
+        assert len(index) >= min(known, 5), error
+        assert [one.id for one in index.get(["가", "나", "다"])] == ["가", "나", "다"]
+        assert_whole(index)
+    index.save(folder)
+    assert not leftovers(folder)
+
+
+# --- leftovers, and writers that are still there ----------------------------------------------------------------------
+
+STAGE = """
+write_manifest = storage._write_manifest
+def wait(*arguments):
+    write_manifest(*arguments)
+    print("staged", flush=True)
+    {then}
+storage._write_manifest = wait
+index = small_index()
+add(index, passage("라", "운전면허 갱신"))
+index.save(folder)
+print("saved", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_what_a_killed_save_left_goes_at_the_next(folder: Path, processes: list[Any]) -> None:
+    for _ in range(2):
+        process = start(STAGE.format(then="os.kill(os.getpid(), signal.SIGKILL)"), folder)
+        processes.append(process)
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+    assert leftovers(folder)  # of both the killed ones at most the last one's
+    assert len({name.removesuffix(".json") for name in leftovers(folder)}) == 1
+    assert len(PassageIndex.load(folder)) == 3
+    small_index().save(folder)  # at once, however old they are
+    assert not leftovers(folder)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_suspended_saver_loses_nothing(folder: Path, processes: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    process = start(STAGE.format(then="os.kill(os.getpid(), signal.SIGSTOP)"), folder)
+    processes.append(process)
+    assert process.stdout.readline() == "staged\n"  # type: ignore[union-attr]
+    os.waitpid(process.pid, os.WUNTRACED)
+    for path in folder.rglob("*"):
+        os.utime(path, (0, 0))  # its clock is off, or it stopped long ago
+    monkeypatch.setattr(storage, "_LOCK_TIMEOUT", 0.1)
+    with pytest.raises(IndexLockedError, match="Another process"):
+        PassageIndex.load(folder).save(folder)
+    assert len(PassageIndex.load(folder)) == 3  # readers need no lock
+    process.send_signal(signal.SIGCONT)
+    output, error = process.communicate(timeout=60)
+    assert output == "saved\n", error
+    assert len(PassageIndex.load(folder)) == 4
+
+
+def test_of_two_that_append_the_second_is_told(tmp_path: Path, processes: list[Any]) -> None:
+    """Both used to exit with 0, and the passages of one were gone."""
+    from langchain_klue_rerank.cli.main import main
+
+    for name in ("하나", "둘", "셋"):
+        (tmp_path / f"{name}.txt").write_text(
+            f"{name} 번째 글입니다. 전입신고는 주민센터에서 합니다.", encoding="utf-8"
+        )
+    out = str(tmp_path / "index")
+    assert main(["index", str(tmp_path / "하나.txt"), "--out", out, "--json"]) == 0
+    code = """
+import langchain_klue_rerank.cli.main as cli
+real = cli.add_documents
+def slow(*arguments, **options):
+    print("appending", flush=True)
+    sys.stdin.read()
+    real(*arguments, **options)
+cli.add_documents = slow
+sys.exit(cli.main(["index", sys.argv[2], "--out", sys.argv[1], "--append"]))
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys\n" + code, out, str(tmp_path / "둘.txt")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    )
+    processes.append(process)
+    assert process.stdout.readline() == "appending\n"  # type: ignore[union-attr]
+    assert main(["index", str(tmp_path / "셋.txt"), "--out", out, "--append", "--json"]) == 2
+    _, error = process.communicate("", timeout=60)
+    assert process.returncode == 0, error
+    assert len(PassageIndex.load(Path(out))) == 2
+    assert main(["index", str(tmp_path / "셋.txt"), "--out", out, "--append", "--json"]) == 0
+    assert len(PassageIndex.load(Path(out))) == 3
+
+
+def test_a_lock_is_held_by_one_thread_and_taken_again_by_it(folder: Path) -> None:
+    refused: list[Exception] = []
+
+    def other() -> None:
+        try:
+            with storage.writer_lock(folder, timeout=0):
+                pass
+        except IndexLockedError as error:
+            refused.append(error)
+
+    with storage.writer_lock(folder), storage.writer_lock(folder):
+        small_index().save(folder)
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(refused) == 1
+    with storage.writer_lock(folder, timeout=0):
+        pass
+
+
+def test_appending_to_nothing_leaves_nothing(tmp_path: Path) -> None:
+    from langchain_klue_rerank.cli.main import main
+
+    (tmp_path / "글.txt").write_text("전입신고는 주민센터에서 합니다.", encoding="utf-8")
+    assert main(["index", str(tmp_path / "글.txt"), "--out", str(tmp_path / "index"), "--append"]) == 2
+    assert not (tmp_path / "index").exists()
+
+
+# --- readers beside writers -------------------------------------------------------------------------------------------
+
+SAVE_OFTEN = """
+print("ready", flush=True)
+for number in range(10**9):
+    index = small_index()
+    if number % 2:
+        add(index, passage("라", "운전면허 갱신"))
+    index.save(folder)
+"""
+
+
+def test_loads_beside_two_writers_are_whole(folder: Path, processes: list[Any]) -> None:
+    for _ in range(2):
+        process = start(SAVE_OFTEN, folder)
+        processes.append(process)
+        assert process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
+    for _ in range(60):
+        index = PassageIndex.load(folder)
+        assert len(index) in (3, 4)
+        assert_whole(index)
+
+
+def test_files_that_the_manifest_does_not_name_are_not_read(folder: Path) -> None:
+    """Whether an index has vectors is not for the existence of a file to say."""
+    manifest = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))
+    del manifest["files"]["vectors.npy"]
+    manifest["checksum"] = storage._manifest_checksum(manifest)
+    (folder / storage.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(IndexFormatError, match=r"does not name.*vectors\.npy"):
+        PassageIndex.load(folder)
+
+
+# --- changes in memory ------------------------------------------------------------------------------------------------
+
+
+class Interrupt:
+    """Raises an error at the n-th line that runs in the package."""
+
+    def __init__(self, line: int, error: type[BaseException]) -> None:
+        self.left, self.error = line, error
+
+    def __enter__(self) -> Interrupt:
+        self.before = sys.gettrace()
+        sys.settrace(self.trace)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self.before)
+
+    def trace(self, frame: Any, event: str, _: object) -> Any:
+        if "langchain_klue_rerank" not in frame.f_code.co_filename:
+            return None
+        if event == "line":
+            self.left -= 1
+            if self.left == 0:
+                sys.settrace(None)
+                raise self.error
+        return self.trace
+
+
+def state(index: PassageIndex) -> tuple[Any, ...]:
+    found = [(identifier, round(score, 5)) for identifier, score in search(index, QUERY)]
+    return len(index), found, index.get([identifier for identifier, _ in found])
+
+
+CHANGES: dict[str, Callable[[PassageIndex], object]] = {
+    "add": lambda index: add(index, passage("마", "운전면허 갱신 전입신고"), passage("가", "바뀐 글")),
+    "delete": lambda index: index.delete(["나", "다"]),
+    "compact": lambda index: index._replace(index._parts.compacted()),
+}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_is_interrupted_anywhere_happens_or_does_not(
+    folder: Path, change: str, error: type[BaseException]
+) -> None:
+    index = small_index()
+    add(index, passage("라", "체류기간 연장"))
+    index.delete(["라"])  # leaves a gap
+    before = state(index)
+    other = small_index()
+    add(other, passage("라", "체류기간 연장"))
+    other.delete(["라"])
+    CHANGES[change](other)
+    after = state(other)
+    line, interrupted = 0, True
+    while interrupted:
+        line += 7
+        try:
+            with Interrupt(line, error):
+                CHANGES[change](index)
+            interrupted = False
+        except error:
+            found = state(index)
+            assert found in (before, after), line
+            if found == after and found != before:
+                break
+    assert line > 20
+    assert state(index) == after
+    index.save(folder)
+    assert len(PassageIndex.load(folder)) == after[0]
+
+
+def test_parts_that_do_not_fit_are_never_saved(folder: Path) -> None:
+    index = PassageIndex.load(folder)
+    parts = index._parts.copy()
+    parts.passages.add([passage("라", "홀로")])
+    with pytest.raises(IndexFormatError, match="of 3 passages but holds 4"):
+        index._replace(parts)
+    index.save(folder)
+    assert len(PassageIndex.load(folder)) == 3
+
+
+# --- texts that are no Unicode ----------------------------------------------------------------------------------------
+
+
+def test_neighbouring_halves_of_characters_stay_apart(tmp_path: Path) -> None:
+    """Written with escapes, two halves come back as one character: two identifiers become one."""
+    halves, whole = "\ud83d\ude9a", "\U0001f69a"
+    assert halves != whole
+    index = small_index()
+    passages = [
+        passage(identifier, f"{identifier} 전입신고", **{identifier: identifier}) for identifier in (halves, whole)
+    ]
+    add(index, *passages)
+    for _ in range(2):
+        index.save(tmp_path / "index")
+        index = PassageIndex.load(tmp_path / "index")
+        assert len(index) == 5
+        assert index.get([halves, whole]) == passages
+    assert np.isfinite(index.vectors([halves, whole])).all()

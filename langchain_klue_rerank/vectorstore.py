@@ -283,7 +283,6 @@ class KlueVectorStore(VectorStore):
             folder: A new or empty folder, or an earlier save, which is replaced.
 
         Raises:
-            ValueError: If a document's metadata cannot be kept as JSON.
             IndexFormatError: If the folder holds something else.
             OSError: If writing fails; an earlier save is then untouched.
         """

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
 from langchain_klue_rerank.adapters.convert import to_document
+from langchain_klue_rerank.engine.index.filters import matches, parse
 from langchain_klue_rerank.engine.index.passages import Passage
 
 #: What may be given as a filter: a function of a document, or metadata values that a document must have.
@@ -120,36 +121,21 @@ _TRANSLATIONS: dict[str, Callable[[Any, Any], dict[str, Any]]] = {
 }
 
 
-def _keys(value: Any) -> Iterable[Any]:
-    return value if isinstance(value, dict) else ()
-
-
-def _is_operator(key: Any) -> bool:
-    return isinstance(key, str) and key.startswith("$")
-
-
 def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:
     """Turn a filter into a function of a passage.
 
     Args:
-        condition: A function of a Document; or a dictionary of metadata: a document is kept if it has each key with the
-            value given or, where a list is given, with one of its values.
+        condition: A function of a Document; or a dictionary of metadata, see `engine.index.filters.parse`.
 
     Raises:
-        TypeError: If it is neither, or the dictionary has operators, as the languages of some stores do.
+        TypeError: If it is neither, or the dictionary has an operator that is none of ours.
+        ValueError: If a value in it cannot be compared.
     """
     if condition is None:
         return None
-    if isinstance(condition, dict):
-        if any(_is_operator(one) for key, value in condition.items() for one in (key, *_keys(value))):
-            raise TypeError(
-                f"filter={condition!r} has operators, which our own index does not know. Give metadata with values "
-                "(a list means one of them), or a function of a Document."
-            )
-        wanted = {key: value if isinstance(value, list) else [value] for key, value in condition.items()}
-        return lambda passage: all(
-            key in passage.metadata and passage.metadata[key] in values for key, values in wanted.items()
-        )
+    if isinstance(condition, Mapping):
+        wanted = parse(condition)
+        return lambda passage: matches(wanted, passage.metadata)
     if callable(condition):
         return lambda passage: bool(condition(to_document(passage)))
     raise TypeError(f"filter={condition!r} is neither a dictionary of metadata nor a function of a Document.")

@@ -121,7 +121,6 @@ class IndexedRetriever(BaseRetriever):
             folder: A new or empty folder, or an earlier save, which is replaced.
 
         Raises:
-            ValueError: If a document's metadata cannot be kept as JSON.
             IndexFormatError: If the folder holds something else.
             OSError: If writing fails; an earlier save is then untouched.
         """

@@ -201,11 +201,20 @@ async def test_arguments_of_a_call_without_blocking(retriever: KlueBM25Retriever
     )
 
 
-def test_operators_of_a_stores_own_language_are_refused(retriever: KlueBM25Retriever) -> None:
-    for condition in ({"number": {"$gte": 1}}, {"$and": [{"number": 1}]}):
-        with pytest.raises(TypeError, match=r"filter=.*\$.*operators"):
-            retriever.invoke(QUESTION, filter=condition)
-    assert retriever.invoke(QUESTION, filter={"number": {"plain": 1}}) == []
+def test_operators(retriever: KlueBM25Retriever) -> None:
+    query = " ".join(TEXTS)
+
+    def found(condition: dict[str, Any]) -> list[int]:
+        return sorted(one.metadata["number"] for one in retriever.invoke(query, k=9, filter=condition))
+
+    assert found({"number": {"$gte": 4}}) == [4, 5]
+    assert found({"$or": [{"number": 1}, {"number": {"$in": [2, 3]}}]}) == [1, 2, 3]
+    assert found({"$not": {"number": {"$lt": 5}}}) == [5]
+    assert found({"number": {"plain": 1}}) == []
+    with pytest.raises(ValueError, match=r'"\$gte": 1'):
+        found({"number": {"gte": 1}})
+    with pytest.raises(TypeError, match=r"'\$regex'"):
+        found({"number": {"$regex": "1"}})
 
 
 def test_what_an_index_lacks_is_said_before_anything_is_added(retriever: KlueBM25Retriever, tmp_path: Path) -> None:

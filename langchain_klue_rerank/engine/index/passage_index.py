@@ -169,12 +169,12 @@ class PassageIndex:
         Raises:
             ModelOutputError: If there is not one vector for each passage, or vectors are not finite or of another
                 dimension; the index is then as before.
-            ValueError: If tokens, vectors or token vectors that the index needs are missing, or metadata cannot be
-                copied; the index is then as before.
+            ValueError: If tokens, vectors or token vectors that the index needs are missing, or metadata holds what
+                has no plain value; the index is then as before.
         """
         last = {passage.id: number for number, passage in enumerate(passages)}
         numbers = np.fromiter(last.values(), np.int64, len(last))
-        kept = [passages[number].copy() for number in numbers.tolist()]
+        kept = [passages[number].plain() for number in numbers.tolist()]
         if self.settings.lexical and len(tokens or ()) != len(passages):
             raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
         if self.settings.dense and vectors is None and passages:
@@ -307,7 +307,6 @@ class PassageIndex:
         """Write the index completely or not at all; removed passages are dropped.
 
         Raises:
-            ValueError: If a passage's metadata cannot be kept as JSON.
             IndexFormatError: If `folder` holds something else.
             IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an index that was there before is untouched.

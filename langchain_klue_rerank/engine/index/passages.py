@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles
+from langchain_klue_rerank.engine.index.metadata import plain_metadata
 from langchain_klue_rerank.errors import IndexFormatError
 
 
@@ -28,19 +28,27 @@ class Passage(NamedTuple):
     text: str
     metadata: dict[str, Any]
 
-    def copy(self) -> Passage:
-        """Return a passage whose metadata is its own.
+    def plain(self) -> Passage:
+        """Return a passage whose metadata is its own and holds plain values; see `metadata.plain`.
 
         Raises:
-            ValueError: If the metadata holds what cannot be copied, such as a lock or an open file.
+            ValueError: If the metadata holds what has no plain value, such as a lock or an open file.
         """
         try:
-            return self._replace(metadata=copy.deepcopy(self.metadata))
-        except Exception as error:
-            raise ValueError(
-                f"The metadata of document {self.id!r} cannot be copied ({error}): {self.metadata!r}. "
-                "Keep strings, numbers, lists and dictionaries in it."
-            ) from error
+            return self._replace(metadata=plain_metadata(self.metadata))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"Document {self.id!r}: {error}") from error
+
+    def copy(self) -> Passage:
+        """Return a passage whose metadata, plain values, is its own."""
+        return self._replace(metadata=_copy(self.metadata))
+
+
+def _copy(value: Any) -> Any:
+    """Copy plain values, faster than `copy.deepcopy`."""
+    if isinstance(value, dict):
+        return {key: _copy(one) for key, one in value.items()}
+    return [_copy(one) for one in value] if isinstance(value, list) else value
 
 
 class PassageStore:
@@ -73,7 +81,7 @@ class PassageStore:
         return len(self._ids)
 
     def add(self, passages: Iterable[Passage]) -> None:
-        """Append passages with new identifiers; their metadata is not copied."""
+        """Append passages with new identifiers; their metadata is plain and not copied."""
         self._alive = None
         for passage in passages:
             self._rows[passage.id] = len(self._ids)
@@ -113,11 +121,7 @@ class PassageStore:
         return passage.copy()
 
     def save(self, folder: Path) -> None:
-        """Write the passages that are not removed, in order.
-
-        Raises:
-            ValueError: If a passage's metadata cannot be kept as JSON.
-        """
+        """Write the passages that are not removed, in order."""
         rows = self.rows().tolist()
         (folder / "ids.json").write_bytes(_to_json([self._ids[row] for row in rows]))
         with (folder / "passages.jsonl").open("wb") as file:
@@ -150,16 +154,6 @@ class PassageStore:
 
 
 def _to_line(passage: Passage) -> bytes:
-    for key, value in passage.metadata.items():
-        if not isinstance(key, str):
-            raise ValueError(
-                f"Passage {passage.id!r} has the metadata key {key!r}; to be saved, metadata keys must be strings."
-            )
-        if not _survives_json(value):
-            raise ValueError(
-                f"The metadata value {value!r} under {key!r} of passage {passage.id!r} cannot be saved: "
-                "JSON would refuse it or change it. Use strings, numbers, lists, and dictionaries with strings as keys."
-            )
     return _to_json({"text": passage.text, "metadata": passage.metadata})
 
 
@@ -181,12 +175,3 @@ def _to_json(value: Any) -> bytes:
 def _encoded(text: str) -> bytes:
     """Encode text, each lone surrogate by itself; escaped, two neighbours would be read back as one character."""
     return text.encode("utf-8", "surrogatepass")
-
-
-def _survives_json(value: Any) -> bool:
-    """Say whether JSON keeps a value as it is: it turns tuples into lists and other keys into strings, unsaid."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _survives_json(one) for key, one in value.items())
-    if isinstance(value, list):
-        return all(_survives_json(one) for one in value)
-    return value is None or isinstance(value, str | int | float)

@@ -384,10 +384,10 @@ def test_vectors_of_passages() -> None:
 
 
 @KINDS
-def test_metadata_that_cannot_be_copied_is_refused_and_nothing_changes(kind: IndexSettings) -> None:
+def test_metadata_that_cannot_be_kept_is_refused_and_nothing_changes(kind: IndexSettings) -> None:
     index = small_index(kind)
     before = [index.get([one])[0] for one in ("가", "나")]
-    with pytest.raises(ValueError, match=r"'라'.*cannot be copied.*lock"):
+    with pytest.raises(ValueError, match=r"'라'.*'handle'.*cannot be kept.*lock"):
         add(index, passage("가", "새 글"), passage("라", "사진", handle=threading.Lock()))
     assert len(index) == 3
     assert [index.get([one])[0] for one in ("가", "나")] == before

@@ -1,0 +1,109 @@
+"""Metadata of every common type is accepted when it is added, and is the same before and after saving."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import enum
+import threading
+from decimal import Decimal
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import UUID
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.documents import Document
+
+from langchain_klue_rerank import KlueBM25Retriever
+from langchain_klue_rerank.engine.index.metadata import plain
+
+
+class Dong(enum.StrEnum):
+    RIVER = "강변동"
+
+
+class Floor(enum.IntEnum):
+    FIRST = 1
+
+
+SEOUL = datetime.timezone(datetime.timedelta(hours=9))
+KEPT: list[tuple[Any, Any]] = [
+    (np.int32(7), 7),
+    (np.float32(0.5), 0.5),
+    (np.bool_(True), True),
+    (np.str_("글"), "글"),
+    (np.array([[1, 2], [3, 4]]), [[1, 2], [3, 4]]),
+    (np.array(3), 3),
+    (np.datetime64("2026-11-27"), "2026-11-27"),
+    (np.timedelta64(90, "s"), 90.0),
+    (datetime.datetime(2026, 11, 27, 9, 30, tzinfo=SEOUL), "2026-11-27T09:30:00+09:00"),
+    (datetime.date(2026, 11, 27), "2026-11-27"),
+    (datetime.time(9, 30), "09:30:00"),
+    (datetime.timedelta(minutes=1), 60.0),
+    (Decimal("12000"), 12000),
+    (Decimal("0.25"), 0.25),
+    (UUID(int=5), "00000000-0000-0000-0000-000000000005"),
+    (PurePosixPath("규정/인사.pdf"), "규정/인사.pdf"),
+    (("가", 1), ["가", 1]),
+    ({"나", "가"}, ["가", "나"]),
+    (frozenset({2, 1}), [1, 2]),
+    (Dong.RIVER, "강변동"),
+    (Floor.FIRST, 1),
+    ({3: {"a": (1, None)}, None: 2.5}, {"3": {"a": [1, None]}, "null": 2.5}),
+    (collections.OrderedDict(a=1), {"a": 1}),
+    (None, None),
+    (True, True),
+    ("\ud83d", "\ud83d"),
+]
+
+
+@pytest.mark.parametrize(("given", "kept"), KEPT, ids=lambda value: type(value).__name__)
+def test_documented_values_survive_adding_saving_and_loading(given: Any, kept: Any, tmp_path: Path) -> None:
+    retriever = KlueBM25Retriever.from_documents(
+        [Document("전입신고 안내", id="a", metadata={"key": given})], kiwi=False
+    )
+    for _ in range(2):
+        [found] = retriever.invoke("전입신고")
+        assert found.metadata["key"] == kept
+        assert type(found.metadata["key"]) is type(kept)
+        retriever.save(tmp_path / "index")
+        retriever = KlueBM25Retriever.load(tmp_path / "index")
+
+
+@pytest.mark.parametrize("given", [threading.Lock(), b"bytes", object(), {("a", "b"): 1}, 1 + 2j])
+def test_what_cannot_be_kept_is_refused_when_it_is_added(given: Any) -> None:
+    retriever = KlueBM25Retriever(kiwi=False)
+    with pytest.raises(ValueError, match=r"'a'.*'key'"):
+        retriever.add_documents([Document("글", id="a", metadata={"key": given})])
+    assert len(retriever) == 0
+
+
+def test_what_contains_itself_is_refused() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(ValueError, match="contains itself"):
+        plain(endless)
+
+
+def test_keys_that_become_the_same_are_refused() -> None:
+    with pytest.raises(ValueError, match="'1'"):
+        KlueBM25Retriever(kiwi=False).add_documents([Document("글", metadata={1: "a", "1": "b"})])
+
+
+nested = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(), nested, max_size=4))
+def test_a_document_that_is_found_keeps_every_value(metadata: dict[str, Any]) -> None:
+    retriever = KlueBM25Retriever.from_documents([Document("여권 신청", metadata=metadata)], kiwi=False)
+    [found] = retriever.invoke("여권")
+    del found.metadata["relevance_score"]
+    metadata.pop("relevance_score", None)
+    assert found.metadata == metadata

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
 from langchain_klue_rerank.adapters.convert import searchable_text
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.contracts import Evidence, ScoreRequest
 from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction, pool
 from langchain_klue_rerank.engine.rerank.blend import blend_scores
 from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval, paired_p_value
@@ -108,7 +109,7 @@ def _times(
         retriever.invoke(question)
         middle = time.perf_counter()
         vectors = kept.take(np.asarray([rows[one] for one in own]))
-        reranker.score([question], [[texts[one] for one in own]], [vectors])
+        reranker._score([ScoreRequest(question, [texts[one] for one in own], Evidence(token_vectors=vectors))])
         search.append(1000 * (middle - start))
         rerank.append(1000 * (time.perf_counter() - middle))
     one, other = statistics.median(search[1:]), statistics.median(rerank[1:])

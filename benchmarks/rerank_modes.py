@@ -17,6 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 #: Options of `KlueReranker` by the name of the way. "cut" ways get passages cut to what A reads, so that their scores
 #: can be A's; the others get whole passages. "first": what reads before, the packaged reranker or the folder of a
 #: late-interaction model.
@@ -57,16 +59,18 @@ Scorer = Callable[[str, list[str]], list[tuple[float, bool]]]
 
 def make_reranker(way: str, model: str, options: dict[str, Any]) -> Any:
     """Return our reranker of that way; one without a model is the packaged one."""
-    from langchain_klue_rerank import KlueReranker
+    from langchain_klue_rerank import KlueCascade, KlueReranker
 
     common = {"top_n": None, "title_key": None}
     if way == PACKAGED:
         return KlueReranker(**common, **options)
     settings = {"device": "cpu", "max_length": LENGTH - 2, **OURS[way], **options}
     settings.pop("cut", None)
-    if "first" in settings:
-        settings["first"] = KlueReranker(model=settings["first"])
-    return KlueReranker(model=model, **common, **settings)
+    first = settings.pop("first", None)
+    if first is None:
+        return KlueReranker(model=model, **common, **settings)
+    limit = {"max_latency_ms": settings.pop("max_latency_ms", None)}
+    return KlueCascade(stages=[KlueReranker(model=first), KlueReranker(model=model, **settings)], **common, **limit)
 
 
 class Asker:
@@ -82,23 +86,31 @@ class Asker:
 
     def tokens(self, texts: list[str]) -> Any:
         """Return the passages' tokens, None where nobody reads them."""
-        if not self.reranker.reads_tokens:
+        if not self.reranker._reads_tokens:
             return None
+        from langchain_klue_rerank.engine.contracts import Evidence
         from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
         from langchain_klue_rerank.engine.text.tokenized import tokenize
 
         key = tuple(texts)
         if key not in self._tokens:
-            self._tokens[key] = tokenize(texts, shared_analyzer())
+            self._tokens[key] = Evidence(tokenize(texts, shared_analyzer()))
         return self._tokens[key]
 
     def __call__(
         self, query: str, texts: list[str], first_stage: Sequence[float] | None = None
     ) -> list[tuple[float, bool]]:
         """Return each passage's score, and whether it was read; beside a first stage's scores, if they are given."""
-        beside = {} if first_stage is None else {"first_stage": [first_stage], "weight": 0.5}
-        [verdicts] = self.reranker.judge([query], [texts], [self.tokens(texts)], **beside)
-        return [(one.score, one.read) for one in verdicts]
+        [scores] = self.reranker._score([self.request(query, texts, first_stage)])
+        return list(zip(scores.values.tolist(), scores.is_read.tolist(), strict=True))
+
+    def request(self, query: str, texts: list[str], first_stage: Sequence[float] | None = None) -> Any:
+        """Return what the reranker is asked."""
+        from langchain_klue_rerank.engine.contracts import ScoreRequest
+
+        if first_stage is None:
+            return ScoreRequest(query, texts, self.tokens(texts))
+        return ScoreRequest(query, texts, self.tokens(texts), np.asarray(first_stage, np.float32), 0.5)
 
 
 def peer(way: str, model: str) -> Scorer:
@@ -304,9 +316,7 @@ def _crowds(ask: Asker, queries: list[tuple[str, list[str]]], candidates: int, t
             ask(query, texts)
         single = 1000 * (time.perf_counter() - start)
         start = time.perf_counter()
-        ask.reranker.judge(
-            [query for query, _ in parts], [texts for _, texts in parts], [ask.tokens(texts) for _, texts in parts]
-        )
+        ask.reranker._score([ask.request(query, texts) for query, texts in parts])
         together = 1000 * (time.perf_counter() - start)
         result["batches"][str(few)] = {"queries": len(parts), "single_ms": single, "batch_ms": together}
     limited = Asker(ask.reranker.model_copy(update={"max_latency_ms": task["deadline"]}))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from langchain_klue_rerank.bm25 import KlueBM25Retriever
+    from langchain_klue_rerank.cascade import KlueCascade
     from langchain_klue_rerank.embeddings import KlueEmbeddings
     from langchain_klue_rerank.reranker import KlueReranker
     from langchain_klue_rerank.retriever import KlueRetriever
@@ -14,10 +15,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["KlueBM25Retriever", "KlueEmbeddings", "KlueReranker", "KlueRetriever", "KlueVectorStore"]
+__all__ = ["KlueBM25Retriever", "KlueCascade", "KlueEmbeddings", "KlueReranker", "KlueRetriever", "KlueVectorStore"]
 
 _HOMES = {
     "KlueBM25Retriever": "bm25",
+    "KlueCascade": "cascade",
     "KlueEmbeddings": "embeddings",
     "KlueReranker": "reranker",
     "KlueRetriever": "retriever",

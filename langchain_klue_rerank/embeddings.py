@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.convert import check_texts
 from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
-from langchain_klue_rerank.engine.models.lazy import Lazy
+from langchain_klue_rerank.engine.lazy import Lazy
 from langchain_klue_rerank.engine.models.names import identity, resolve
 from langchain_klue_rerank.engine.models.opening import is_static, load_bi_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions

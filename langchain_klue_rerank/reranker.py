@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import Callbacks
-from langchain_core.documents import BaseDocumentCompressor, Document
-from langchain_core.runnables.config import run_in_executor
-from pydantic import ConfigDict, Field, PrivateAttr
+import numpy as np
+from langchain_core.documents import Document
+from pydantic import Field, PrivateAttr
 
-from langchain_klue_rerank.adapters.convert import check_count, check_query, searchable_text, with_metadata
-from langchain_klue_rerank.adapters.deadlines import wait_until
-from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
-from langchain_klue_rerank.engine.models.lazy import Lazy
+from langchain_klue_rerank.adapters.reranking import RankedDocument, RankerCompressor
+from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.lazy import Lazy
 from langchain_klue_rerank.engine.models.names import PACKAGED, identity, is_late_interaction, resolve
 from langchain_klue_rerank.engine.models.opening import load_cross_encoder
 from langchain_klue_rerank.engine.models.options import Backend, CrossEncoderOptions
-from langchain_klue_rerank.engine.rerank.cascade import Verdict, judge
-from langchain_klue_rerank.engine.rerank.early_stop import score_until_sure
+from langchain_klue_rerank.engine.rerank.early_stop import calibrate
+from langchain_klue_rerank.engine.rerank.ranker import Ranker, Stage
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from langchain_klue_rerank.engine.contracts import CrossEncoder
 
-    from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
-    from langchain_klue_rerank.engine.contracts import CrossEncoder, Ready
+__all__ = ["KlueReranker", "RankedDocument"]
 
 
-class RankedDocument(TypedDict):
-    """One line of `KlueReranker.rerank`.
-
-    Attributes:
-        index: Place of the document in the input.
-        relevance_score: Its score, 0..1; 0 if it was not read.
-        reranked: Whether it was read. Only where an option lets documents stay unread.
-    """
-
-    index: int
-    relevance_score: float
-    reranked: NotRequired[bool]
-
-
-class KlueReranker(BaseDocumentCompressor):
+class KlueReranker(RankerCompressor):
     """Reorder documents by how well they answer a query.
 
     Without arguments it uses the weights that come with the package: no torch, no download, no GPU. With a name it
@@ -72,14 +52,10 @@ class KlueReranker(BaseDocumentCompressor):
             whatever the threshold. Waiting for other callers counts, loading the model does not. None (default) waits
             for everything. A batch of n queries has n times as long.
         early_stop: Score at which a document is so surely the answer that the rest, which came after it, is not read;
-            it follows as above, except that a threshold drops it. `engine.early_stop.calibrate` finds a value. None
+            it follows as above, except that a threshold drops it. `find_early_stop` finds a value. None
             (default) reads everything.
-        first: A cheaper reranker that reads the documents first: this one then reads them in the order found so, and
-            a score is the mean of both, or the first one's half for a document that only the first has read. Of its
-            options, those count that say how it reads. None (default) for none.
         read_n: Most documents to read, the most promising; the rest follows as above, except that a threshold sees its
-            score. ``KlueReranker(model=..., first=KlueReranker(), read_n=5)`` costs little more than five pairs of
-            the transformer. None (default) reads everything.
+            score. In a `KlueCascade` the promise is what the rerankers before it say. None (default) reads everything.
         title_key: The metadata key of a title that is read before the text; None reads the text alone. Default
             ``"title"``.
         backend: What computes a model from a folder or the hub: ``"torch"`` (default), ``"onnx"`` (the same scores,
@@ -103,19 +79,11 @@ class KlueReranker(BaseDocumentCompressor):
             loaded.
         MissingExtraError: On first use, if the model needs the ``torch`` or the ``onnx`` extra and that is not
             installed.
-        ValueError: If the packaged reranker is given a ``first``: nothing is cheaper.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=())
-
     model_name: str | None = Field(default=None, alias="model", frozen=True)
-    top_n: int | None = Field(default=3, ge=0)
-    score_threshold: float | None = Field(default=None, ge=0, le=1)
-    max_latency_ms: float | None = Field(default=None, gt=0)
     early_stop: float | None = Field(default=None, ge=0)
-    first: KlueReranker | None = Field(default=None, frozen=True)
     read_n: int | None = Field(default=None, ge=1)
-    title_key: str | None = "title"
     backend: Backend = Field(default="torch", frozen=True)
     max_windows: int | None = Field(default=None, ge=1, frozen=True)
     window_length: int | None = Field(default=None, ge=8, frozen=True)
@@ -128,11 +96,11 @@ class KlueReranker(BaseDocumentCompressor):
 
     _encoder: Lazy[CrossEncoder] = PrivateAttr()
     _vectors_of: Lazy[str] = PrivateAttr()
+    _packaged: bool = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Check the model's name; loading waits for the first use."""
-        if resolve(self.model_name) == PACKAGED and self.first is not None:
-            raise ValueError("first=... is for a model that costs more: name one, model=..., or leave first out.")
+        self._packaged = resolve(self.model_name) == PACKAGED
         options = CrossEncoderOptions(
             self.device,
             self.batch_size,
@@ -148,258 +116,49 @@ class KlueReranker(BaseDocumentCompressor):
         self._vectors_of = Lazy(partial(_vectors_of, self.model_name, self.revision, self.max_vectors))
 
     @property
-    def packaged(self) -> bool:
-        """Whether this is the packaged model, which needs no torch."""
-        return resolve(self.model_name) == PACKAGED
-
-    @property
-    def reads_tokens(self) -> bool:
-        """Whether this, or the reranker before it, is the packaged model, which reads an index's tokens."""
-        return self.packaged or (self.first is not None and self.first.reads_tokens)
-
-    @property
-    def token_vectors(self) -> str | None:
-        """What tells the token vectors that this model, or the one before it, reads; None if neither reads any.
-
-        Of a hub model this asks the hub, once.
-        """
-        own = None if self.packaged else self._vectors_of() or None
-        return self.first.token_vectors if own is None and self.first is not None else own
-
-    @property
     def encoder(self) -> CrossEncoder:
         """The loaded cross-encoder; loads it if need be."""
         return self._encoder()
 
+    def find_early_stop(
+        self, queries: Sequence[str], documents: Sequence[Sequence[str | Document]], *, error: float = 0.01
+    ) -> float:
+        """Find the lowest value for ``early_stop`` with which the best document is seldom left unread.
+
+        Args:
+            queries: Questions of your own that trained nothing.
+            documents: For each its candidates, in the order of the first stage.
+            error: Share of the questions for which the best may be missed. Default 0.01. Of few questions the value
+                misses more on others than it promises: take hundreds.
+
+        Returns:
+            A value for ``early_stop``, just above 1 if none is good enough.
+        """
+        whole = self.model_copy(update={"early_stop": None, "read_n": None, "max_latency_ms": None})
+        return calibrate([np.asarray(scores, np.float32) for scores in whole.score(queries, documents)], error)
+
     @property
-    def is_loaded(self) -> bool:
-        """Whether the model, and the one before it, is in memory."""
-        return self._encoder.made and (self.first is None or self.first.is_loaded)
+    def _ranker(self) -> Ranker:
+        return Ranker((Stage(self._encoder, self.read_n, self.early_stop),))
 
-    def load(self) -> None:
-        """Load the model, and the one before it, where they are not loaded yet."""
-        self._encoder()
-        if self.first is not None:
-            self.first.load()
+    @property
+    def _name(self) -> str:
+        return self.model_name or PACKAGED
 
-    def compress_documents(
-        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
-    ) -> list[Document]:
-        """Reorder documents; LangChain's contract of `BaseDocumentCompressor`.
+    @property
+    def _reads_tokens(self) -> bool:
+        return self._packaged
 
-        Args:
-            documents: The documents; they are not changed.
-            query: The query. An empty one finds nothing, every score is 0 and the order stays.
-            callbacks: Where to report the child run ``KlueReranker``.
+    @property
+    def _token_vectors(self) -> str | None:
+        return None if self._packaged else self._vectors_of() or None
 
-        Returns:
-            Copies of the best ``top_n`` documents with at least ``score_threshold``, best first; of equals the earlier
-            comes first.
-
-        Raises:
-            TypeError: If the query is not a string.
-            ModelOutputError: If the model returns NaN or infinity.
-        """
-        documents = list(documents)
-        with child_run("KlueReranker", callbacks, self.trace_inputs(query, len(documents))) as outputs:
-            start = time.perf_counter()
-            [verdicts] = self.judge([query], [documents])
-            return self._keep(documents, verdicts, start, outputs)
-
-    async def acompress_documents(
-        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
-    ) -> list[Document]:
-        """Reorder documents without blocking the event loop; see `compress_documents`."""
-        documents = list(documents)
-        async with async_child_run("KlueReranker", callbacks, self.trace_inputs(query, len(documents))) as outputs:
-            start = time.perf_counter()
-            [verdicts] = await self.ajudge([query], [documents])
-            return self._keep(documents, verdicts, start, outputs)
-
-    def rerank(
-        self, documents: Sequence[str | Document], query: str, *, top_n: int | None = None
-    ) -> list[RankedDocument]:
-        """Reorder plain strings or documents.
-
-        Args:
-            documents: Strings or documents.
-            query: The query.
-            top_n: How many to keep; None for the field's value.
-
-        Returns:
-            ``{"index": place in the input, "relevance_score": float in 0..1}`` of the best, best first.
-
-        Raises:
-            TypeError: If the query is not a string, or a document is neither a string nor a Document.
-            ValueError: If ``top_n`` is negative.
-        """
-        kept = self.top_n if top_n is None else check_count("top_n", top_n)
-        [verdicts] = self.judge([query], [documents])
-        return [
-            {"index": number, "relevance_score": verdicts[number].score, **self.marks(verdicts[number])}  # type: ignore[typeddict-item]
-            for number in self._best(verdicts, kept)
-        ]
-
-    def score(
-        self,
-        queries: Sequence[str],
-        documents: Sequence[Sequence[str | Document]],
-        tokens: Sequence[Ready | None] | None = None,
-    ) -> list[list[float]]:
-        """Score the documents of several queries in one go.
-
-        Args:
-            queries: m queries.
-            documents: For each query its strings or documents.
-            tokens: For each query its documents as an index found them, or their token vectors, where it keeps them.
-
-        Returns:
-            For each query its documents' scores in 0..1, in the order of the input; 0 for one that no model read.
-
-        Raises:
-            TypeError: If a query is not a string, or a document is neither a string nor a Document.
-            ModelOutputError: If the model returns NaN or infinity.
-        """
-        return [[one.score for one in own] for own in self.judge(queries, documents, tokens)]
-
-    def judge(
-        self,
-        queries: Sequence[str],
-        documents: Sequence[Sequence[str | Document]],
-        tokens: Sequence[Ready | None] | None = None,
-        *,
-        first_stage: Sequence[Sequence[float]] | None = None,
-        weight: float = 1.0,
-        deadline: float | None = None,
-    ) -> list[list[Verdict]]:
-        """Score the documents of several queries and tell which of them were read; see `score`.
-
-        Args:
-            queries: m queries.
-            documents: For each query its strings or documents.
-            tokens: For each query its documents as an index found them, or their token vectors, where it keeps them.
-            first_stage: For each query the first stage's scores, if these are blended with them afterwards.
-            weight: The weight of these scores then; 1 (default) where they alone decide. The packaged model then adds a
-                little of the bi-encoder's cosine, as no first stage counts it.
-            deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
-
-        Returns:
-            For each query its documents' verdicts, in the order of the input.
-        """
-        texts = [[self._text(document) for document in own] for own in documents]
-        # a blank query asks for nothing: no document answers it
-        result = [[Verdict(0.0, read=True)] * len(own) for own in texts]
-        asked = [number for number, query in enumerate(queries) if check_query(query).strip() and texts[number]]
-        if not asked:
-            return result
-        if deadline is None:
-            self.load()  # does not count
-            deadline = self._deadline(len(queries))
-        chosen = [queries[number] for number in asked]
-        read = [texts[number] for number in asked]
-        ready = [tokens[number] for number in asked] if tokens is not None else None
-        before = None
-        if self.first is not None:
-            verdicts = self.first.judge(chosen, read, ready, weight=weight, deadline=deadline)
-            before = [[math.nan if one.late else one.score for one in own] for own in verdicts]
-        found = judge(
-            self._scorer(),
-            chosen,
-            read,
-            ready,
-            before=before,
-            first_stage=[first_stage[number] for number in asked] if first_stage is not None else None,
-            weight=weight,
-            read_n=self.read_n,
-            deadline=deadline,
-        )
-        for number, own in zip(asked, found, strict=True):
-            result[number] = own
-        return result
-
-    def _scorer(self) -> Callable[..., list[NDArray[np.float32]]]:
-        if self.early_stop is None:
-            return self.encoder.score
-        return partial(score_until_sure, self.encoder, sure=self.early_stop)
-
-    def encode_documents(self, texts: Sequence[str], *, show_progress: bool = False) -> TokenVectors:
-        """Compute the token vectors of texts, at least one, by a late-interaction model.
-
-        Args:
-            texts: The texts, with their titles.
-            show_progress: Whether to draw a progress bar.
-
-        Raises:
-            ValueError: If the model is another kind of model.
-            ModelOutputError: If it returns NaN or infinity.
-        """
-        if self.token_vectors is None:
-            raise ValueError(f"{self.model_name or PACKAGED!r} is no late-interaction model and has no token vectors.")
-        if self.first is not None and not self._vectors_of():
-            return self.first.encode_documents(texts, show_progress=show_progress)
+    def _encode_documents(self, texts: Sequence[str]) -> TokenVectors:
         from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction
 
         encoder = self.encoder
         assert isinstance(encoder, LateInteraction)
-        return encoder.encode_passages(texts, show_progress=show_progress)
-
-    async def ajudge(
-        self,
-        queries: Sequence[str],
-        documents: Sequence[Sequence[str | Document]],
-        tokens: Sequence[Ready | None] | None = None,
-        *,
-        first_stage: Sequence[Sequence[float]] | None = None,
-        weight: float = 1.0,
-    ) -> list[list[Verdict]]:
-        """Score the documents of several queries without blocking the event loop; see `judge`."""
-        if not self.is_loaded:
-            await run_in_executor(None, self.load)
-        deadline = self._deadline(len(queries))
-        ask = partial(self.judge, queries, documents, tokens, first_stage=first_stage, weight=weight, deadline=deadline)
-        return await wait_until(
-            deadline, ask, lambda: [[Verdict(0.0, read=False, late=True)] * len(own) for own in documents]
-        )
-
-    def _deadline(self, queries: int) -> float | None:
-        return None if self.max_latency_ms is None else time.monotonic() + queries * self.max_latency_ms / 1000
-
-    def _text(self, document: Any) -> str:
-        if isinstance(document, str):
-            return document
-        if isinstance(document, Document):
-            return searchable_text(document.page_content, document.metadata, self.title_key)
-        raise TypeError(f"{document!r} is a {type(document).__name__}; a reranker takes strings or Documents.")
-
-    def marks(self, verdict: Verdict) -> dict[str, Any]:
-        """Return what the metadata of a document says about its reading, beside the score."""
-        reads_all = self.max_latency_ms is None and self.early_stop is None and self.read_n is None
-        return {} if reads_all else {"reranked": verdict.read}
-
-    def keeps(self, verdict: Verdict) -> bool:
-        """Whether a document passes the threshold; one that was not read in time does."""
-        return self.score_threshold is None or verdict.late or verdict.score >= self.score_threshold
-
-    def _best(self, verdicts: Sequence[Verdict], top_n: int | None) -> list[int]:
-        def badness(number: int) -> tuple[float, bool]:
-            return -verdicts[number].score, not verdicts[number].read
-
-        order = sorted(range(len(verdicts)), key=badness)  # stable: equals, and what is unread, keep their order
-        return [number for number in order if self.keeps(verdicts[number])][:top_n]
-
-    def _keep(
-        self, documents: list[Document], verdicts: list[Verdict], start: float, outputs: dict[str, Any]
-    ) -> list[Document]:
-        best = [
-            with_metadata(documents[number], relevance_score=verdicts[number].score, **self.marks(verdicts[number]))
-            for number in self._best(verdicts, self.top_n)
-        ]
-        outputs.update(documents=best, milliseconds=round(1000 * (time.perf_counter() - start), 3))
-        return best
-
-    def trace_inputs(self, query: str, documents: int) -> dict[str, Any]:
-        """Return what a run in a trace shows as the inputs of a reranking."""
-        return {"query": query, "documents": documents, "model": self.model_name or PACKAGED, "top_n": self.top_n}
+        return encoder.encode_passages(texts)
 
 
 def _vectors_of(model: str | None, revision: str | None, most: int) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from langchain_core.runnables.config import get_config_list, run_in_executor
 from numpy.typing import NDArray
 from pydantic import Field
 
-from langchain_klue_rerank.adapters.convert import check_query, with_metadata
+from langchain_klue_rerank.adapters.convert import check_query, searchable_text, with_metadata
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     check_model,
@@ -28,16 +31,17 @@ from langchain_klue_rerank.adapters.embedding import (
 from langchain_klue_rerank.adapters.filters import Filter
 from langchain_klue_rerank.adapters.first_stage import FirstStage, Found, Options, SearchType
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
+from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.adapters.sources import Source
 from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.rerank.blend import blend_scores
-from langchain_klue_rerank.engine.rerank.cascade import Verdict
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.errors import ModelMismatchError
@@ -167,25 +171,28 @@ class KlueRetriever(IndexedRetriever):
         score_threshold: float | None = None,
         search_type: SearchType | None = None,
         filter: Filter | None = None,
-        _ready: list[Document] | None = None,
     ) -> list[Document]:
-        if _ready is not None:
-            return _ready
         options = self._options(k, fetch_k, score_threshold, search_type, filter)
         if not check_query(query).strip() or not options.k:
             return []
         callbacks = run_manager.get_child()
+        reranker = self.reranker
+        if (answer := self._answer) is not None:  # a batch has found it already
+            if isinstance(reranker, RankerCompressor):
+                inputs = reranker._trace_inputs(query, answer.candidates)
+                with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+                    outputs.update(documents=answer.documents, milliseconds=answer.milliseconds)
+            return answer.documents
         found = self._first_stage.find(query, options, callbacks)
-        if isinstance(self.reranker, KlueReranker):
-            with child_run(
-                "KlueReranker", callbacks, self.reranker.trace_inputs(query, len(found.documents))
-            ) as outputs:
+        if isinstance(reranker, RankerCompressor):
+            inputs = reranker._trace_inputs(query, len(found.documents))
+            with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
                 start = time.perf_counter()
-                [documents] = self._rank(self.reranker, [query], [found], options)
-                return _traced(documents, start, outputs)
-        if self.reranker is None:
-            return _cut(found.documents, options)
-        return _cut(self.reranker.compress_documents(found.documents, query, callbacks), options)
+                [scores] = reranker._score([self._request(query, found)])
+                return _traced(self._blend(reranker, found, scores, options), start, outputs)
+        if reranker is None:
+            return self._first_only(found, options)
+        return _cut(reranker.compress_documents(self._with_scores(found), query, callbacks), options)
 
     async def _aget_relevant_documents(
         self,
@@ -197,31 +204,28 @@ class KlueRetriever(IndexedRetriever):
         score_threshold: float | None = None,
         search_type: SearchType | None = None,
         filter: Filter | None = None,
-        _ready: list[Document] | None = None,
     ) -> list[Document]:
-        if _ready is not None:
-            return _ready
         options = self._options(k, fetch_k, score_threshold, search_type, filter)
         if not check_query(query).strip() or not options.k:
             return []
         callbacks = run_manager.get_child()
+        reranker = self.reranker
+        if (answer := self._answer) is not None:  # a batch has found it already
+            if isinstance(reranker, RankerCompressor):
+                inputs = reranker._trace_inputs(query, answer.candidates)
+                async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+                    outputs.update(documents=answer.documents, milliseconds=answer.milliseconds)
+            return answer.documents
         found = await self._first_stage.afind(query, options, callbacks)
-        if isinstance(self.reranker, KlueReranker):
-            inputs = self.reranker.trace_inputs(query, len(found.documents))
-            async with async_child_run("KlueReranker", callbacks, inputs) as outputs:
+        if isinstance(reranker, RankerCompressor):
+            inputs = reranker._trace_inputs(query, len(found.documents))
+            async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
                 start = time.perf_counter()
-                reranker = self._with_our_title(self.reranker)
-                [verdicts] = await reranker.ajudge(
-                    [query],
-                    [found.documents],
-                    [found.tokens],
-                    first_stage=[found.scores],
-                    weight=self.rerank_weight,
-                )
-                return _traced(self._blend(reranker, found, verdicts, options), start, outputs)
-        if self.reranker is None:
-            return _cut(found.documents, options)
-        return _cut(await self.reranker.acompress_documents(found.documents, query, callbacks), options)
+                [scores] = await reranker._ascore([self._request(query, found)])
+                return _traced(self._blend(reranker, found, scores, options), start, outputs)
+        if reranker is None:
+            return self._first_only(found, options)
+        return _cut(await reranker.acompress_documents(self._with_scores(found), query, callbacks), options)
 
     def batch(
         self,
@@ -242,14 +246,14 @@ class KlueRetriever(IndexedRetriever):
         Returns:
             For each query its documents.
         """
-        ready = self._answer_together(inputs, kwargs)
-        if ready is None:
+        answers = self._answer_together(inputs, kwargs)
+        if answers is None:
             return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        configs = get_config_list(config, len(inputs))
-        return [
-            self.invoke(query, own, _ready=documents)
-            for query, own, documents in zip(inputs, configs, ready, strict=True)
-        ]
+        result = []
+        for query, own, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
+            with _hand_over(answer):
+                result.append(self.invoke(query, own, **kwargs))
+        return result
 
     async def abatch(
         self,
@@ -260,32 +264,46 @@ class KlueRetriever(IndexedRetriever):
         **kwargs: Any,
     ) -> list[list[Document]]:
         """Answer several queries together without blocking the event loop; see `batch`."""
-        ready = await run_in_executor(None, self._answer_together, inputs, kwargs)
-        if ready is None:
+        answers = await run_in_executor(None, self._answer_together, inputs, kwargs)
+        if answers is None:
             return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        configs = get_config_list(config, len(inputs))
-        return [
-            await self.ainvoke(query, own, _ready=documents)
-            for query, own, documents in zip(inputs, configs, ready, strict=True)
-        ]
+        result = []
+        for query, own, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
+            with _hand_over(answer):
+                result.append(await self.ainvoke(query, own, **kwargs))
+        return result
 
-    def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[list[Document]] | None:
+    def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[_Answer] | None:
         """Answer queries in one go; None where that is not possible and each has to be asked by itself."""
         reranker = self.reranker
-        if self.sources is not None or not (reranker is None or isinstance(reranker, KlueReranker)):
+        if self.sources is not None or not (reranker is None or isinstance(reranker, RankerCompressor)):
             return None
         try:
             options = self._options(**arguments)
             asked = [query for query in queries if check_query(query).strip()]
             found = self._first_stage.search(asked, options)
+            start = time.perf_counter()
             if reranker is None:
-                answers = [_cut(one.documents, options) for one in found]
+                documents = [self._first_only(one, options) for one in found]
             else:
-                answers = self._rank(reranker, asked, found, options)
+                requests = [self._request(query, one) for query, one in zip(asked, found, strict=True)]
+                documents = [
+                    self._blend(reranker, one, scores, options)
+                    for one, scores in zip(found, reranker._score(requests), strict=True)
+                ]
         except Exception:
             return None  # asked by itself, each query gives its own documents or raises its own error
-        waiting = iter(answers)
-        return [next(waiting) if query.strip() else [] for query in queries]
+        milliseconds = round(1000 * (time.perf_counter() - start) / max(1, len(asked)), 3)
+        answers = (
+            _Answer(self, own, len(one.documents), milliseconds) for one, own in zip(found, documents, strict=True)
+        )
+        return [next(answers) if query.strip() else _Answer(self, [], 0, 0.0) for query in queries]
+
+    @property
+    def _answer(self) -> _Answer | None:
+        """What a batch of this retriever has found for the query that it asks now."""
+        answer = _ANSWER.get()
+        return answer if answer is not None and answer.retriever is self else None
 
     def _options(
         self,
@@ -319,44 +337,46 @@ class KlueRetriever(IndexedRetriever):
             tokenize=self._tokenize,
             embeddings=self.embeddings,
             dense_weight=self.dense_weight,
-            # without a reranker the first stage's score is the last word
-            score_key="relevance_score" if self.reranker is None else "first_stage_score",
-            with_tokens=self.kiwi and isinstance(self.reranker, KlueReranker) and self.reranker.reads_tokens,
+            with_tokens=self.kiwi and isinstance(self.reranker, RankerCompressor) and self.reranker._reads_tokens,
             token_vectors_of=self._vectors_of,
         )
 
-    def _rank(
-        self, reranker: KlueReranker, queries: Sequence[str], found: Sequence[Found], options: Options
-    ) -> list[list[Document]]:
-        """Rerank the candidates of several queries together."""
-        reranker = self._with_our_title(reranker)
-        documents, tokens = [one.documents for one in found], [one.tokens for one in found]
-        verdicts = reranker.judge(
-            queries, documents, tokens, first_stage=[one.scores for one in found], weight=self.rerank_weight
-        )
-        return [self._blend(reranker, one, own, options) for one, own in zip(found, verdicts, strict=True)]
+    def _request(self, query: str, found: Found) -> ScoreRequest:
+        """Return what the reranker is asked: the candidates' titles and texts, and all that is known of them."""
+        texts = [searchable_text(one.page_content, one.metadata, self.title_key) for one in found.documents]
+        return ScoreRequest(query, texts, found.evidence, found.scores, self.rerank_weight)
 
-    def _with_our_title(self, reranker: KlueReranker) -> KlueReranker:
-        """Return a reranker that reads the same title as the first stage."""
-        return (
-            reranker
-            if reranker.title_key == self.title_key
-            else reranker.model_copy(update={"title_key": self.title_key})
-        )
-
-    def _blend(
-        self, reranker: KlueReranker, found: Found, verdicts: Sequence[Verdict], options: Options
-    ) -> list[Document]:
+    def _blend(self, reranker: RankerCompressor, found: Found, scores: Scores, options: Options) -> list[Document]:
         """Order one query's candidates by both stages' scores; what the reranker did not read has the first's only."""
-        blended = blend_scores([one.score for one in verdicts], found.scores, self.rerank_weight)
-        ranked = []
-        for document, verdict, total in zip(found.documents, verdicts, blended, strict=True):
-            # the deadline came first: no threshold can tell
-            if reranker.keeps(verdict) and (verdict.late or total >= (options.score_threshold or 0)):
-                marks = {"rerank_score": verdict.score, **reranker.marks(verdict)}
-                ranked.append(with_metadata(document, relevance_score=total, **marks))
-        ranked.sort(key=lambda document: -document.metadata["relevance_score"])  # stable: equals keep their order
-        return ranked[: options.k]
+        blended = blend_scores(scores.values, found.scores, self.rerank_weight)
+        # where the deadline came first no threshold can tell
+        kept = reranker._passes(scores) & (scores.is_late | (blended >= (options.score_threshold or 0)))
+        order = np.argsort(-blended, kind="stable")  # equals keep their order
+        return [
+            with_metadata(
+                found.documents[place],
+                first_stage_score=float(found.scores[place]),
+                rerank_score=float(scores.values[place]),
+                relevance_score=float(blended[place]),
+                **reranker._marks(scores, place),
+            )
+            for place in order[kept[order]][: options.k].tolist()
+        ]
+
+    def _first_only(self, found: Found, options: Options) -> list[Document]:
+        """Return the first stage's best: without a reranker its score is the last word."""
+        kept = found.scores >= (options.score_threshold or 0)
+        return [
+            with_metadata(found.documents[place], relevance_score=float(found.scores[place]))
+            for place in np.flatnonzero(kept)[: options.k].tolist()
+        ]
+
+    def _with_scores(self, found: Found) -> list[Document]:
+        """Return the candidates as another library's reranker gets them."""
+        return [
+            with_metadata(document, first_stage_score=score)
+            for document, score in zip(found.documents, found.scores.tolist(), strict=True)
+        ]
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi or reads_tokens(self.embeddings) else None)
@@ -373,22 +393,44 @@ class KlueRetriever(IndexedRetriever):
         kept = self._index.settings.token_vectors
         if kept is None:
             return None
-        if kept != own or not isinstance(self.reranker, KlueReranker):
+        if kept != own or not isinstance(self.reranker, RankerCompressor):
             raise ModelMismatchError(
                 f"This index keeps the token vectors of the model {kept!r}; to add documents, set a reranker with that "
                 "model."
             )
-        return self.reranker.encode_documents(texts)
+        return self.reranker._encode_documents(texts)
 
     @property
     def _vectors_of(self) -> str | None:
         """Identity of the late-interaction model that reranks; None for another reranker."""
-        return self.reranker.token_vectors if isinstance(self.reranker, KlueReranker) else None
+        return self.reranker._token_vectors if isinstance(self.reranker, RankerCompressor) else None
 
     @property
     def token_vector_bytes(self) -> float:
         """Bytes that the index keeps of a document for a late-interaction reranker, on average; 0 without one."""
         return self._index.token_vector_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a batch has found for one of its queries, on its way to the query's own run in the trace."""
+
+    retriever: KlueRetriever
+    documents: list[Document]
+    candidates: int
+    milliseconds: float
+
+
+_ANSWER: ContextVar[_Answer | None] = ContextVar("answer", default=None)
+
+
+@contextmanager
+def _hand_over(answer: _Answer) -> Iterator[None]:
+    token = _ANSWER.set(answer)
+    try:
+        yield
+    finally:
+        _ANSWER.reset(token)
 
 
 def _traced(documents: list[Document], start: float, outputs: dict[str, Any]) -> list[Document]:

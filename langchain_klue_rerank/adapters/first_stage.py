@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
+import numpy as np
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
+from numpy.typing import NDArray
 
-from langchain_klue_rerank.adapters.convert import check_count, to_document, with_metadata
+from langchain_klue_rerank.adapters.convert import check_count, to_document
 from langchain_klue_rerank.adapters.embedding import embed_queries
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
-from langchain_klue_rerank.engine.contracts import FoundPassages, Ready
+from langchain_klue_rerank.engine.contracts import Evidence
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.models.names import packaged_identity
@@ -65,15 +67,17 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The first stage's documents for one query, best first, and what an index keeps of them for the reranker."""
+    """The first stage's candidates for one query, best first.
+
+    Attributes:
+        documents: n documents as they were added, or as a source gave them.
+        scores: (n,) float32, the first stage's scores in 0..1.
+        evidence: What an index knows of them, for the reranker; None where no index does.
+    """
 
     documents: list[Document]
-    tokens: Ready | None = None
-
-    @property
-    def scores(self) -> list[float]:
-        """The first stage's scores."""
-        return [document.metadata["first_stage_score"] for document in self.documents]
+    scores: NDArray[np.float32]
+    evidence: Evidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,6 @@ class FirstStage:
         tokenize: Turns queries into tokens.
         embeddings: Turns queries into vectors.
         dense_weight: Weight of dense scores in hybrid search, the lexical ones having 1.
-        score_key: The metadata key for the scores.
         with_tokens: Whether the documents' tokens are wanted, for a reranker that reads them.
         token_vectors_of: Identity of the reranker whose token vectors are wanted; None for none.
     """
@@ -96,7 +99,6 @@ class FirstStage:
     tokenize: Callable[[Sequence[str]], TokenizedTexts]
     embeddings: Embeddings
     dense_weight: float
-    score_key: str
     with_tokens: bool
     token_vectors_of: str | None
 
@@ -153,19 +155,9 @@ class FirstStage:
         )
         return [
             Found(
-                [
-                    to_document(passage, **{self.score_key: score})
-                    for passage, score in zip(result.passages, result.scores.tolist(), strict=True)
-                ],
-                result.token_vectors
-                if result.tokens is None
-                else FoundPassages(
-                    result.tokens,
-                    result.cosines if packaged else None,
-                    result.lexical,
-                    len(self.index),
-                    result.token_vectors,
-                ),
+                [to_document(passage) for passage in result.passages],
+                result.scores,
+                result.evidence if packaged else replace(result.evidence, cosines=None),
             )
             for result in results
         ]
@@ -177,18 +169,17 @@ class FirstStage:
     def _fuse(self, query: str, rankings: list[list[Document]], options: Options) -> Found:
         """Fuse what sources found with the lexical candidates of the own index, where something was added to it."""
         if len(self.index) and options.search_type == "hybrid":
-            [own] = self.search([query], replace(options, search_type="lexical"))
-            scores = [one.metadata[self.score_key] for one in own.documents]
+            [lexical] = self.search([query], replace(options, search_type="lexical"))
             rankings = [self._as_added(ranking) for ranking in rankings]
-            candidates = fuse_beside(own.documents, scores, rankings, _PLACES * self.dense_weight)
+            candidates = fuse_beside(lexical.documents, lexical.scores, rankings, _PLACES * self.dense_weight)
         else:
             candidates = fuse(rankings)
-        documents = [
-            with_metadata(document, **{self.score_key: score}) for document, score in candidates[: options.candidates]
-        ]
+        candidates = candidates[: options.candidates]
+        documents = [document for document, _ in candidates]
         passages = [Passage(one.id or "", one.page_content, one.metadata) for one in documents]
         tokens = self.index.tokens(passages) if self.with_tokens else None
-        return Found(documents, FoundPassages(tokens) if tokens is not None else None)
+        scores = np.asarray([score for _, score in candidates], np.float32)
+        return Found(documents, scores, Evidence(tokens) if tokens is not None else None)
 
     def _as_added(self, documents: list[Document]) -> list[Document]:
         """Put the documents as they were added in place of what a source made of them."""

@@ -12,6 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
+from numpy.typing import ArrayLike
 
 from langchain_klue_rerank.adapters.filters import Filter, stores_filter, to_predicate
 from langchain_klue_rerank.engine.index.fusion import reciprocal_rank_fusion
@@ -79,7 +80,7 @@ def fuse(rankings: Sequence[Sequence[Document]]) -> list[tuple[Document, float]]
 
 
 def fuse_beside(
-    words: Sequence[Document], scores: Sequence[float], rankings: Sequence[Sequence[Document]], weight: float
+    words: Sequence[Document], scores: ArrayLike, rankings: Sequence[Sequence[Document]], weight: float
 ) -> list[tuple[Document, float]]:
     """Fuse documents with lexical scores and rankings of vector stores, whose scores cannot be compared.
 

@@ -1,9 +1,10 @@
-"""What an index keeps of passages and a reranker can read instead of their texts."""
+"""What passes between the rooms: candidates and what is known of them, requests, scores, and the kinds of models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Literal, Protocol
 
 import numpy as np
@@ -14,38 +15,119 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 
 @dataclass(frozen=True, slots=True)
-class FoundPassages:
-    """Passages that an index found for a query.
+class Evidence:
+    """What an index knows of n candidates of a query, so that a reranker need not read their texts for it.
 
     Attributes:
-        tokens: n passages, tokenized with morphemes.
+        tokens: Their tokens, with morphemes; None where the index keeps none.
         cosines: (n,) float32, the packaged bi-encoder's cosine of the query with each one's best window; None where the
             index has vectors of another model, or none.
         lexical: (n,) float32, their lexical scores in 0..1, which know how frequent a word is in this index; None where
             the query was not searched by words.
-        searched: How many passages the index has.
-        token_vectors: Their vectors by a late-interaction model that reads them after another reranker.
+        corpus_size: How many passages the index has.
+        token_vectors: Their vectors by a late-interaction model; None where the index keeps none.
     """
 
-    tokens: TokenizedTexts
+    tokens: TokenizedTexts | None = None
     cosines: NDArray[np.float32] | None = None
     lexical: NDArray[np.float32] | None = None
-    searched: int = 0
+    corpus_size: int = 0
     token_vectors: TokenVectors | None = None
 
-    def take(self, rows: NDArray[np.integer]) -> FoundPassages:
-        """Return some of the passages, in that order."""
-        return FoundPassages(
-            self.tokens.take(rows),
+    def take(self, rows: NDArray[np.integer]) -> Evidence:
+        """Return the evidence of some of the candidates, in that order."""
+        return Evidence(
+            None if self.tokens is None else self.tokens.take(rows),
             None if self.cosines is None else self.cosines[rows],
             None if self.lexical is None else self.lexical[rows],
-            self.searched,
+            self.corpus_size,
             None if self.token_vectors is None else self.token_vectors.take(rows),
         )
 
 
-#: A model reads the kind that it knows and takes the texts instead of any other.
-Ready = FoundPassages | TokenVectors
+@dataclass(frozen=True, slots=True)
+class ScoreRequest:
+    """One query and the candidates to score for it.
+
+    Attributes:
+        query: The query.
+        passages: n candidates, the most promising first.
+        evidence: What an index knows of them; None for nothing.
+        first_stage: (n,) the first stage's scores in 0..1, where these are blended with the reranker's afterwards; None
+            where the reranker's scores alone decide. The packaged model then adds a little of the bi-encoder's cosine,
+            as no first stage counts it.
+        weight: Weight of the reranker's scores in that blend, 0..1.
+    """
+
+    query: str
+    passages: Sequence[str]
+    evidence: Evidence | None = None
+    first_stage: NDArray[np.float32] | None = None
+    weight: float = 1.0
+
+    @property
+    def alone(self) -> bool:
+        """Whether the reranker's scores alone decide."""
+        return self.first_stage is None or self.weight == 1
+
+    def take(self, rows: NDArray[np.integer]) -> ScoreRequest:
+        """Return the request for some of the candidates, in that order."""
+        if len(rows) == len(self.passages) and bool((rows == np.arange(len(rows))).all()):
+            return self
+        return replace(
+            self,
+            passages=[self.passages[row] for row in rows.tolist()],
+            evidence=None if self.evidence is None else self.evidence.take(rows),
+            first_stage=None if self.first_stage is None else self.first_stage[rows],
+        )
+
+
+class State(IntEnum):
+    """What became of a candidate."""
+
+    #: It was read: its score is the model's.
+    READ = 0
+    #: Time ran out before it was read, so that no threshold can tell.
+    LATE = 1
+    #: It was left out on purpose: others were more promising.
+    SKIPPED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of n candidates.
+
+    Attributes:
+        values: (n,) float32 in 0..1; 0 for a candidate that was not read and of which nothing else is known.
+        states: (n,) int8, a `State` each.
+    """
+
+    values: NDArray[np.float32]
+    states: NDArray[np.int8]
+
+    def __len__(self) -> int:
+        """Return the number of candidates."""
+        return len(self.values)
+
+    @classmethod
+    def read(cls, values: NDArray[np.float32]) -> Scores:
+        """Return scores of candidates that were all read."""
+        return cls(values, np.full(len(values), State.READ, np.int8))
+
+    @classmethod
+    def unread(cls, count: int, state: State) -> Scores:
+        """Return zeros for candidates none of which was read."""
+        return cls(np.zeros(count, np.float32), np.full(count, state, np.int8))
+
+    @property
+    def is_read(self) -> NDArray[np.bool_]:
+        """Which candidates were read, (n,) bool."""
+        return np.asarray(self.states == State.READ)
+
+    @property
+    def is_late(self) -> NDArray[np.bool_]:
+        """For which candidates time ran out, (n,) bool."""
+        return np.asarray(self.states == State.LATE)
 
 
 Kind = Literal["query", "passage"]
@@ -77,31 +159,19 @@ class BiEncoder(Protocol):
 class CrossEncoder(Protocol):
     """What scores passages for a query. May be called from several threads."""
 
-    def score(
-        self,
-        queries: Sequence[str],
-        passages: Sequence[Sequence[str]],
-        tokens: Sequence[Ready | None] | None = None,
-        *,
-        alone: bool = True,
-        deadline: float | None = None,
-    ) -> list[NDArray[np.float32]]:
-        """Score the passages of several queries in one go.
+    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
+        """Score the candidates of several queries in one go.
+
+        A passage longer than the model's window is read in overlapping windows, of which the best counts.
 
         Args:
-            queries: m queries.
-            passages: For each query its passages. A passage longer than the model's window is read in overlapping
-                windows, of which the best counts.
-            tokens: For each query its passages as an index found them, or their token vectors, if the caller has them;
-                saves the packaged model, or a late-interaction model, that work.
-            alone: Whether these scores alone decide. Without a first stage's scores beside them the packaged model adds
-                a little of the cosine. Default True.
+            requests: Queries and their candidates.
             deadline: Value of `time.monotonic` at which to return with what is known by then; None to read everything.
-                Passages are read in their order, so the most promising should come first.
+                Candidates are read in their order, so the most promising should come first.
 
         Returns:
-            For each query its passages' scores in 0..1, float32. A pair's score does not depend on the other pairs
-            (but for the rounding of int8). NaN for a passage that was not read in time.
+            For each request its candidates' scores. A pair's score does not depend on the other pairs (but for the
+            rounding of int8).
 
         Raises:
             ModelOutputError: If the model returns NaN or infinity.

@@ -156,16 +156,16 @@ def test_what_the_store_finds_is_reranked_with_the_tokens_of_our_index(
     hybrid: KlueRetriever, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    real = KlueReranker.judge
+    real = KlueReranker._score
 
-    def spy(self: KlueReranker, queries: Any, documents: Any, tokens: Any = None, **others: Any) -> Any:
-        seen.extend(tokens)
-        return real(self, queries, documents, tokens, **others)
+    def spy(self: KlueReranker, requests: Any, *others: Any) -> Any:
+        seen.extend(requests)
+        return real(self, requests, *others)
 
-    monkeypatch.setattr(KlueReranker, "judge", spy)
+    monkeypatch.setattr(KlueReranker, "_score", spy)
     hybrid.invoke(QUESTION)
-    [tokens] = seen
-    assert tokens is not None  # nothing is tokenized again
+    [request] = seen
+    assert request.evidence.tokens is not None  # nothing is tokenized again
 
 
 @one_loop

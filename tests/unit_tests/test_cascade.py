@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import math
 import pickle
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,19 +13,25 @@ import numpy as np
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 
-from langchain_klue_rerank import KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.models.lazy import Lazy
+from langchain_klue_rerank import KlueCascade, KlueReranker, KlueRetriever
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
+from langchain_klue_rerank.engine.lazy import Lazy
 from tests.unit_tests.compressor_suite import CompressorTests
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 
 
 class TestCascade(CompressorTests):
+    run_name = "KlueCascade"
+
+    def loader(self, reranker: BaseDocumentCompressor) -> Any:
+        return reranker.stages[-1]._encoder  # type: ignore[attr-defined]
+
     @pytest.fixture(autouse=True)
     def _folder(self, klue_cross_encoder_folder: Path) -> None:
         self.folder = klue_cross_encoder_folder
 
     def construct(self, **options: Any) -> BaseDocumentCompressor:
-        return KlueReranker(model=str(self.folder), device="cpu", first=KlueReranker(), **options)
+        return KlueCascade(stages=[KlueReranker(), KlueReranker(model=str(self.folder), device="cpu")], **options)
 
 
 class Encoder:
@@ -38,28 +42,38 @@ class Encoder:
         self.readable = readable
         self.read: list[list[str]] = []
 
-    def score(self, queries: Sequence[str], passages: Sequence[Sequence[str]], *_: Any, **__: Any) -> list[np.ndarray]:
-        self.read += [list(own) for own in passages]
-        return [
-            np.asarray(
-                [self.scores[text] if place < self.readable else math.nan for place, text in enumerate(own)], np.float32
-            )
-            for own in passages
-        ]
+    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
+        self.read += [list(request.passages) for request in requests]
+        result = []
+        for request in requests:
+            scores = Scores.unread(len(request.passages), State.LATE)
+            for place, text in enumerate(request.passages[: self.readable]):
+                scores.values[place], scores.states[place] = self.scores[text], State.READ
+            result.append(scores)
+        return result
+
+
+def stage(encoder: Encoder, **options: Any) -> KlueReranker:
+    made = KlueReranker(model="team/model", **options)
+    made._encoder = Lazy(lambda: encoder)
+    made._vectors_of = Lazy(lambda: "")
+    return made
+
+
+def encoder(scores: Sequence[float], readable: int = 100) -> Encoder:
+    return Encoder(dict(zip(TEXTS, scores, strict=True)), readable)
 
 
 CHEAP = [0.1, 0.8, 0.2, 0.7, 0.9, 0.0]
 DEAR = [0.9, 0.5, 0.9, 0.9, 0.1, 0.9]
 
 
-def cascade(readable: int = 100, **options: Any) -> tuple[KlueReranker, Encoder]:
-    dear = Encoder(dict(zip(TEXTS, DEAR, strict=True)), readable)
-    first = KlueReranker()
-    first._encoder = Lazy(lambda: Encoder(dict(zip(TEXTS, CHEAP, strict=True))))
-    made = KlueReranker(**{"model": "team/dear", "first": first, "read_n": 3, "top_n": None, **options})
-    made._encoder = Lazy(lambda: dear)
-    made._vectors_of = Lazy(lambda: "")
-    return made, dear
+def cascade(
+    readable: int = 100, read_n: int | None = 3, early_stop: float | None = None, **options: Any
+) -> tuple[KlueCascade, Encoder]:
+    expensive = encoder(DEAR, readable)
+    stages = [stage(encoder(CHEAP)), stage(expensive, read_n=read_n, early_stop=early_stop)]
+    return KlueCascade(**{"stages": stages, "top_n": None, **options}), expensive
 
 
 def test_only_the_most_promising_are_read_and_both_scores_count() -> None:
@@ -75,9 +89,7 @@ def test_what_is_read_never_falls_behind_what_is_not() -> None:
     generator = np.random.default_rng(5)
     for _ in range(50):
         cheap, dear = generator.random(6), generator.random(6) ** 9
-        reranker, _ = cascade()
-        reranker.first._encoder = Lazy(lambda cheap=cheap: Encoder(dict(zip(TEXTS, cheap, strict=True))))
-        reranker._encoder = Lazy(lambda dear=dear: Encoder(dict(zip(TEXTS, dear, strict=True))))
+        reranker = KlueCascade(stages=[stage(encoder(cheap)), stage(encoder(dear), read_n=3)], top_n=None)
         marks = [one.metadata["reranked"] for one in reranker.compress_documents(documents(), QUESTION)]
         assert marks == [True] * 3 + [False] * 3
 
@@ -87,8 +99,9 @@ def test_a_threshold_sees_what_the_first_one_says() -> None:
     assert [one.id for one in reranker.compress_documents(documents(), QUESTION)] == ["d3", "d1", "d4", "d2"]
 
 
-def test_without_a_first_one_the_first_stages_best_are_read() -> None:
-    reranker, dear = cascade(first=None)
+def test_alone_a_reranker_reads_the_first_stages_best() -> None:
+    dear = encoder(DEAR)
+    reranker = stage(dear, read_n=3, top_n=None)
     result = reranker.compress_documents(documents(), QUESTION)
     assert dear.read == [TEXTS[:3]]
     assert [one.id for one in result] == ["d0", "d2", "d1", "d3", "d4", "d5"]
@@ -104,10 +117,20 @@ def test_too_late_for_the_model_the_first_ones_order_stays() -> None:
 
 
 def test_too_late_for_both_the_order_stays() -> None:
-    reranker = KlueReranker(model="team/dear", first=KlueReranker(), top_n=None, max_latency_ms=1)
-    reranker._encoder = Lazy(lambda: Encoder({}, readable=0))
-    [verdicts] = reranker.judge([QUESTION], [TEXTS], deadline=time.monotonic() - 1)
-    assert all(one.late and not one.read and one.score == 0 for one in verdicts)
+    stages = [stage(encoder(CHEAP, readable=0)), stage(encoder(DEAR, readable=0))]
+    reranker = KlueCascade(stages=stages, top_n=None, max_latency_ms=60_000)
+    result = reranker.compress_documents(documents(), QUESTION)
+    assert [one.id for one in result] == [one.id for one in documents()]
+    assert all(one.metadata["reranked"] is False and one.metadata["relevance_score"] == 0 for one in result)
+
+
+def test_three_stages_read_fewer_and_fewer() -> None:
+    middle, last = encoder(DEAR), encoder(CHEAP)
+    stages = [stage(encoder(CHEAP)), stage(middle, read_n=4), stage(last, read_n=2)]
+    result = KlueCascade(stages=stages, top_n=None).compress_documents(documents(), QUESTION)
+    assert middle.read == [[TEXTS[4], TEXTS[1], TEXTS[3], TEXTS[2]]]
+    assert last.read == [[TEXTS[3], TEXTS[1]]]
+    assert [one.metadata["reranked"] for one in result] == [True, True, False, False, False, False]
 
 
 def test_an_early_stop_reads_in_the_first_ones_order() -> None:
@@ -117,28 +140,34 @@ def test_an_early_stop_reads_in_the_first_ones_order() -> None:
     assert [one.metadata["reranked"] for one in result] == [True] * 5 + [False]
 
 
-def test_nothing_is_cheaper_than_the_packaged_model() -> None:
-    with pytest.raises(ValueError, match="first"):
-        KlueReranker(first=KlueReranker())
+def test_a_cascade_has_two_stages_at_least_and_no_strange_options() -> None:
+    for wrong in ([], [KlueReranker()]):
+        with pytest.raises(ValueError, match="stages"):
+            KlueCascade(stages=wrong)
     with pytest.raises(ValueError, match="read_n"):
         KlueReranker(read_n=0)
+    with pytest.raises(ValueError, match="first"):
+        KlueCascade(stages=[KlueReranker(), KlueReranker()], first=KlueReranker())
 
 
 def test_copies_and_pickles_are_the_same_cascade(klue_cross_encoder_folder: Path) -> None:
-    reranker = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu", first=KlueReranker(), read_n=2)
+    reranker = two_stages(klue_cross_encoder_folder)
     expected = reranker.rerank(TEXTS, QUESTION)
     assert [line["reranked"] for line in expected] == [True, True, False]
     for other in (copy.deepcopy(reranker), pickle.loads(pickle.dumps(reranker))):  # noqa: S301
         assert [line["index"] for line in other.rerank(TEXTS, QUESTION)] == [line["index"] for line in expected]
 
 
+def two_stages(folder: Path, first: KlueReranker | None = None) -> KlueCascade:
+    return KlueCascade(stages=[first or KlueReranker(), KlueReranker(model=str(folder), device="cpu", read_n=2)])
+
+
 # In a retriever
 
 
 async def test_a_retriever_reads_the_best_of_both_stages_however_it_is_asked(klue_cross_encoder_folder: Path) -> None:
-    reranker = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu", first=KlueReranker(), read_n=2)
+    reranker = two_stages(klue_cross_encoder_folder)
     retriever = KlueRetriever.from_documents(documents(), k=6, reranker=reranker)
-    assert reranker.reads_tokens
     queries = [QUESTION, "여권 사진", "책 대출", ""]
     expected = [retriever.invoke(query) for query in queries]
     for answer in expected[:3]:
@@ -160,7 +189,7 @@ def test_an_index_keeps_the_first_ones_token_vectors(
     klue_cross_encoder_folder: Path, late_interaction_folder: Path, tmp_path: Path
 ) -> None:
     first = KlueReranker(model=str(late_interaction_folder), device="cpu")
-    reranker = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu", first=first, read_n=2)
+    reranker = two_stages(klue_cross_encoder_folder, first)
     retriever = KlueRetriever.from_documents(documents(), k=6, reranker=reranker)
     assert retriever.token_vector_bytes > 0
     retriever.add_documents([Document("도서관은 월요일에 쉽니다.", id="new")])

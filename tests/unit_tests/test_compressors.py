@@ -14,7 +14,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueReranker
-from langchain_klue_rerank.engine.models.lazy import Lazy
+from langchain_klue_rerank.engine.lazy import Lazy
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.unit_tests.compressor_suite import CompressorTests, scores, state
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents
@@ -111,8 +111,10 @@ def test_rerank_top_n(reranker: KlueReranker) -> None:
     assert reranker.rerank(TEXTS, QUESTION, top_n=2) == reranker.rerank(TEXTS, QUESTION)[:2]
     assert reranker.rerank(TEXTS, QUESTION, top_n=0) == []
     assert len(KlueReranker(top_n=1).rerank(TEXTS, QUESTION)) == 1
-    with pytest.raises(ValueError, match="top_n=-1"):
-        reranker.rerank(TEXTS, QUESTION, top_n=-1)
+    assert len(KlueReranker(top_n=1).rerank(TEXTS, QUESTION, top_n=None)) == len(TEXTS)  # as CohereRerank's
+    assert len(KlueReranker(top_n=2).rerank(TEXTS, QUESTION, top_n=-1)) == 2
+    with pytest.raises(ValueError, match="top_n=-2"):
+        reranker.rerank(TEXTS, QUESTION, top_n=-2)
 
 
 @pytest.mark.parametrize("wrong", [None, 3, b"bytes", {"page_content": "x"}], ids=repr)
@@ -129,6 +131,11 @@ def test_score_of_several_queries_is_that_of_each(reranker: KlueReranker) -> Non
     assert [len(own) for own in together] == [6, 2, 0, 3]
     assert together[1] == [0.0, 0.0]
     assert reranker.score([], []) == []
+    for queries, lists in (([QUESTION], []), ([QUESTION], [TEXTS, TEXTS]), ([], [TEXTS])):
+        with pytest.raises(ValueError, match="lists of documents"):
+            reranker.score(queries, lists)
+    with pytest.raises(TypeError, match="one string"):
+        reranker.score(QUESTION, [TEXTS])
 
 
 # --- models -------------------------------------------------------------------------------------------------------
@@ -158,7 +165,7 @@ def test_the_model_cannot_be_exchanged_afterwards(reranker: KlueReranker) -> Non
 
 def test_packaged_may_be_named() -> None:
     assert KlueReranker(model="packaged").rerank(TEXTS, QUESTION) == KlueReranker().rerank(TEXTS, QUESTION)
-    assert KlueReranker(model_name="packaged").packaged
+    assert KlueReranker(model_name="packaged").rerank(TEXTS, QUESTION) == KlueReranker().rerank(TEXTS, QUESTION)
 
 
 def test_nan_from_a_model_is_an_error(klue_cross_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

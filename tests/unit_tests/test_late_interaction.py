@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 
-from langchain_klue_rerank import KlueReranker, KlueRetriever
+from langchain_klue_rerank import KlueCascade, KlueReranker, KlueRetriever
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction
 from langchain_klue_rerank.errors import MissingExtraError, ModelLoadError, ModelMismatchError, ModelOutputError
 from tests.conftest import USABLE_LENGTH
 from tests.unit_tests.compressor_suite import CompressorTests
+from tests.unit_tests.engine.helpers import score
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 from tests.unit_tests.saved_index_suite import SavedIndexTests
 
@@ -75,7 +76,7 @@ def test_a_long_document_is_read_to_its_end(late: KlueReranker) -> None:
 
 def test_few_vectors_are_kept_of_a_document(late_interaction_folder: Path) -> None:
     few = KlueReranker(model=str(late_interaction_folder), device="cpu", max_vectors=4)
-    assert np.diff(few.encode_documents([TEXTS[0] * 20, "글"]).offsets).tolist() == [4, 3]  # [CLS], the word, [SEP]
+    assert np.diff(few._encode_documents([TEXTS[0] * 20, "글"]).offsets).tolist() == [4, 3]  # [CLS], the word, [SEP]
 
 
 def test_the_curve_in_the_config_makes_the_scores(
@@ -113,18 +114,18 @@ def test_documents_are_read_once(late_interaction_folder: Path, monkeypatch: pyt
 
 def test_what_is_not_read_in_time_is_unread(late_interaction_folder: Path) -> None:
     model = LateInteraction(str(late_interaction_folder), CrossEncoderOptions(device="cpu"))
-    [scores] = model.score([QUESTION], [TEXTS], deadline=time.monotonic() - 1)
+    [scores] = score(model, [QUESTION], [TEXTS], deadline=time.monotonic() - 1)
     assert np.isnan(scores).all()
     with model._lock:  # another caller computes
-        [scores] = model.score([QUESTION], [TEXTS], deadline=time.monotonic() + 0.01)
+        [scores] = score(model, [QUESTION], [TEXTS], deadline=time.monotonic() + 0.01)
     assert np.isnan(scores).all()
-    [scores] = model.score([QUESTION], [TEXTS], deadline=time.monotonic() + 60)
+    [scores] = score(model, [QUESTION], [TEXTS], deadline=time.monotonic() + 60)
     assert np.isfinite(scores).all()
 
 
 def test_a_deadline_may_be_as_far_away_as_one_likes(late_interaction_folder: Path) -> None:
     model = LateInteraction(str(late_interaction_folder), CrossEncoderOptions(device="cpu"))
-    [scores] = model.score([QUESTION], [TEXTS], deadline=float("inf"))
+    [scores] = score(model, [QUESTION], [TEXTS], deadline=float("inf"))
     assert np.isfinite(scores).all()
 
 
@@ -145,15 +146,13 @@ def test_other_backends_are_refused(late_interaction_folder: Path) -> None:
 
 def test_other_models_have_no_token_vectors(klue_cross_encoder_folder: Path) -> None:
     for reranker in (KlueReranker(), KlueReranker(model=str(klue_cross_encoder_folder), device="cpu")):
-        assert reranker.token_vectors is None
-        with pytest.raises(ValueError, match="no late-interaction model"):
-            reranker.encode_documents(TEXTS)
+        assert reranker._token_vectors is None
 
 
 def test_a_folder_without_a_configuration_is_taken_for_a_cross_encoder(tmp_path: Path) -> None:
     (tmp_path / "config_sentence_transformers.json").write_text("<html>")
     reranker = KlueReranker(model=str(tmp_path))
-    assert reranker.token_vectors is None
+    assert reranker._token_vectors is None
     with pytest.raises((ModelLoadError, MissingExtraError)):
         reranker.rerank(TEXTS, QUESTION)
 
@@ -213,8 +212,9 @@ def test_a_dense_index_keeps_them_too(late: KlueReranker) -> None:
 def test_after_the_packaged_reranker_it_reads_the_kept_vectors(
     late_interaction_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reranker = KlueReranker(model=str(late_interaction_folder), device="cpu", first=KlueReranker(), read_n=3)
-    retriever = KlueRetriever.from_documents(documents(), reranker=reranker)
+    reranker = KlueReranker(model=str(late_interaction_folder), device="cpu", read_n=3)
+    cascade = KlueCascade(stages=[KlueReranker(), reranker])
+    retriever = KlueRetriever.from_documents(documents(), reranker=cascade)
     assert retriever.token_vector_bytes > 0
     expected = retriever.invoke(QUESTION)
     model: Any = reranker.encoder

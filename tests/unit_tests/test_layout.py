@@ -16,13 +16,14 @@ NAME = PACKAGE.name
 
 #: From the bottom up. A module may import from its own layer and from those below it.
 LAYERS = [
-    ["errors", "engine.deadline"],
+    ["errors", "engine.deadline", "engine.lazy"],
     ["engine.arrays"],
     ["engine.text"],
     ["engine.contracts"],
     ["engine.index", "engine.models", "engine.rerank"],
     ["adapters"],
     ["embeddings", "reranker"],
+    ["cascade"],
     ["bm25", "retriever", "vectorstore"],
     ["loaders", "evaluation"],
     ["cli"],

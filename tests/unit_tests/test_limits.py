@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
 from collections.abc import Sequence
@@ -16,7 +15,8 @@ from langchain_core.documents import Document
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.models.lazy import Lazy
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
+from langchain_klue_rerank.engine.lazy import Lazy
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 
 HOUR = 3_600_000
@@ -31,20 +31,17 @@ class Encoder:
         self.go.set()
         self.deadlines: list[float | None] = []
 
-    def score(
-        self,
-        queries: Sequence[str],
-        passages: Sequence[Sequence[str]],
-        *_: Any,
-        deadline: float | None = None,
-        **__: Any,
-    ) -> list[np.ndarray]:
+    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
         assert self.go.wait(20)
         self.deadlines.append(deadline)
-        return [
-            np.asarray([0.1 * (place + 1) if place < self.reads else math.nan for place in range(len(own))], np.float32)
-            for own in passages
-        ]
+        result = []
+        for request in requests:
+            scores = Scores.unread(len(request.passages), State.LATE)
+            few = min(self.reads, len(scores))
+            scores.values[:few] = 0.1 * np.arange(1, few + 1)
+            scores.states[:few] = State.READ
+            result.append(scores)
+        return result
 
 
 def reranker(reads: int = 2, **options: Any) -> tuple[KlueReranker, Encoder]:
@@ -135,9 +132,8 @@ def test_the_packaged_model_keeps_its_scores_under_a_deadline() -> None:
     found = KlueReranker(top_n=None, max_latency_ms=HOUR).score([QUESTION, "여권"], [TEXTS, TEXTS * 3])
     for one, other in zip(found, expected, strict=True):
         assert one == pytest.approx(other, abs=1e-6)
-    [over] = KlueReranker().judge([QUESTION], [TEXTS], deadline=time.monotonic() - 1)
-    assert not any(one.read for one in over)
-    assert all(one.late for one in over)
+    [over] = KlueReranker()._score([ScoreRequest(QUESTION, TEXTS)], deadline=time.monotonic() - 1)
+    assert over.is_late.all()
 
 
 def test_a_single_pause_of_the_machine_is_no_reason_to_give_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.contracts import Evidence
 from langchain_klue_rerank.engine.index import fusion
 from langchain_klue_rerank.engine.index.parts import Parts
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -39,18 +40,13 @@ class Candidates:
     Attributes:
         passages: k passages, best first.
         scores: Their scores in 0..1, (k,) float32.
-        cosines: The cosines that went into them, (k,) float32; None for lexical search.
-        lexical: The same of the lexical scores; None for dense search.
-        tokens: Their tokens, if they were asked for and the index keeps them.
-        token_vectors: The same for their token vectors.
+        evidence: What the index knows of them: the cosines and lexical scores that went into the scores and, if they
+            were asked for and are kept, tokens and token vectors.
     """
 
     passages: list[Passage]
     scores: NDArray[np.float32]
-    cosines: NDArray[np.float32] | None = None
-    lexical: NDArray[np.float32] | None = None
-    tokens: TokenizedTexts | None = None
-    token_vectors: TokenVectors | None = None
+    evidence: Evidence
 
 
 class PassageIndex:
@@ -285,10 +281,13 @@ class PassageIndex:
             Candidates(
                 [parts.passages.get(row) for row in rows.tolist()],
                 scores,
-                cosines,
-                lexical,
-                parts.tokens.take(rows) if with_tokens and parts.lexical is not None else None,
-                parts.token_vectors.take(rows) if with_token_vectors and parts.token_vectors is not None else None,
+                Evidence(
+                    parts.tokens.take(rows) if with_tokens and parts.lexical is not None else None,
+                    cosines,
+                    lexical,
+                    len(parts.passages),
+                    parts.token_vectors.take(rows) if with_token_vectors and parts.token_vectors is not None else None,
+                ),
             )
             for rows, scores, cosines, lexical in _rank(parts, k, tokens, vectors, dense_weight, allowed)
         ]

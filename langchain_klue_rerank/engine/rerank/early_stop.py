@@ -7,54 +7,39 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.contracts import CrossEncoder, Ready
+from langchain_klue_rerank.engine.contracts import CrossEncoder, ScoreRequest, Scores, State
 
 #: Candidates of the first round; every further round doubles what has been read.
 FIRST_ROUND = 5
 
 
 def score_until_sure(
-    encoder: CrossEncoder,
-    queries: Sequence[str],
-    passages: Sequence[Sequence[str]],
-    tokens: Sequence[Ready | None] | None = None,
-    *,
-    sure: float,
-    alone: bool = True,
-    deadline: float | None = None,
-) -> list[NDArray[np.float32]]:
-    """Score passages in their order, in rounds, and for each query only until one reaches `sure`.
+    encoder: CrossEncoder, requests: Sequence[ScoreRequest], deadline: float | None = None, *, sure: float
+) -> list[Scores]:
+    """Score candidates in their order, in rounds, and for each query only until one reaches `sure`.
 
     Args:
         encoder: What scores.
-        queries: m queries.
-        passages: For each its passages, the first stage's best first.
-        tokens: As for `CrossEncoder.score`.
-        sure: Score, 0..1, after which the rest of a query's passages is not read.
-        alone: As for `CrossEncoder.score`.
+        requests: Queries and their candidates, the first stage's best first.
         deadline: As for `CrossEncoder.score`.
-
-    Returns:
-        For each query its passages' scores: minus infinity for a passage that was skipped, NaN for one that was not
-        read in time.
+        sure: Score, 0..1, after which the rest of a query's candidates is skipped.
     """
-    result = [np.full(len(texts), -np.inf, np.float32) for texts in passages]
+    result = [Scores.unread(len(request.passages), State.SKIPPED) for request in requests]
     start, end = 0, FIRST_ROUND
-    going = [number for number, texts in enumerate(passages) if texts]
+    going = [number for number, request in enumerate(requests) if request.passages]
     while going:
-        parts = [slice(start, min(end, len(passages[number]))) for number in going]
+        parts = [np.arange(start, min(end, len(requests[number].passages))) for number in going]
         found = encoder.score(
-            [queries[number] for number in going],
-            [passages[number][part] for number, part in zip(going, parts, strict=True)],
-            None
-            if tokens is None
-            else [_take(tokens[number], part) for number, part in zip(going, parts, strict=True)],
-            alone=alone,
-            deadline=deadline,
+            [requests[number].take(part) for number, part in zip(going, parts, strict=True)], deadline
         )
         for number, part, scores in zip(going, parts, found, strict=True):
-            result[number][part] = scores
-        going = [number for number in going if len(passages[number]) > end and not (result[number] >= sure).any()]
+            result[number].values[part] = scores.values
+            result[number].states[part] = scores.states
+        going = [
+            number
+            for number in going
+            if len(requests[number].passages) > end and not (result[number].values >= sure).any()
+        ]
         start, end = end, 2 * end
     return result
 
@@ -82,7 +67,3 @@ def calibrate(scores: Sequence[NDArray[np.float32]], error: float) -> float:
     worst = np.sort(missed_up_to)[::-1]
     value = worst[allowed] if allowed < len(worst) else -np.inf
     return float(max(0.0, np.nextafter(np.float32(value), np.float32(2))))
-
-
-def _take(tokens: Ready | None, part: slice) -> Ready | None:
-    return None if tokens is None else tokens.take(np.arange(part.start, part.stop))

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.files import SavedFiles
+from langchain_klue_rerank.engine.contracts import CrossEncoder, Evidence, ScoreRequest
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
@@ -85,3 +86,26 @@ def small_index(settings: IndexSettings = SETTINGS) -> PassageIndex:
         passage("다", "건강보험 가입 외국인", title="보험"),
     )
     return index
+
+
+def score(
+    encoder: CrossEncoder,
+    queries: Sequence[str],
+    passages: Sequence[Sequence[str]],
+    evidence: Sequence[Evidence | None] | None = None,
+    *,
+    alone: bool = True,
+    deadline: float | None = None,
+) -> list[NDArray[np.float32]]:
+    """Score lists of texts; NaN for a text that was not read in time."""
+    requests = [
+        ScoreRequest(
+            query,
+            texts,
+            evidence[number] if evidence is not None else None,
+            None if alone else np.zeros(len(texts), np.float32),
+            1.0 if alone else 0.5,
+        )
+        for number, (query, texts) in enumerate(zip(queries, passages, strict=True))
+    ]
+    return [np.where(own.is_read, own.values, np.float32("nan")) for own in encoder.score(requests, deadline)]

@@ -113,12 +113,14 @@ def test_candidates_bring_the_scores_of_each_search(words: bool, meaning: bool) 
     tokens, vectors = tokens_of(["강물"]) if words else None, axes[1:] if meaning else None
     [found] = index.search(1, tokens=tokens, vectors=vectors)
     assert [one.id for one in found.passages] == ["낱말"]
-    assert (found.lexical is not None, found.cosines is not None) == (words, meaning)
-    if found.lexical is not None:
-        assert found.lexical.shape == (1,)
-        assert found.lexical[0] > 0
-    if found.cosines is not None:
-        assert found.cosines == pytest.approx([1], abs=1e-5)
+    lexical, cosines = found.evidence.lexical, found.evidence.cosines
+    assert (lexical is not None, cosines is not None) == (words, meaning)
+    assert found.evidence.corpus_size == 2
+    if lexical is not None:
+        assert lexical.shape == (1,)
+        assert lexical[0] > 0
+    if cosines is not None:
+        assert cosines == pytest.approx([1], abs=1e-5)
 
 
 def test_words_do_not_drown_in_a_long_passage() -> None:
@@ -201,11 +203,11 @@ def test_candidates_come_with_their_tokens() -> None:
     index = small_index()
     [found] = index.search(2, tokens=tokens_of(["체류기간 전입신고"]), with_tokens=True)
     expected = tokens_of([one.text for one in found.passages])
-    assert found.tokens is not None
-    assert [found.tokens.words[word] for word in found.tokens.word_ids] == [
+    assert found.evidence.tokens is not None
+    assert [found.evidence.tokens.words[word] for word in found.evidence.tokens.word_ids] == [
         expected.words[word] for word in expected.word_ids
     ]
-    assert found.tokens.lengths().tolist() == expected.lengths().tolist()
+    assert found.evidence.tokens.lengths().tolist() == expected.lengths().tolist()
 
 
 @KINDS

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine.contracts import BiEncoder, CrossEncoder, FoundPassages
+from langchain_klue_rerank.engine.contracts import BiEncoder, CrossEncoder, Evidence
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder, packaged_bi_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions
@@ -27,6 +27,7 @@ from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import (
 )
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
+from tests.unit_tests.engine.helpers import score
 
 TEXTS = [
     "전입신고는 이사한 날부터 14일 안에 주민센터에서 해야 합니다.",
@@ -80,7 +81,7 @@ def test_a_text_of_50_000_words(bi_encoder: BiEncoder) -> None:
 
 
 def test_scores_are_between_0_and_1_and_the_answer_comes_first(cross_encoder: CrossEncoder) -> None:
-    [scores] = cross_encoder.score([QUERY], [TEXTS])
+    [scores] = score(cross_encoder, [QUERY], [TEXTS])
     assert scores.dtype == np.float32
     assert ((scores >= 0) & (scores <= 1)).all()
     assert scores.argmax() == 0
@@ -88,29 +89,29 @@ def test_scores_are_between_0_and_1_and_the_answer_comes_first(cross_encoder: Cr
 
 def test_a_score_does_not_depend_on_the_other_candidates(cross_encoder: CrossEncoder) -> None:
     queries = [QUERY, "건강보험료", "두부"]
-    together = cross_encoder.score(queries, [TEXTS, TEXTS[::-1], TEXTS[2:]])
+    together = score(cross_encoder, queries, [TEXTS, TEXTS[::-1], TEXTS[2:]])
     for query, passages, scores in zip(queries, [TEXTS, TEXTS[::-1], TEXTS[2:]], together, strict=True):
-        for passage, score in zip(passages, scores, strict=True):
-            [[alone]] = cross_encoder.score([query], [[passage]])
-            assert alone == pytest.approx(score, abs=1e-6)
+        for passage, expected in zip(passages, scores, strict=True):
+            [[alone]] = score(cross_encoder, [query], [[passage]])
+            assert alone == pytest.approx(expected, abs=1e-6)
 
 
 def test_tokens_at_hand_give_the_same_scores(cross_encoder: CrossEncoder) -> None:
-    tokens = FoundPassages(tokenize(TEXTS, shared_analyzer()))
-    [expected] = cross_encoder.score([QUERY], [TEXTS])
-    np.testing.assert_allclose(cross_encoder.score([QUERY], [TEXTS], [tokens])[0], expected, atol=1e-6)
+    tokens = Evidence(tokenize(TEXTS, shared_analyzer()))
+    [expected] = score(cross_encoder, [QUERY], [TEXTS])
+    np.testing.assert_allclose(score(cross_encoder, [QUERY], [TEXTS], [tokens])[0], expected, atol=1e-6)
     order = np.asarray([3, 0, 0])
-    found = cross_encoder.score([QUERY, QUERY], [[TEXTS[row] for row in order], TEXTS], [tokens.take(order), None])
+    found = score(cross_encoder, [QUERY, QUERY], [[TEXTS[row] for row in order], TEXTS], [tokens.take(order), None])
     np.testing.assert_allclose(found[0], expected[order], atol=1e-6)
     np.testing.assert_allclose(found[1], expected, atol=1e-6)
 
 
 def test_cosines_at_hand_give_the_same_scores(cross_encoder: CrossEncoder, bi_encoder: BiEncoder) -> None:
     cosines = bi_encoder.encode(TEXTS, "passage") @ bi_encoder.encode([QUERY], "query")[0]
-    found = FoundPassages(tokenize(TEXTS, shared_analyzer()), cosines)
-    [expected] = cross_encoder.score([QUERY], [TEXTS])
-    np.testing.assert_allclose(cross_encoder.score([QUERY], [TEXTS], [found])[0], expected, atol=1e-6)
-    [reversed_too] = cross_encoder.score([QUERY], [TEXTS[::-1]], [found.take(np.arange(len(TEXTS))[::-1])])
+    found = Evidence(tokenize(TEXTS, shared_analyzer()), cosines)
+    [expected] = score(cross_encoder, [QUERY], [TEXTS])
+    np.testing.assert_allclose(score(cross_encoder, [QUERY], [TEXTS], [found])[0], expected, atol=1e-6)
+    [reversed_too] = score(cross_encoder, [QUERY], [TEXTS[::-1]], [found.take(np.arange(len(TEXTS))[::-1])])
     np.testing.assert_allclose(reversed_too[::-1], expected, atol=1e-6)
 
 
@@ -118,9 +119,9 @@ def test_lexical_scores_of_the_search_count(cross_encoder: CrossEncoder) -> None
     texts = ["사과 농사를 짓는 마을", "사과 농사를 짓는 사람"]
     tokens = tokenize(texts, shared_analyzer())
     for scores in ([0.6, 0.1], [0.1, 0.6]):
-        found = FoundPassages(tokens, lexical=np.asarray(scores, np.float32), searched=1000)
-        [given] = cross_encoder.score(["사과 농사"], [texts], [found])
-        [turned] = cross_encoder.score(["사과 농사"], [texts[::-1]], [found.take(np.asarray([1, 0]))])
+        found = Evidence(tokens, lexical=np.asarray(scores, np.float32), corpus_size=1000)
+        [given] = score(cross_encoder, ["사과 농사"], [texts], [found])
+        [turned] = score(cross_encoder, ["사과 농사"], [texts[::-1]], [found.take(np.asarray([1, 0]))])
         assert given.argmax() == np.argmax(scores)
         np.testing.assert_allclose(turned[::-1], given, atol=1e-6)
 
@@ -128,23 +129,23 @@ def test_lexical_scores_of_the_search_count(cross_encoder: CrossEncoder) -> None
 def test_a_handful_of_passages_does_not_tell_which_words_are_rare(cross_encoder: CrossEncoder) -> None:
     tokens, given = tokenize(TEXTS, shared_analyzer()), np.zeros(len(TEXTS), np.float32)
     few, many = (
-        cross_encoder.score([QUERY], [TEXTS], [FoundPassages(tokens, lexical=given, searched=searched)])[0]
+        score(cross_encoder, [QUERY], [TEXTS], [Evidence(tokens, lexical=given, corpus_size=searched)])[0]
         for searched in (2, 20_000)
     )
-    [without] = cross_encoder.score([QUERY], [TEXTS])
+    [without] = score(cross_encoder, [QUERY], [TEXTS])
     assert abs(few[0] - without[0]) < abs(many[0] - without[0])
 
 
 def test_nothing_to_read_scores_0(cross_encoder: CrossEncoder) -> None:
-    assert cross_encoder.score([], []) == []
-    assert [own.tolist() for own in cross_encoder.score([QUERY, QUERY], [[], NO_WORDS])] == [[], [0.0] * len(NO_WORDS)]
+    assert score(cross_encoder, [], []) == []
+    assert [own.tolist() for own in score(cross_encoder, [QUERY, QUERY], [[], NO_WORDS])] == [[], [0.0] * len(NO_WORDS)]
     for query in NO_WORDS:
-        assert cross_encoder.score([query], [TEXTS])[0].tolist() == [0.0] * len(TEXTS)
+        assert score(cross_encoder, [query], [TEXTS])[0].tolist() == [0.0] * len(TEXTS)
 
 
 def test_the_answer_is_found_at_the_end_of_a_long_passage(cross_encoder: CrossEncoder) -> None:
     filler = " ".join(TEXTS[2:4] * 200)
-    [[without, behind, alone]] = cross_encoder.score([QUERY], [[filler, f"{filler} {TEXTS[0]}", TEXTS[0]]])
+    [[without, behind, alone]] = score(cross_encoder, [QUERY], [[filler, f"{filler} {TEXTS[0]}", TEXTS[0]]])
     assert behind > without
     assert 0 <= behind <= 1
     assert alone > without
@@ -153,17 +154,17 @@ def test_the_answer_is_found_at_the_end_of_a_long_passage(cross_encoder: CrossEn
 def test_a_query_and_a_passage_of_50_000_words(cross_encoder: CrossEncoder) -> None:
     long = " ".join(TEXTS) * 2_500
     for query, passage in ((QUERY, long), (long, TEXTS[0])):
-        [[score]] = cross_encoder.score([query], [[passage]])
-        assert 0 <= score <= 1
+        [[found]] = score(cross_encoder, [query], [[passage]])
+        assert 0 <= found <= 1
 
 
 def test_threads_get_what_one_gets(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
-    [expected_scores] = cross_encoder.score([QUERY], [TEXTS])
+    [expected_scores] = score(cross_encoder, [QUERY], [TEXTS])
     expected_vectors = bi_encoder.encode(TEXTS, "passage")
     found = []
 
     def work() -> None:
-        [scores] = cross_encoder.score([QUERY], [TEXTS])
+        [scores] = score(cross_encoder, [QUERY], [TEXTS])
         found.append((scores, bi_encoder.encode(TEXTS, "passage")))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -180,11 +181,12 @@ def test_threads_get_what_one_gets(bi_encoder: BiEncoder, cross_encoder: CrossEn
 def test_another_process_gets_the_same_without_torch(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
     code = f"""
 import sys
-from langchain_klue_rerank.engine.models.options import ModelOptions
+from langchain_klue_rerank.engine.contracts import ScoreRequest
+from langchain_klue_rerank.engine.models.options import CrossEncoderOptions, ModelOptions
 from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder
 texts, query = {TEXTS!r}, {QUERY!r}
 vectors = load_bi_encoder(None, ModelOptions()).encode(texts, "passage")
-[scores] = load_cross_encoder(None, ModelOptions()).score([query], [texts])
+scores = load_cross_encoder(None, CrossEncoderOptions()).score([ScoreRequest(query, texts)])[0].values
 heavy = {{"torch", "sentence_transformers", "transformers", "sklearn", "scipy"}} & set(sys.modules)
 assert not heavy, heavy
 print(vectors.tobytes().hex(), scores.tobytes().hex())
@@ -199,7 +201,7 @@ print(vectors.tobytes().hex(), scores.tobytes().hex())
     )
     vectors, scores = (np.frombuffer(bytes.fromhex(part), np.float32) for part in done.stdout.split())
     np.testing.assert_allclose(vectors, bi_encoder.encode(TEXTS, "passage").ravel(), atol=1e-6)
-    np.testing.assert_allclose(scores, cross_encoder.score([QUERY], [TEXTS])[0], atol=1e-6)
+    np.testing.assert_allclose(scores, score(cross_encoder, [QUERY], [TEXTS])[0], atol=1e-6)
 
 
 # The file format of the bi-encoder, on tiny weights made here
@@ -273,7 +275,7 @@ class TestPackagedCrossEncoder:
     def test_where_no_word_matches_the_meaning_decides(self) -> None:
         encoder = load_cross_encoder(None, ModelOptions())
         passages = ["자동차 엔진 오일은 1년마다 바꾼다.", "직원은 일을 쉬는 날에도 월급을 받는다."]
-        [scores] = encoder.score(["휴가 급여"], [passages])
+        [scores] = score(encoder, ["휴가 급여"], [passages])
         vectors = packaged_bi_encoder()
         analyzer = shared_analyzer()
         cosines = vectors.encode(tokenize(passages, analyzer)) @ vectors.encode(tokenize(["휴가 급여"], analyzer))[0]
@@ -281,19 +283,19 @@ class TestPackagedCrossEncoder:
 
     def test_alone_the_meaning_adds_a_fiftieth_at_most(self) -> None:
         encoder = load_cross_encoder(None, ModelOptions())
-        [alone] = encoder.score([self.QUERY], [self.PASSAGES])
-        [beside] = encoder.score([self.QUERY], [self.PASSAGES], alone=False)
+        [alone] = score(encoder, [self.QUERY], [self.PASSAGES])
+        [beside] = score(encoder, [self.QUERY], [self.PASSAGES], alone=False)
         assert (alone >= beside).all()
         assert (alone - beside <= 0.02).all()
         assert ((alone >= 0) & (alone <= 1)).all()
 
     def test_a_pairs_score_does_not_depend_on_the_other_pairs(self) -> None:
         encoder = load_cross_encoder(None, ModelOptions())
-        [together] = encoder.score([self.QUERY], [self.PASSAGES])
-        single = [encoder.score([self.QUERY], [[passage]])[0][0] for passage in self.PASSAGES]
+        [together] = score(encoder, [self.QUERY], [self.PASSAGES])
+        single = [score(encoder, [self.QUERY], [[passage]])[0][0] for passage in self.PASSAGES]
         assert together.tolist() == pytest.approx(single, abs=1e-6)
 
     def test_nothing_to_read_scores_nothing(self) -> None:
         encoder = load_cross_encoder(None, ModelOptions())
-        [scores] = encoder.score([self.QUERY], [["", "!!!"]])
+        [scores] = score(encoder, [self.QUERY], [["", "!!!"]])
         assert scores.tolist() == [0, 0]

@@ -19,6 +19,7 @@ from langchain_klue_rerank.engine.models.transformer.bi_encoder import TorchBiEn
 from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.conftest import POSITIONS, USABLE_LENGTH, save_klue_cross_encoder
+from tests.unit_tests.engine import helpers
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -43,7 +44,7 @@ def bi_encoder(klue_bi_encoder_folder: Path) -> TorchBiEncoder:
 
 
 def score(model: Any, query: str, *passages: str) -> list[float]:
-    [scores] = model.score([query], [list(passages)])
+    [scores] = helpers.score(model, [query], [list(passages)])
     assert scores.dtype == np.float32
     return list(scores.tolist())
 
@@ -59,7 +60,7 @@ def test_the_trap_is_there(klue_cross_encoder_folder: Path) -> None:
 
 
 def test_pairs_are_scored(cross_encoder: TransformerCrossEncoder) -> None:
-    scores = cross_encoder.score(QUERIES, PASSAGES)
+    scores = helpers.score(cross_encoder, QUERIES, PASSAGES)
     assert [len(own) for own in scores] == [4, 2, 3]
     everything = np.concatenate(scores)
     assert ((everything >= 0) & (everything <= 1)).all()
@@ -80,16 +81,16 @@ def test_a_score_is_the_sigmoid_of_the_model_read_by_hand(
 
 
 def test_a_score_does_not_depend_on_the_other_pairs(cross_encoder: TransformerCrossEncoder) -> None:
-    together = cross_encoder.score(QUERIES, PASSAGES)
+    together = helpers.score(cross_encoder, QUERIES, PASSAGES)
     for query, passages, scores in zip(QUERIES, PASSAGES, together, strict=True):
         for passage, expected in zip(passages, scores, strict=True):
             assert score(cross_encoder, query, passage) == pytest.approx([expected], abs=1e-5)
 
 
 def test_nothing_to_score(cross_encoder: TransformerCrossEncoder) -> None:
-    assert cross_encoder.score([], []) == []
-    assert [own.tolist() for own in cross_encoder.score(["강", "산"], [[], []])] == [[], []]
-    first, second, third = cross_encoder.score(["강", "산", "물"], [[], ["가나"], []])
+    assert helpers.score(cross_encoder, [], []) == []
+    assert [own.tolist() for own in helpers.score(cross_encoder, ["강", "산"], [[], []])] == [[], []]
+    first, second, third = helpers.score(cross_encoder, ["강", "산", "물"], [[], ["가나"], []])
     assert (len(first), len(second), len(third)) == (0, 1, 0)
 
 
@@ -183,8 +184,8 @@ def test_a_long_query_is_cut_with_a_warning(
 
 
 def test_threads_get_the_scores_that_one_gets(cross_encoder: TransformerCrossEncoder) -> None:
-    expected = cross_encoder.score(QUERIES, PASSAGES)
-    results = in_threads(lambda: cross_encoder.score(QUERIES, PASSAGES), 8)
+    expected = helpers.score(cross_encoder, QUERIES, PASSAGES)
+    results = in_threads(lambda: helpers.score(cross_encoder, QUERIES, PASSAGES), 8)
     for scores in results:
         for own, one in zip(scores, expected, strict=True):
             np.testing.assert_allclose(own, one, atol=1e-6)
@@ -253,7 +254,7 @@ def test_nan_weights_are_an_error(klue_cross_encoder_folder: Path, klue_bi_encod
     cross_encoder = TransformerCrossEncoder(str(klue_cross_encoder_folder), OPTIONS)
     spoil(cross_encoder._model.compute.model)
     with pytest.raises(ModelOutputError, match="NaN"):
-        cross_encoder.score(["강"], [["산"]])
+        helpers.score(cross_encoder, ["강"], [["산"]])
     bi_encoder = TorchBiEncoder(str(klue_bi_encoder_folder), OPTIONS)
     spoil(bi_encoder._model)
     with pytest.raises(ModelOutputError, match="NaN"):
@@ -320,5 +321,5 @@ def test_threads_get_the_vectors_that_one_gets(bi_encoder: TorchBiEncoder) -> No
 def test_a_folder_is_loaded_by_its_path(klue_bi_encoder_folder: Path, klue_cross_encoder_folder: Path) -> None:
     vectors = load_bi_encoder(str(klue_bi_encoder_folder), OPTIONS).encode(["강물"], "query")
     assert vectors.shape == (1, 32)
-    [scores] = load_cross_encoder(str(klue_cross_encoder_folder), OPTIONS).score(["강"], [["산", "물"]])
+    [scores] = helpers.score(load_cross_encoder(str(klue_cross_encoder_folder), OPTIONS), ["강"], [["산", "물"]])
     assert scores.shape == (2,)

@@ -23,6 +23,7 @@ from langchain_klue_rerank.engine.models.transformer.tokenizer import PairTokeni
 from langchain_klue_rerank.errors import ExportRefusedError, ModelLoadError
 from tests.conftest import USABLE_LENGTH
 from tests.tiny_models import save_bert_cross_encoder, save_roberta_cross_encoder
+from tests.unit_tests.engine.helpers import score
 
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
@@ -83,18 +84,18 @@ def test_scores_are_those_of_sentence_transformers(
     assert np.ptp(np.concatenate(wanted)) > 0.05  # there is something to tell apart
     model = TransformerCrossEncoder(str(folders[shape]), CrossEncoderOptions(batch_size=4, backend=backend))
     assert model.backend == backend
-    assert_same(model.score(QUERIES, PASSAGES), wanted)
+    assert_same(score(model, QUERIES, PASSAGES), wanted)
 
 
 def test_int8_keeps_the_scores_within_the_tolerance(folders: dict[str, Path], exports: Path) -> None:
     model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
     exact = TransformerCrossEncoder(str(folders["klue"]), CPU)
-    assert_same(model.score(QUERIES, PASSAGES), exact.score(QUERIES, PASSAGES), 2 * onnx_export.TOLERANCE["int8"])
+    assert_same(score(model, QUERIES, PASSAGES), score(exact, QUERIES, PASSAGES), 2 * onnx_export.TOLERANCE["int8"])
 
 
 def test_what_is_exported_opens_without_torch(folders: dict[str, Path], exports: Path) -> None:
     model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
-    [scores] = model.score(QUERIES[:1], PASSAGES[:1])
+    [scores] = score(model, QUERIES[:1], PASSAGES[:1])
     program = (
         "import sys\n"
         "from langchain_klue_rerank import KlueReranker\n"
@@ -122,14 +123,14 @@ def test_a_damaged_export_is_made_anew(
     folders: dict[str, Path], exports: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = CrossEncoderOptions(backend="onnx")
-    wanted = TransformerCrossEncoder(str(folders["klue"]), options).score(QUERIES, PASSAGES)
+    wanted = score(TransformerCrossEncoder(str(folders["klue"]), options), QUERIES, PASSAGES)
     kept = export_folder(exports, folders["klue"])
     graph = (kept / onnx_export.MODEL_FILE).read_bytes()
     (kept / onnx_export.MODEL_FILE).write_bytes(b"half a model")
     monkeypatch.setattr(onnx_export, "_export_graph", lambda model, reads_types, path: path.write_bytes(graph))
     again = TransformerCrossEncoder(str(folders["klue"]), options)
     assert "damaged" in caplog.text
-    assert_same(again.score(QUERIES, PASSAGES), wanted)
+    assert_same(score(again, QUERIES, PASSAGES), wanted)
     assert {path.name for path in kept.parent.iterdir()} <= {"fp32", "int8"}
 
 
@@ -165,8 +166,8 @@ def test_int8_spares_the_first_layer_where_the_whole_rounds_too_much(
     model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
     [config] = [json.loads(path.read_text()) for path in tmp_path.rglob(onnx_export.CONFIG_FILE)]
     assert config["largest_difference"] == 0.01
-    exact = TransformerCrossEncoder(str(folders["klue"]), CPU).score(QUERIES, PASSAGES)
-    assert_same(model.score(QUERIES, PASSAGES), exact, onnx_export.TOLERANCE["int8"])
+    exact = score(TransformerCrossEncoder(str(folders["klue"]), CPU), QUERIES, PASSAGES)
+    assert_same(score(model, QUERIES, PASSAGES), exact, onnx_export.TOLERANCE["int8"])
     assert not list(tmp_path.rglob("fp32.onnx"))
 
 
@@ -216,8 +217,8 @@ def test_one_window_is_read_of_each_passage(folders: dict[str, Path]) -> None:
     one = TransformerCrossEncoder(
         str(folders["klue"]), CrossEncoderOptions(device="cpu", max_windows=1, window_length=20)
     )
-    [everything] = whole.score([query], [long_passages()])
-    [chosen] = one.score([query], [long_passages()])
+    [everything] = score(whole, [query], [long_passages()])
+    [chosen] = score(one, [query], [long_passages()])
     assert whole.workload.pairs > 10
     assert one.workload.pairs == 2
     assert one.workload.tokens == 2 * (20 + 4 + 3)
@@ -230,14 +231,14 @@ def test_a_short_passage_gets_its_exact_score_in_any_case(folders: dict[str, Pat
         str(folders["klue"]), CrossEncoderOptions(device="cpu", max_windows=1, window_length=40)
     )
     assert_same(
-        one.score(QUERIES, PASSAGES), TransformerCrossEncoder(str(folders["klue"]), CPU).score(QUERIES, PASSAGES)
+        score(one, QUERIES, PASSAGES), score(TransformerCrossEncoder(str(folders["klue"]), CPU), QUERIES, PASSAGES)
     )
 
 
 def test_equal_passages_are_read_once(folders: dict[str, Path]) -> None:
     model = TransformerCrossEncoder(str(folders["klue"]), CPU)
     model.workload = Workload()
-    [scores] = model.score(["강"], [["산 물", "도 동", "산 물", "산 물"]])
+    [scores] = score(model, ["강"], [["산 물", "도 동", "산 물", "산 물"]])
     assert model.workload.pairs == 2
     assert scores[0] == scores[2] == scores[3] != scores[1]
 
@@ -247,8 +248,8 @@ def test_equal_passages_are_read_once(folders: dict[str, Path]) -> None:
 
 def test_a_deadline_that_is_over_reads_nothing(folders: dict[str, Path]) -> None:
     model = TransformerCrossEncoder(str(folders["klue"]), CPU)
-    assert all(np.isnan(own).all() for own in model.score(QUERIES, PASSAGES, deadline=0.0))
-    assert_same(model.score(QUERIES, PASSAGES, deadline=float("inf")), model.score(QUERIES, PASSAGES))
+    assert all(np.isnan(own).all() for own in score(model, QUERIES, PASSAGES, deadline=0.0))
+    assert_same(score(model, QUERIES, PASSAGES, deadline=float("inf")), score(model, QUERIES, PASSAGES))
 
 
 def test_a_caller_is_back_in_time_although_others_take_theirs(
@@ -267,7 +268,7 @@ def test_a_caller_is_back_in_time_although_others_take_theirs(
     with ThreadPoolExecutor(4) as pool:
         patient = [pool.submit(model.score, QUERIES, PASSAGES) for _ in range(4)]
         assert all(entered.acquire(timeout=20) for _ in range(2))
-        late = model.score(QUERIES, PASSAGES, deadline=time.monotonic() + 0.01)
+        late = score(model, QUERIES, PASSAGES, deadline=time.monotonic() + 0.01)
         go.set()
         assert all(np.isnan(own).all() for own in late)
         assert [len(own) for own in late] == [len(own) for own in PASSAGES]

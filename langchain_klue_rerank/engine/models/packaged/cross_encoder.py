@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.contracts import FoundPassages, Ready
+from langchain_klue_rerank.engine.contracts import Evidence, ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.deadline import seconds_until
 from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
@@ -44,77 +44,56 @@ class PackagedCrossEncoder:
         self._turn = threading.Lock()
         self._seconds = 0.0  # that a few passages take, by and by
 
-    def score(
-        self,
-        queries: Sequence[str],
-        passages: Sequence[Sequence[str]],
-        tokens: Sequence[Ready | None] | None = None,
-        *,
-        alone: bool = True,
-        deadline: float | None = None,
-    ) -> list[NDArray[np.float32]]:
-        """Score the passages of several queries; see `CrossEncoder`."""
-        given = tokens if tokens is not None else [None] * len(queries)
-        ready = [own if isinstance(own, FoundPassages) else None for own in given]
+    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
+        """Score the candidates of several queries; see `CrossEncoder`."""
         if deadline is None:
             return [
-                self._score(tokenize([query], shared_analyzer()), texts, own, alone)
-                for query, texts, own in zip(queries, passages, ready, strict=True)
+                Scores.read(self._score(tokenize([request.query], shared_analyzer()), request)) for request in requests
             ]
-        result = [np.full(len(texts), np.nan, np.float32) for texts in passages]
-        for query, texts, own, scores in zip(queries, passages, ready, result, strict=True):
-            self._score_in_time(query, texts, own, alone, deadline, scores)
-        return result
+        return [self._score_in_time(request, deadline) for request in requests]
 
-    def _score_in_time(
-        self,
-        query: str,
-        texts: Sequence[str],
-        ready: FoundPassages | None,
-        alone: bool,
-        deadline: float,
-        scores: NDArray[np.float32],
-    ) -> None:
-        """Fill in scores, a few passages at a time, until another few would take too long.
+    def _score_in_time(self, request: ScoreRequest, deadline: float) -> Scores:
+        """Score candidates, a few at a time, until another few would take too long.
 
         Callers with a deadline compute one at a time: threads that share an interpreter would all be late together.
         """
-        asked = None
-        for start in range(0, len(texts), _AT_A_TIME):
+        scores = Scores.unread(len(request.passages), State.LATE)
+        query = None
+        for start in range(0, len(request.passages), _AT_A_TIME):
             if not self._turn.acquire(timeout=seconds_until(deadline - self._seconds)):
-                return
+                break
             try:
                 began = time.monotonic()
                 if began + self._seconds > deadline:
                     self._seconds *= 0.9  # should it be too high, it comes down again
-                    return
-                if asked is None:
-                    asked = tokenize([query], shared_analyzer())
-                part = slice(start, min(start + _AT_A_TIME, len(texts)))
-                own = ready.take(np.arange(part.start, part.stop)) if ready is not None else None
-                scores[part] = self._score(asked, texts[part], own, alone)
+                    break
+                if query is None:
+                    query = tokenize([request.query], shared_analyzer())
+                part = np.arange(start, min(start + _AT_A_TIME, len(request.passages)))
+                scores.values[part] = self._score(query, request.take(part))
+                scores.states[part] = State.READ
                 took = time.monotonic() - began
                 # a pause of the machine is no reason to give up on what comes after it
                 took = min(took, 3 * self._seconds) if self._seconds else took
                 self._seconds += 0.3 * (took - self._seconds)
             finally:
                 self._turn.release()
+        return scores
 
-    def _score(
-        self, asked: TokenizedTexts, texts: Sequence[str], ready: FoundPassages | None, alone: bool
-    ) -> NDArray[np.float32]:
-        found = ready if ready is not None else FoundPassages(tokenize(texts, shared_analyzer()))
-        cosines = found.cosines if found.cosines is not None else self._cosines(asked, found.tokens)
-        scores = self._model.score(asked, found.tokens, cosines, found.lexical, found.searched)
-        if alone:
+    def _score(self, query: TokenizedTexts, request: ScoreRequest) -> NDArray[np.float32]:
+        evidence = request.evidence or Evidence()
+        tokens = evidence.tokens if evidence.tokens is not None else tokenize(request.passages, shared_analyzer())
+        cosines = evidence.cosines if evidence.cosines is not None else self._cosines(query, tokens)
+        scores = self._model.score(query, tokens, cosines, evidence.lexical, evidence.corpus_size)
+        if request.alone:
             scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
         return scores
 
-    def _cosines(self, asked: TokenizedTexts, passages: TokenizedTexts) -> NDArray[np.float32]:
+    def _cosines(self, query: TokenizedTexts, passages: TokenizedTexts) -> NDArray[np.float32]:
         """Return the cosine of the query with the best window of each passage."""
         if not len(passages):
             return np.zeros(0, np.float32)
         encoder = self._bi_encoder()
         windows, offsets = cut_tokens(passages, [0] * len(passages), WINDOW_WORDS)
-        cosines: NDArray[np.float32] = encoder.encode(windows) @ encoder.encode(asked)[0]
+        cosines: NDArray[np.float32] = encoder.encode(windows) @ encoder.encode(query)[0]
         return np.maximum.reduceat(cosines, offsets[:-1])

@@ -6,13 +6,13 @@ import logging
 import threading
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.checked import check_scores
-from langchain_klue_rerank.engine.contracts import Ready
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.deadline import seconds_until
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer.backends import open_transformer
@@ -64,41 +64,33 @@ class TransformerCrossEncoder:
         """What computes: ``"torch"``, ``"torch, bfloat16"``, ``"onnx"`` or ``"onnx-int8"``."""
         return self._model.backend
 
-    def score(
-        self,
-        queries: Sequence[str],
-        passages: Sequence[Sequence[str]],
-        tokens: Sequence[Ready | None] | None = None,
-        *,
-        alone: bool = True,
-        deadline: float | None = None,
-    ) -> list[NDArray[np.float32]]:
-        """Score the passages of several queries; see `CrossEncoder`."""
-        ends = [0, *accumulate(len(texts) for texts in passages)]
-        best = np.full(ends[-1], -np.inf, np.float32)
+    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
+        """Score the candidates of several queries; see `CrossEncoder`."""
+        ends = [0, *accumulate(len(request.passages) for request in requests)]
         # if all callers prepared at once, one whose time is over would wait for the interpreter behind all the others
         if not self._preparing.acquire(timeout=None if deadline is None else seconds_until(deadline)):
-            return [np.full(len(texts), np.nan, np.float32) for texts in passages]
+            return [Scores.unread(len(request.passages), State.LATE) for request in requests]
         try:
-            pairs, same = self._prepare(queries, passages, ends)
+            pairs, same = self._prepare(requests, ends)
         finally:
             self._preparing.release()
         if deadline is not None:  # first the first passages of all queries
             pairs.sort(key=lambda pair: pair.place - ends[bisect_right(ends, pair.place) - 1])
-        scores = self._queue.score(pairs, deadline)
-        with np.errstate(invalid="ignore"):  # NaN wins: a passage is known when all of it is
-            np.maximum.at(best, [pair.place for pair in pairs], scores)
-        return np.split(best[same], ends[1:-1]) if passages else []
+        best = np.full(ends[-1], -np.inf, np.float32)
+        with np.errstate(invalid="ignore"):  # NaN, an unread window, wins: a passage is known when all of it is
+            np.maximum.at(best, [pair.place for pair in pairs], self._queue.score(pairs, deadline))
+        best = best[same]
+        states = np.where(np.isnan(best), State.LATE, State.READ).astype(np.int8)
+        values = np.where(np.isnan(best), np.float32(0), best)
+        return [Scores(values[start:end], states[start:end]) for start, end in pairwise(ends)]
 
-    def _prepare(
-        self, queries: Sequence[str], passages: Sequence[Sequence[str]], ends: Sequence[int]
-    ) -> tuple[list[Pair], NDArray[np.int64]]:
+    def _prepare(self, requests: Sequence[ScoreRequest], ends: Sequence[int]) -> tuple[list[Pair], NDArray[np.int64]]:
         """Return the pairs of all queries, and for each passage the first of its query with the same tokens."""
-        asked = self._model.tokenizer.encode([clean(query) for query in queries])
-        read = self._model.tokenizer.encode([clean(text) for texts in passages for text in texts])
+        queries = self._model.tokenizer.encode([clean(request.query) for request in requests])
+        read = self._model.tokenizer.encode([clean(text) for request in requests for text in request.passages])
         pairs: list[Pair] = []
         same = np.arange(ends[-1])  # what is the same is read once
-        for query, start, end in zip(asked, ends[:-1], ends[1:], strict=True):
+        for query, start, end in zip(queries, ends[:-1], ends[1:], strict=True):
             firsts: dict[bytes, int] = {}
             for place in range(start, end):
                 same[place] = firsts.setdefault(read[place].tobytes(), place)

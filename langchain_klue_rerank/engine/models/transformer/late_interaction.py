@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from langchain_klue_rerank.engine.arrays.checked import check_scores
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
-from langchain_klue_rerank.engine.contracts import FoundPassages, Ready
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.deadline import seconds_until
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
@@ -72,43 +72,41 @@ class LateInteraction:
         # The fast tokenizer keeps its truncation state in one object: two threads at once crash it.
         self._lock = threading.Lock()
 
-    def score(
-        self,
-        queries: Sequence[str],
-        passages: Sequence[Sequence[str]],
-        tokens: Sequence[Ready | None] | None = None,
-        *,
-        alone: bool = True,
-        deadline: float | None = None,
-    ) -> list[NDArray[np.float32]]:
-        """Score the passages of several queries; see `CrossEncoder`.
+    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
+        """Score the candidates of several queries; see `CrossEncoder`.
 
-        Passages given with their `TokenVectors` cost a matrix product only.
+        Candidates whose `TokenVectors` are among the evidence cost a matrix product only.
         """
-        given = tokens if tokens is not None else [None] * len(queries)
-        ready = [own.token_vectors if isinstance(own, FoundPassages) else own for own in given]
-        asked = self.read_queries(queries, deadline) if any(map(len, passages)) else None
-        if asked is None:
-            return [np.full(len(texts), np.nan, np.float32) for texts in passages]
+        kept = [None if request.evidence is None else request.evidence.token_vectors for request in requests]
+        queries = None
+        if any(request.passages for request in requests):
+            queries = self.read_queries([request.query for request in requests], deadline)
+        if queries is None:
+            return [Scores.unread(len(request.passages), State.LATE) for request in requests]
         # the best candidates of all queries first: a deadline may leave the others unread
-        missing = [texts for texts, own in zip(passages, ready, strict=True) if own is None]
+        missing = [request.passages for request, vectors in zip(requests, kept, strict=True) if vectors is None]
         most = max(map(len, missing), default=0)
         made = self._vectors([texts[rank] for rank in range(most) for texts in missing if rank < len(texts)], deadline)
         return [
-            self.map_scores(own.best_cosines(query)) if own is not None else self._score_texts(query, texts, made)
-            for query, texts, own in zip(asked, passages, ready, strict=True)
+            Scores.read(self.map_scores(vectors.best_cosines(query)))
+            if vectors is not None
+            else self._score_texts(query, request.passages, made)
+            for query, request, vectors in zip(queries, requests, kept, strict=True)
         ]
 
     def _score_texts(
         self, query: NDArray[np.float32], texts: Sequence[str], made: Mapping[str, TokenVectors]
-    ) -> NDArray[np.float32]:
-        """Score texts whose vectors were made; NaN for the others. Equal texts are scored once."""
+    ) -> Scores:
+        """Score texts whose vectors were made; the others are late. Equal texts are scored once."""
+        scores = Scores.unread(len(texts), State.LATE)
         known = sorted(made.keys() & set(texts))  # in one order: the last digits follow from it
-        if not known:
-            return np.full(len(texts), np.nan, np.float32)
-        scores = self.map_scores(TokenVectors.join([made[text] for text in known]).best_cosines(query))
-        found = dict(zip(known, scores.tolist(), strict=True))
-        return np.asarray([found.get(text, np.nan) for text in texts], np.float32)
+        if known:
+            values = self.map_scores(TokenVectors.join([made[text] for text in known]).best_cosines(query))
+            found = dict(zip(known, values.tolist(), strict=True))
+            for place, text in enumerate(texts):
+                if text in found:
+                    scores.values[place], scores.states[place] = found[text], State.READ
+        return scores
 
     def map_scores(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return scores in 0..1 for mean best cosines."""

@@ -1,0 +1,231 @@
+"""What our rerankers share: LangChain's contract of document compressors over the engine's `Ranker`."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.runnables.config import run_in_executor
+from numpy.typing import NDArray
+from pydantic import ConfigDict, Field
+
+from langchain_klue_rerank.adapters.convert import check_count, check_query, searchable_text, with_metadata
+from langchain_klue_rerank.adapters.deadlines import wait_until
+from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
+from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
+from langchain_klue_rerank.engine.rerank.ranker import Ranker
+
+
+class RankedDocument(TypedDict):
+    """One line of `rerank`.
+
+    Attributes:
+        index: Place of the document in the input.
+        relevance_score: Its score, 0..1; 0 if it was not read.
+        reranked: Whether it was read. Only where an option lets documents stay unread.
+    """
+
+    index: int
+    relevance_score: float
+    reranked: NotRequired[bool]
+
+
+class RankerCompressor(BaseDocumentCompressor, ABC):
+    """A document compressor over a `Ranker`. A subclass makes the ranker."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=(), validate_assignment=True)
+
+    top_n: int | None = Field(default=3, ge=0)
+    score_threshold: float | None = Field(default=None, ge=0, le=1)
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    title_key: str | None = "title"
+
+    @property
+    @abstractmethod
+    def _ranker(self) -> Ranker:
+        """The models, as the fields are now."""
+
+    @property
+    @abstractmethod
+    def _name(self) -> str:
+        """What a trace calls the model."""
+
+    @property
+    @abstractmethod
+    def _reads_tokens(self) -> bool:
+        """Whether a model of it reads an index's tokens."""
+
+    @property
+    @abstractmethod
+    def _token_vectors(self) -> str | None:
+        """Identity of the token vectors that a model of it reads; None if none does. May ask the hub."""
+
+    @abstractmethod
+    def _encode_documents(self, texts: Sequence[str]) -> TokenVectors:
+        """Compute the token vectors of texts, at least one."""
+
+    def compress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
+    ) -> list[Document]:
+        """Reorder documents; LangChain's contract of `BaseDocumentCompressor`.
+
+        Args:
+            documents: The documents; they are not changed.
+            query: The query. An empty one finds nothing, every score is 0 and the order stays.
+            callbacks: Where to report the child run.
+
+        Returns:
+            Copies of the best ``top_n`` documents with at least ``score_threshold``, best first; of equals the earlier
+            comes first.
+
+        Raises:
+            TypeError: If the query is not a string.
+            ModelOutputError: If the model returns NaN or infinity.
+        """
+        documents = list(documents)
+        with child_run(type(self).__name__, callbacks, self._trace_inputs(query, len(documents))) as outputs:
+            start = time.perf_counter()
+            [scores] = self._score([ScoreRequest(check_query(query), self._texts(documents))])
+            return self._keep(documents, scores, start, outputs)
+
+    async def acompress_documents(
+        self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
+    ) -> list[Document]:
+        """Reorder documents without blocking the event loop; see `compress_documents`."""
+        documents = list(documents)
+        inputs = self._trace_inputs(query, len(documents))
+        async with async_child_run(type(self).__name__, callbacks, inputs) as outputs:
+            start = time.perf_counter()
+            [scores] = await self._ascore([ScoreRequest(check_query(query), self._texts(documents))])
+            return self._keep(documents, scores, start, outputs)
+
+    def rerank(
+        self, documents: Sequence[str | Document], query: str, *, top_n: int | None = -1
+    ) -> list[RankedDocument]:
+        """Reorder plain strings or documents; the shape of ``CohereRerank.rerank``.
+
+        Args:
+            documents: Strings or documents.
+            query: The query.
+            top_n: How many to keep; None for all, -1 (default) for the field's value.
+
+        Returns:
+            ``{"index": place in the input, "relevance_score": float in 0..1}`` of the best, best first.
+
+        Raises:
+            TypeError: If the query is not a string, or a document is neither a string nor a Document.
+            ValueError: If ``top_n`` is another negative number.
+        """
+        kept = self.top_n if top_n == -1 else None if top_n is None else check_count("top_n", top_n)
+        [scores] = self._score([ScoreRequest(check_query(query), self._texts(documents))])
+        return [
+            {"index": place, "relevance_score": float(scores.values[place]), **self._marks(scores, place)}  # type: ignore[typeddict-item]
+            for place in self._best(scores, kept)
+        ]
+
+    def score(self, queries: Sequence[str], documents: Sequence[Sequence[str | Document]]) -> list[list[float]]:
+        """Score the documents of several queries in one go.
+
+        Args:
+            queries: m queries.
+            documents: For each query its strings or documents.
+
+        Returns:
+            For each query its documents' scores in 0..1, in the order of the input; 0 for one that was not read.
+
+        Raises:
+            TypeError: If a query is not a string, or a document is neither a string nor a Document.
+            ValueError: If there are more or fewer lists of documents than queries.
+            ModelOutputError: If the model returns NaN or infinity.
+        """
+        if isinstance(queries, str):
+            raise TypeError(f"queries={queries!r} is one string; expected a list of queries.")
+        if len(queries) != len(documents):
+            raise ValueError(f"{len(documents)} lists of documents for {len(queries)} queries; give one for each.")
+        requests = [
+            ScoreRequest(check_query(query), self._texts(texts))
+            for query, texts in zip(queries, documents, strict=True)
+        ]
+        return [scores.values.tolist() for scores in self._score(requests)]
+
+    def _score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
+        """Score the candidates of several queries.
+
+        Args:
+            requests: The queries and their candidates. To a blank query every candidate has the score 0.
+            deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
+        """
+        result = [Scores.read(np.zeros(len(request.passages), np.float32)) for request in requests]
+        asked = [number for number, one in enumerate(requests) if one.query.strip() and len(one.passages)]
+        if asked:
+            ranker = self._ranker
+            if deadline is None:
+                ranker.load()  # does not count
+                deadline = self._deadline(len(requests))
+            for number, scores in zip(
+                asked, ranker.score([requests[number] for number in asked], deadline), strict=True
+            ):
+                result[number] = scores
+        return result
+
+    async def _ascore(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
+        """Score the candidates of several queries without blocking the event loop; see `_score`."""
+        ranker = self._ranker
+        if not ranker.is_loaded:
+            await run_in_executor(None, ranker.load)
+        deadline = self._deadline(len(requests))
+        return await wait_until(
+            deadline,
+            partial(self._score, requests, deadline),
+            lambda: [Scores.unread(len(request.passages), State.LATE) for request in requests],
+        )
+
+    def _deadline(self, queries: int) -> float | None:
+        return None if self.max_latency_ms is None else time.monotonic() + queries * self.max_latency_ms / 1000
+
+    def _texts(self, documents: Sequence[str | Document]) -> list[str]:
+        return [_text(document, self.title_key) for document in documents]
+
+    def _marks(self, scores: Scores, place: int) -> dict[str, Any]:
+        """Return what the metadata of a document says about its reading, beside the score."""
+        if self.max_latency_ms is None and all(stage.reads_all for stage in self._ranker.stages):
+            return {}
+        return {"reranked": bool(scores.states[place] == State.READ)}
+
+    def _passes(self, scores: Scores) -> NDArray[np.bool_]:
+        """Which candidates pass the threshold; one that was not read in time does."""
+        if self.score_threshold is None:
+            return np.ones(len(scores), np.bool_)
+        return np.asarray(scores.is_late | (scores.values >= np.float32(self.score_threshold)))
+
+    def _best(self, scores: Scores, top_n: int | None) -> list[int]:
+        # stable: equals, and what is unread, keep their order
+        order = np.lexsort((~scores.is_read, -scores.values))
+        return [int(place) for place in order[self._passes(scores)[order]]][:top_n]
+
+    def _keep(self, documents: list[Document], scores: Scores, start: float, outputs: dict[str, Any]) -> list[Document]:
+        best = [
+            with_metadata(documents[place], relevance_score=float(scores.values[place]), **self._marks(scores, place))
+            for place in self._best(scores, self.top_n)
+        ]
+        outputs.update(documents=best, milliseconds=round(1000 * (time.perf_counter() - start), 3))
+        return best
+
+    def _trace_inputs(self, query: str, documents: int) -> dict[str, Any]:
+        """Return what a run in a trace shows as the inputs of a reranking."""
+        return {"query": query, "documents": documents, "model": self._name, "top_n": self.top_n}
+
+
+def _text(document: Any, title_key: str | None) -> str:
+    if isinstance(document, str):
+        return document
+    if isinstance(document, Document):
+        return searchable_text(document.page_content, document.metadata, title_key)
+    raise TypeError(f"{document!r} is a {type(document).__name__}; a reranker takes strings or Documents.")

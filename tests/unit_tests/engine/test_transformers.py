@@ -266,7 +266,7 @@ def test_a_caller_is_back_in_time_although_others_take_theirs(
 
     monkeypatch.setattr(model._model.tokenizer, "encode", slow)
     with ThreadPoolExecutor(4) as pool:
-        patient = [pool.submit(model.score, QUERIES, PASSAGES) for _ in range(4)]
+        patient = [pool.submit(score, model, QUERIES, PASSAGES) for _ in range(4)]
         assert all(entered.acquire(timeout=20) for _ in range(2))
         late = score(model, QUERIES, PASSAGES, deadline=time.monotonic() + 0.01)
         go.set()

@@ -19,8 +19,6 @@ from typing import Any
 
 import numpy as np
 
-import numpy as np
-
 #: Options of `KlueReranker` by the name of the way. "cut" ways get passages cut to what A reads, so that their scores
 #: can be A's; the others get whole passages. "first": what reads before, the packaged reranker or the folder of a
 #: late-interaction model.

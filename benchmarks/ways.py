@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -152,7 +153,9 @@ class TermRetriever(BaseRetriever):
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int = DEPTH
     ) -> list[Document]:
-        scores = self.index.scores([self.numbers.get(term) for term in self.terms(query)])
+        numbers = Counter(self.numbers.get(term) for term in self.terms(query))
+        unknown = numbers.pop(None, 0)
+        scores = self.index.scores({number: times for number, times in numbers.items() if number is not None}, unknown)
         return [self.documents[row] for row in top(scores, k).tolist()]
 
 

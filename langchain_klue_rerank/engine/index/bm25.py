@@ -8,6 +8,7 @@ are left. ``python -m benchmarks.lexical`` prints both side by side.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,11 +126,12 @@ class Bm25Field:
         self._document_frequency[np.unique(terms)] -= 1
         self._norms = None
 
-    def scores(self, terms: list[int | None]) -> NDArray[np.float32]:
+    def scores(self, terms: Mapping[int, int], unknown: int = 0) -> NDArray[np.float32]:
         """Score all passages for a query.
 
         Args:
-            terms: The query's terms in order, repeated ones repeated; None for a term that no passage has.
+            terms: The query's distinct terms, with how often each stands in it.
+            unknown: How many of its terms no passage has.
 
         Returns:
             (n,) float32 in 0..1: the BM25 score divided by its upper bound, the idf mass of all terms of the query,
@@ -138,22 +140,21 @@ class Bm25Field:
         """
         scores = np.zeros(len(self._lengths), np.float32)
         count = int(self._alive.sum())
-        if not terms or not count:
+        if not (terms or unknown) or not count:
             return scores
         if self._norms is None:
             mean = max(float(self._lengths[self._alive].mean()), 1e-9)
             self._norms = (self.k1 * (1 - self.b + self.b * self._lengths / mean)).astype(np.float32)
-        mass = 0.0
-        for term in terms:
-            known = term is not None and term < len(self._document_frequency)
-            frequency = int(self._document_frequency[term]) if known else 0
-            idf = float(np.log1p((count - frequency + 0.5) / (frequency + 0.5)))
-            mass += idf
-            if term is None or not frequency:
+        mass = unknown * _idf(0, count)
+        for term, times in terms.items():
+            frequency = int(self._document_frequency[term]) if term < len(self._document_frequency) else 0
+            weight = times * _idf(frequency, count)
+            mass += weight
+            if not frequency:
                 continue
             for segment in self._segments:
                 rows, frequencies = segment.of(term)
-                scores[rows] += idf * frequencies / (frequencies + self._norms[rows])
+                scores[rows] += weight * frequencies / (frequencies + self._norms[rows])
         scores[~self._alive] = 0
         return scores / np.float32(mass)
 
@@ -192,6 +193,11 @@ class Bm25Field:
         self._alive = np.ones(passages, bool)
         self._document_frequency = document_frequency
         self._norms = None
+
+
+def _idf(frequency: int, passages: int) -> float:
+    """Return the inverse document frequency of a term, never negative."""
+    return float(np.log1p((passages - frequency + 0.5) / (frequency + 0.5)))
 
 
 def _merge(older: _Postings, newer: _Postings) -> _Postings:
@@ -271,14 +277,14 @@ class LexicalIndex:
         """
         scores = np.zeros((len(query), len(self._tokens)), np.float32)
         for number in range(len(query)):
-            words = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
-            grams = [self._bigrams.numbers.get(gram) for word in words for gram in bigrams(query.words[word])]
-            scores[number] = self._bigram_field.scores(grams)
+            own = query.word_ids[query.offsets[number] : query.offsets[number + 1]]
+            distinct, counts = np.unique(own, return_counts=True)
+            words = list(zip(distinct.tolist(), counts.tolist(), strict=True))
+            grams = [(gram, times) for word, times in words for gram in bigrams(query.words[word])]
+            scores[number] = self._bigram_field.scores(*_distinct(grams, self._bigrams.numbers))
             if self._morpheme_field is not None:
-                known = self._tokens.morphemes.numbers
-                scores[number] += self._morpheme_field.scores(
-                    [known.get(morpheme) for word in words for morpheme in query.morphemes[word]]
-                )
+                morphemes = [(one, times) for word, times in words for one in query.morphemes[word]]
+                scores[number] += self._morpheme_field.scores(*_distinct(morphemes, self._tokens.morphemes.numbers))
         if self._morpheme_field is not None:
             scores /= 2
         return scores
@@ -303,3 +309,16 @@ class LexicalIndex:
             index._morpheme_field.load(files, "lexical/morpheme", len(tokens), len(tokens.morphemes))
         index._known = len(tokens)
         return index
+
+
+def _distinct(terms: Iterable[tuple[str, int]], numbers: Mapping[str, int]) -> tuple[dict[int, int], int]:
+    """Return the distinct terms' numbers with how often each is there, and how many terms have no number."""
+    known: dict[int, int] = {}
+    unknown = 0
+    for term, times in terms:
+        number = numbers.get(term)
+        if number is None:
+            unknown += times
+        else:
+            known[number] = known.get(number, 0) + times
+    return known, unknown

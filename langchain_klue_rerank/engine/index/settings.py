@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_klue_rerank.engine.arrays.files import RESTORE
+from langchain_klue_rerank.engine.text.words import ANALYSIS_VERSION
 from langchain_klue_rerank.errors import IndexFormatError
 
 
@@ -21,6 +22,7 @@ class IndexSettings:
         model: Identity of the model that made the vectors; None if unknown.
         window_words: Words of the windows of which it keeps vectors; None for one vector a passage.
         token_vectors: Identity of the late-interaction model whose token vectors it keeps; None for no token vectors.
+        analysis: Version of the way from texts to words; see `text.words.ANALYSIS_VERSION`.
     """
 
     lexical: bool = True
@@ -30,13 +32,15 @@ class IndexSettings:
     model: str | None = None
     window_words: int | None = None
     token_vectors: str | None = None
+    analysis: int = ANALYSIS_VERSION
 
     @classmethod
     def from_config(cls, config: dict[str, Any], where: str) -> IndexSettings:
         """Read settings that were saved.
 
         Raises:
-            IndexFormatError: If there are unknown ones, or values of another kind.
+            IndexFormatError: If there are unknown ones, values of another kind, or words that this version splits in
+                another way.
         """
         for name, value in config.items():
             allowed = _KINDS.get(name)
@@ -47,7 +51,13 @@ class IndexSettings:
                 )
             if type(value) not in allowed:
                 raise IndexFormatError(f"The setting {name!r} of the index at {where!r} cannot be {value!r}. {RESTORE}")
-        return cls(**config)
+        settings = cls(**{"analysis": 1, **config})
+        if settings.lexical and settings.analysis != ANALYSIS_VERSION:
+            raise IndexFormatError(
+                f"The index at {where!r} has words as version {settings.analysis} of the text analysis splits them; "
+                f"this is version {ANALYSIS_VERSION}. Build it again."
+            )
+        return settings
 
 
 #: The types that each setting may have in a manifest.
@@ -59,4 +69,5 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "model": (str, type(None)),
     "window_words": (int, type(None)),
     "token_vectors": (str, type(None)),
+    "analysis": (int,),
 }

@@ -8,19 +8,22 @@ question and in the passage, whatever stands around it).
 
 from __future__ import annotations
 
-import logging
 import re
 import unicodedata
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from functools import lru_cache
 
-if TYPE_CHECKING:
-    pass
+from langchain_klue_rerank.engine.text.numbers import plain_numbers
 
-logger = logging.getLogger(__name__)
+#: Changes whenever the same text gives other words or morphemes; saved with an index.
+ANALYSIS_VERSION = 2
 
 #: Longest word handed to the analyser, in characters. Longer runs (a megabyte without a space) are cut into pieces.
 MAX_WORD_LENGTH = 32
 
+
+#: Characters read at a time: a few milliseconds.
+_AT_ONCE = MAX_WORD_LENGTH * 1024
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # Full-width letters, circled numbers, squared units and the like mean the same as their plain form. Jamo such as
@@ -30,15 +33,33 @@ _COMPATIBILITY = re.compile(
     r"\u3200-\u33ff\uff01-\uff9f\uffe0-\uffef]+"
 )
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_WORD = re.compile(r"[^\W_]+")
+#: A word: letters and digits. The minus that `plain_numbers` leaves is part of it, and so are the signs of names such
+#: as C++, C#, A+.
+_WORD = re.compile(
+    r"(?<!\S)-(?=\d)[^\W_]+"
+    r"|(?<![^\W_])(?:[a-z]{1,15}\+\+(?!\+)|[a-z]\#(?![a-z#])|[a-z]\+(?![^\W_]|\+))[^\W_]*"
+    r"|[^\W_]+"
+)
+#: Most combining marks on one letter, as in Unicode's stream-safe format; putting longer runs in order is quadratic.
+MAX_MARKS = 30
+_LETTERS_AND_EMOJI = r"\w\s\u0000-\u02ff\u2010-\u20cf\u2190-\u2bff\u3000-\u3029\U0001f000-\U0001faff"
+_MAYBE_MARKS = re.compile(f"(?:[^{_LETTERS_AND_EMOJI}]|[\uff9e\uff9f]){{{MAX_MARKS + 1}}}")
+
+
+@lru_cache(maxsize=1)
+def _too_many_marks() -> re.Pattern[str]:
+    """Match runs of too many combining marks, and of what normalization turns into them; the first may stay."""
+    marks = [chr(code) for code in range(0x300, 0x20000) if unicodedata.combining(chr(code))]
+    kind = "".join(map(re.escape, [*marks, "\u0f73", "\u0f75", "\u0f81", "\uff9e", "\uff9f"]))
+    return re.compile(f"([{kind}]{{{MAX_MARKS}}})[{kind}]+")
 
 
 def clean(text: str) -> str:
     """Make text safe to store and show: NFC, and no lone surrogates.
 
     Text from macOS arrives decomposed (NFD); halves of a surrogate pair arrive from broken JSON and cannot be
-    written as UTF-8. Pairs are joined, single halves become U+FFFD.
+    written as UTF-8. Pairs are joined, single halves become U+FFFD. Of combining marks in a row the first `MAX_MARKS`
+    stay.
 
     Args:
         text: Any string.
@@ -46,6 +67,19 @@ def clean(text: str) -> str:
     Returns:
         The same text in NFC, encodable as UTF-8.
     """
+    if text.isascii():
+        return text
+    return "".join(map(_normalized, pieces(_bounded(text))))
+
+
+def _bounded(text: str) -> str:
+    parts = range(0, len(text), _AT_ONCE)
+    if any(_MAYBE_MARKS.search(text, start, start + _AT_ONCE + MAX_MARKS) for start in parts):
+        return _too_many_marks().sub(r"\1", text)
+    return text
+
+
+def _normalized(text: str) -> str:
     if _SURROGATE.search(text):
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return unicodedata.normalize("NFC", text)
@@ -54,8 +88,8 @@ def clean(text: str) -> str:
 def split_words(text: str) -> list[str]:
     """Split text into lower-case words, the unit of everything that searches.
 
-    Compatibility forms become plain ones, invisible characters vanish, a comma between thousands is dropped
-    ("10,000" and "10000" are one word).
+    Compatibility forms become plain ones, invisible characters vanish, and numbers are written one way (see
+    `numbers.plain_numbers`): "10,000" and "10000" are one word, "101,102동" are two, "만원" is "1만원".
 
     Args:
         text: Any string; need not be normalised.
@@ -64,15 +98,41 @@ def split_words(text: str) -> list[str]:
         The words in order, none longer than `MAX_WORD_LENGTH` characters; an empty list for text without any letter or
         digit.
     """
-    text = _INVISIBLE.sub("", clean(text))
-    text = _COMPATIBILITY.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
     words: list[str] = []
-    for word in _WORD.findall(_THOUSANDS.sub("", text.lower())):
-        if len(word) <= MAX_WORD_LENGTH:
-            words.append(word)
-        else:
-            words += [word[i : i + MAX_WORD_LENGTH] for i in range(0, len(word), MAX_WORD_LENGTH)]
+    for piece in pieces(_bounded(text)):
+        piece = _COMPATIBILITY.sub(_compatible, _INVISIBLE.sub("", _normalized(piece))).lower()
+        for word in _WORD.findall(plain_numbers(piece)):
+            if len(word) <= MAX_WORD_LENGTH:
+                words.append(word)
+            else:
+                words += [word[i : i + MAX_WORD_LENGTH] for i in range(0, len(word), MAX_WORD_LENGTH)]
     return words
+
+
+def _compatible(match: re.Match[str]) -> str:
+    return unicodedata.normalize("NFKC", match.group())
+
+
+def pieces(text: str, size: int = _AT_ONCE) -> Iterator[str]:
+    """Cut text into pieces of at most `size` characters: at the end of a line, else at a space, else between letters.
+
+    Regular expressions and normalization hold Python's lock until they return; a piece at a time, no text stops the
+    other threads for long.
+    """
+    start = 0
+    while len(text) - start > size:
+        last = start + size
+        end = text.rfind("\n", start + size // 2, last) + 1 or text.rfind(" ", start + size // 2, last) + 1
+        if not end:  # what normalization joins stays together: marks, vowels and final consonants
+            joined = (one for one in range(last, last - size // 4, -1) if _begins(text[one]))
+            end = next(joined, last)
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _begins(character: str) -> bool:
+    return character.isalnum() and not "\u1160" <= character <= "\u11ff" and not "\uff9e" <= character <= "\uff9f"
 
 
 def bigrams(word: str) -> list[str]:

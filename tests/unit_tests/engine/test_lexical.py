@@ -226,3 +226,17 @@ def test_a_word_repeated_more_often_than_the_counter_holds() -> None:
     store.passages = Ragged(np.zeros(70_000, np.int32), np.asarray([0, 70_000]))
     [scores] = LexicalIndex(store, morphemes=False).scores(tokenize(["강"], None))
     assert 0.99 < scores[0] <= 1
+
+
+def test_a_word_that_is_repeated_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Terms were looked up as often as they stood in the question, which took seconds of a long one."""
+    from langchain_klue_rerank.engine.index import bm25
+
+    index = index_of(["가나다 강", "나다 강", "마바사"])
+    once = index.scores(tokens_of(["가나 다라마"]))
+    asked = []
+    of = bm25._Postings.of
+    monkeypatch.setattr(bm25._Postings, "of", lambda self, term: asked.append(term) or of(self, term))
+    again = index.scores(tokens_of(["가나 다라마 " * 5000]))
+    np.testing.assert_allclose(again, once, rtol=1e-4)
+    assert len(asked) <= 2 * len(set("가나다라마")) * len(index._bigram_field._segments)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from langchain_klue_rerank.engine.text.kiwi import CONTENT_TAGS, Analyzer, shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
-from langchain_klue_rerank.engine.text.words import MAX_WORD_LENGTH, bigrams, clean, split_words
+from langchain_klue_rerank.engine.text.words import MAX_WORD_LENGTH, bigrams, clean, pieces, split_words
 
 # Hypothesis leaves surrogates out unless it is asked for them.
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
@@ -251,3 +251,56 @@ def test_taken_texts_keep_their_morphemes() -> None:
 def words_of(tokens: TokenizedTexts) -> list[list[str]]:
     ends = tokens.offsets.tolist()
     return [[tokens.words[number] for number in tokens.word_ids[start:end].tolist()] for start, end in pairwise(ends)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("101,102,103동 재활용", ["101", "102", "103동", "재활용"]),
+        ("101,103,105호", ["101", "103", "105호"]),
+        ("101,102,1034", ["101", "102", "1034"]),
+        ("101,102,103 세 동", ["101", "102", "103", "세", "동"]),
+        ("101,102,103원", ["101102103원"]),
+        ("345,600명", ["345600명"]),
+        ("1234,567", ["1234", "567"]),
+        ("001,002", ["001", "002"]),
+        ("-5℃와 5℃", ["-5", "c와", "5", "c"]),
+        ("영업이익 −3.2%", ["영업이익", "-3", "2"]),
+        ("010-1234-5678, 2024-05-01", ["010", "1234", "5678", "2024", "05", "01"]),
+        ("-5개\n-6개", ["5개", "6개"]),  # items of a list
+        ("C C++ C# F#과 C++는", ["c", "c++", "c#", "f#과", "c++는"]),
+        ("A+ 등급 a+b notepad++", ["a+", "등급", "a", "b", "notepad++"]),
+        ("서울#맛집 love#맛집", ["서울", "맛집", "love", "맛집"]),
+        ("만원 만 원 1만원", ["1만원", "1만", "원", "1만원"]),
+        ("오만원권, 십오만 원", ["5만원권", "15만", "원"]),
+        ("만원버스, 천 원피스, 이 원고", ["만원버스", "천", "원피스", "이", "원고"]),
+    ],
+)
+def test_numbers_signs_and_names(text: str, words: list[str]) -> None:
+    assert split_words(text) == words
+    assert split_words(" ".join(words)) == words
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0301\u0323", "\u0f73", "\uff9e", "\u3099\u309a"])
+def test_runs_of_combining_marks_are_bounded(mark: str) -> None:
+    """Putting n of them in order takes n * n steps, during which nothing else runs."""
+    text = "가" + mark * 500_000
+    assert len(clean(text)) <= 100
+    assert split_words(f"전입신고 {text} 기한")[0] == "전입신고"
+    assert split_words(f"전입신고 {text} 기한")[-1] == "기한"
+
+
+def test_up_to_thirty_marks_stay() -> None:
+    text = "e" + "\u0323" * 15 + "\u0301" * 15
+    assert unicodedata.normalize("NFD", clean(text)) == unicodedata.normalize("NFD", text)
+
+
+@given(
+    st.lists(st.sampled_from(["가", "\u1100\u1161\u11a8", "e\u0301", "\u304b\u3099", "\ud83d\ude00", " ", "\n", "7"]))
+)
+def test_pieces_change_nothing(parts: list[str]) -> None:
+    text = "".join(parts) * 20
+    assert "".join(pieces(text, 64)) == text
+    assert all(len(one) <= 64 for one in pieces(text, 64))
+    joined = "".join(unicodedata.normalize("NFC", one) for one in pieces(text, 64))
+    assert joined == unicodedata.normalize("NFC", text)

@@ -1,0 +1,84 @@
+"""Numbers as Korean text writes them: thousands or lists, signs, sums of money in words."""
+
+from __future__ import annotations
+
+import re
+from itertools import pairwise
+
+#: Numbers with commas between them.
+_COMMAS = re.compile(r"(?<![\d,])\d+(?:,\d+)+(?!\d)")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+")
+#: What is numbered, not counted: "101,102동" are two buildings, "101,102원" is one sum.
+_NUMBERED = re.compile(r"\s?(?:동|호|층|반|쪽|면|항|페이지|번지|번 출구|강의실|교실)")
+_COUNTED = re.compile(
+    r"\s?(?:원|달러|엔|유로|위안|명|개|건|대|권|부|장|채|가구|세대|톤|평|주|표|㎞|km|kg|㎏|m|t|㎡|%|[십백천만억조])"
+)
+#: Largest step between neighbours of a list.
+_STEP = 20
+
+#: A sign stands after a space or an opening mark; at the beginning of a line it may also begin an item of a list, so
+#: that there a unit has to follow.
+_SIGN = re.compile(r"(?:(?<=[ \t(\[{~:/,])|^(?=.\d+(?:\.\d+)?\s?(?:°|도|%|[cf](?![a-z]))))[-\u2212]", re.MULTILINE)
+_HYPHEN = re.compile(r"[-\u2212](?=\d)")
+
+_DIGITS = {digit: number for number, digit in enumerate("일이삼사오육칠팔구", 1)}
+_UNITS = {"십": 10, "백": 100, "천": 1000}
+_MYRIADS = {"만": 10_000, "억": 100_000_000}
+#: A sum of money in words, with a space before 원 or without; what may follow are particles, no other word.
+_SUM = re.compile(
+    r"(?<![^\W_])([일이삼사오육칠팔구십백천만억]{0,12}[십백천만억])(?=\s?원"
+    r"(?:[은을이의에과도만씩]|으로|부터|까지|에서|짜리|이나|이면|이고|이며|입니다|이다|이에요|정|권|대|어치|가량|쯤)?(?![^\W_]))"
+)
+
+
+def plain_numbers(text: str) -> str:
+    """Write numbers in one way, so that those that are the same are the same words.
+
+    Commas between thousands go: three digits each, after one to three. In a list of numbers ("101,102,103동") they
+    become spaces; whether it is one, what follows tells (동 is numbered, 원 is counted), and where nothing does, that
+    the numbers rise in small steps. A minus sign stays where it is one, so that "-5℃" is not "5℃"; other hyphens before
+    digits become spaces. Sums of money in words get digits: "만원" becomes "1만원", "오만 원" becomes "5만 원".
+
+    Args:
+        text: Text in lower case, in NFC.
+    """
+    text = _COMMAS.sub(_without_commas, text)
+    text = _HYPHEN.sub(lambda match: " -" if _SIGN.match(match.string, match.start()) else " ", text)
+    return _SUM.sub(lambda match: _in_digits(match.group(1)), text)
+
+
+def _without_commas(match: re.Match[str]) -> str:
+    written = match.group()
+    if not _THOUSANDS.fullmatch(written) or _is_list(written.split(","), match.string, match.end()):
+        return written.replace(",", " ")
+    return written.replace(",", "")
+
+
+def _is_list(parts: list[str], text: str, end: int) -> bool:
+    if len(parts[0]) < 3 or _COUNTED.match(text, end):
+        return False
+    if _NUMBERED.match(text, end):
+        return True
+    numbers = [int(part) for part in parts]
+    return all(0 < after - before <= _STEP for before, after in pairwise(numbers))
+
+
+def _in_digits(words: str) -> str:
+    """Write a number in words with digits before 만 and 억: 십오만 as 15만, 만오천 as 1만5천."""
+    parts, number, digit = [], 0, 0
+    for sign in words:
+        if sign in _DIGITS:
+            digit = _DIGITS[sign]
+        elif sign in _UNITS:
+            number, digit = number + (digit or 1) * _UNITS[sign], 0
+        else:
+            parts.append(f"{number + digit or 1}{sign}")
+            number = digit = 0
+    rest = number + digit
+    if rest and rest % 1000 == 0:
+        parts.append(f"{rest // 1000}천")
+    elif rest and rest % 100 == 0 and rest < 1000:
+        parts.append(f"{rest // 100}백")
+    elif rest:
+        parts.append(str(rest))
+    return "".join(parts)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-if TYPE_CHECKING:
-    pass
+from langchain_klue_rerank.engine.forks import ForkSafeLock
 
 Loaded = TypeVar("Loaded")
 
@@ -23,7 +21,7 @@ class Lazy(Generic[Loaded]):
 
     def __init__(self, make: Callable[[], Loaded]) -> None:
         self._make = make
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._value: Loaded | None = None
 
     @property

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import threading
+import time
 from collections.abc import Callable
 
 import pytest
+from langchain_core.documents import Document
 
-from langchain_klue_rerank import KlueReranker
+from langchain_klue_rerank import KlueReranker, KlueRetriever
+from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from tests.unit_tests.fakes import QUESTION, documents
 
@@ -39,3 +43,67 @@ def test_async_reranking_goes_on() -> None:
     reranker = KlueReranker()
     found = asyncio.run(reranker.acompress_documents(documents(), QUESTION))
     assert succeeds_in_a_fork(lambda: asyncio.run(reranker.acompress_documents(documents(), QUESTION)) == found)
+
+
+def busy(retriever: KlueRetriever, stop: threading.Event, thread: int) -> None:
+    """Add, search and delete until told to stop."""
+    number = 0
+    while not stop.is_set():
+        number += 1
+        identifier = f"{thread}-{number}"
+        retriever.add_documents([Document(f"{number} 번째 {QUESTION} 새로 온 글", id=identifier)])
+        retriever.invoke(f"{QUESTION} {number}")
+        retriever.delete([identifier])
+
+
+@pytest.mark.parametrize("forks", [8])
+def test_whatever_other_threads_were_doing(forks: int) -> None:
+    """A child must not wait for a lock that a thread of its parent held: index, models, analyser, caches."""
+    retriever = KlueRetriever.from_documents(documents())
+    stop = threading.Event()
+    threads = [threading.Thread(target=busy, args=(retriever, stop, number)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+
+    def use() -> bool:
+        retriever.add_documents([Document("전입신고는 자식 과정에서도 합니다.", id="새 글")])
+        found = retriever.invoke(QUESTION)
+        return bool(found) and retriever.delete(["새 글"]) == 1 and bool(KlueReranker().rerank(["글", "말"], "글"))
+
+    try:
+        for number in range(forks):
+            time.sleep(0.003 * number)
+            assert succeeds_in_a_fork(use)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.parametrize("make", [threading.Lock, threading.RLock, lambda: threading.Semaphore(1)])
+def test_a_lock_that_another_thread_holds_is_free_in_the_child(make: Callable[[], object]) -> None:
+    lock = ForkSafeLock(make)
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with lock:
+            held.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+
+    def take() -> bool:
+        with lock:
+            pass
+        free = lock.acquire()
+        lock.release()
+        return free and lock.acquire(timeout=0.1)
+
+    try:
+        assert not lock.acquire(timeout=0.01)
+        assert succeeds_in_a_fork(take)
+    finally:
+        done.set()
+        thread.join()

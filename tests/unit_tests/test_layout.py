@@ -16,7 +16,8 @@ NAME = PACKAGE.name
 
 #: From the bottom up. A module may import from its own layer and from those below it.
 LAYERS = [
-    ["errors", "engine.deadline", "engine.lazy"],
+    ["errors", "engine.deadline", "engine.forks"],
+    ["engine.lazy"],
     ["engine.arrays"],
     ["engine.text"],
     ["engine.contracts"],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,8 +115,65 @@ def test_a_damaged_folder_is_refused_by_name(model: Path, name: str, damage: str
         KlueEmbeddings(model=str(model)).embed_query("이사")
 
 
-def test_weights_without_checksums_load_as_the_packaged_ones_do(model: Path) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sha256": None},
+        {"sha256": {}},
+        {"sha256": {"vectors.npy": "0"}},
+        {"sha256": ["vectors.npy"]},
+        {"dimension": 0},
+        {"dimension": -64},
+        {"dimension": 64.0},
+        {"dimension": True},
+        {"dimension": 10**30},
+        {"unknown_rows": 0},
+        {"ngram_rows": 0},
+        {"morphemes": "2"},
+        {"repeat_power": float("nan")},
+        {"repeat_power": 2},
+        {"repeat_power": "1"},
+        {"format_version": 99},
+        {"about": [[]] * 10},
+    ],
+    ids=str,
+)
+def test_a_folder_with_impossible_numbers_or_without_checksums_is_refused(model: Path, change: dict[str, Any]) -> None:
     config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    del config["sha256"]
+    (model / "config.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
+    embeddings = KlueEmbeddings(model=str(model))
+    if "about" in change:  # for people to read
+        assert len(embeddings.embed_query("이사")) == 64
+        return
+    with pytest.raises(ModelLoadError, match="내 모델"):
+        embeddings.embed_query("이사")
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 200_000, "{" + " " * (1 << 21) + "}", "\udcff"], ids=["deep", "long", "bytes"]
+)
+def test_a_configuration_that_is_no_ordinary_json_is_refused(model: Path, content: str) -> None:
+    (model / "config.json").write_text(content, encoding="utf-8", errors="surrogateescape")
+    with pytest.raises(ModelLoadError, match="내 모델"):
+        KlueEmbeddings(model=str(model)).embed_query("이사")
+
+
+@pytest.mark.parametrize("bad", [np.inf, np.nan])
+def test_scales_that_are_not_finite_are_refused(model: Path, bad: float) -> None:
+    scales = np.load(model / "scales.npy")
+    scales[7] = bad
+    np.save(model / "scales.npy", scales)
+    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
+    config["sha256"]["scales.npy"] = hashlib.sha256((model / "scales.npy").read_bytes()).hexdigest()
     (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    assert len(KlueEmbeddings(model=str(model)).embed_query("이사")) == 64
+    with pytest.raises(ModelLoadError, match="finite"):
+        KlueEmbeddings(model=str(model)).embed_query("이사")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+@pytest.mark.parametrize("name", ["config.json", "vectors.npy"])
+def test_a_pipe_in_a_models_place_does_not_hang(model: Path, name: str) -> None:
+    (model / name).unlink()
+    os.mkfifo(model / name)
+    with pytest.raises(ModelLoadError):
+        KlueEmbeddings(model=str(model)).embed_query("이사")

@@ -203,22 +203,45 @@ def write_ragged(path: Path, table: Ragged) -> None:
     write_array(path.with_name(path.name + "_offsets"), table.offsets)
 
 
-def open_file(folder: Path, data: Path, name: str, size: int) -> mmap.mmap | bytes:
-    """Map a file into memory; one that is empty cannot be mapped."""
-    try:
-        descriptor = open_regular(data / name)
-    except OSError as error:
-        raise IndexFormatError(f"The index at {str(folder)!r} lacks its file {name!r} ({error}). {RESTORE}") from error
+def map_file(path: Path, size: int | None = None) -> mmap.mmap | bytes:
+    """Map a file into memory; one that is empty cannot be mapped.
+
+    Args:
+        path: The file.
+        size: The bytes that it must have; None for any number.
+
+    Raises:
+        IndexFormatError: If it has more or fewer bytes.
+        OSError: If it is no regular file, or cannot be opened.
+    """
+    descriptor = open_regular(path)
     try:
         found = os.fstat(descriptor).st_size
-        if found != size:
+        if size is not None and found != size:
             raise IndexFormatError(
-                f"The file {name!r} of the index at {str(folder)!r} has {found} bytes instead of {size!r}: it is "
-                f"truncated or edited. {RESTORE}"
+                f"The file {str(path)!r} has {found} bytes instead of {size!r}: it is truncated or edited. {RESTORE}"
             )
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if found else b""
     finally:
         os.close(descriptor)
+
+
+def read_small(path: Path, most: int) -> str:
+    """Read a text file that is no longer than a limit.
+
+    Args:
+        path: The file.
+        most: The most bytes that it may have.
+
+    Raises:
+        OSError: If it is no regular file, or cannot be opened.
+        ValueError: If it is too long or not UTF-8.
+    """
+    with open(open_regular(path), "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it is longer than {most} bytes")
+    return content.decode()
 
 
 def open_regular(path: Path) -> int:

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import logging
+import mmap
 import os
 import re
 import shutil
@@ -25,7 +26,7 @@ from typing import Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 
-from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, open_file, open_regular
+from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, map_file, read_small
 from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
 
 T = TypeVar("T")
@@ -237,7 +238,14 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise IndexFormatError(f"{str(folder / MANIFEST)!r} lacks what an index needs ({error}). {RESTORE}") from error
     # All are opened before any is checked, which takes longer: another save may be about to remove them.
-    contents = {name: open_file(folder, folder / manifest["data"], name, size) for name, (size, _) in files.items()}
+    contents: dict[str, mmap.mmap | bytes] = {}
+    for name, (size, _) in files.items():
+        try:
+            contents[name] = map_file(folder / manifest["data"] / name, size)
+        except OSError as error:
+            raise IndexFormatError(
+                f"The index at {str(folder)!r} lacks its file {name!r} ({error}). {RESTORE}"
+            ) from error
     for name, (_, checksum) in files.items():
         if hashlib.sha256(contents[name]).hexdigest() != checksum:
             raise IndexFormatError(
@@ -251,17 +259,7 @@ _UNREADABLE: Final = object()
 
 
 def _read_manifest(folder: Path) -> str:
-    """Read a manifest's text.
-
-    Raises:
-        OSError: If it is no regular file, or cannot be read.
-        ValueError: If it is too long or not UTF-8.
-    """
-    with open(open_regular(folder / MANIFEST), "rb") as file:
-        content = file.read(_MANIFEST_BYTES + 1)
-    if len(content) > _MANIFEST_BYTES:
-        raise ValueError(f"it is longer than {_MANIFEST_BYTES} bytes")
-    return content.decode()
+    return read_small(folder / MANIFEST, _MANIFEST_BYTES)
 
 
 def _read_named(folder: Path) -> object:

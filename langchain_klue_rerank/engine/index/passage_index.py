@@ -15,6 +15,7 @@ from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence
+from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.index import fusion
 from langchain_klue_rerank.engine.index.parts import Parts
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -59,7 +60,7 @@ class PassageIndex:
     """
 
     def __init__(self, settings: IndexSettings) -> None:
-        self._lock = threading.RLock()
+        self._lock = ForkSafeLock(threading.RLock)
         self._parts = Parts.empty(settings)
 
     def _replace(self, parts: Parts) -> None:
@@ -326,7 +327,7 @@ class PassageIndex:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
         """
         index = cls.__new__(cls)
-        index._lock = threading.RLock()
+        index._lock = ForkSafeLock(threading.RLock)
         index._parts = storage.read_folder(Path(folder), Parts.load)
         return index
 

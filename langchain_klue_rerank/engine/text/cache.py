@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
+
+from langchain_klue_rerank.engine.forks import ForkSafeLock
 
 Value = TypeVar("Value")
 
@@ -26,7 +27,7 @@ class TextCache(Generic[Value]):
         self._size_of = size
         self._kept: OrderedDict[bytes, Value] = OrderedDict()
         self._size = 0
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def get(self, texts: Iterable[str]) -> dict[str, Value]:
         """Return the values of those texts that are here."""
@@ -48,7 +49,7 @@ class TextCache(Generic[Value]):
                     continue
                 self._kept[keys[text]] = value
                 self._size += self._size_of(value)
-                while self._size > self._limit:
+                while self._kept and self._size > self._limit:
                     _, oldest = self._kept.popitem(last=False)
                     self._size -= self._size_of(oldest)
 

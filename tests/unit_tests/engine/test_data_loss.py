@@ -78,7 +78,7 @@ def processes() -> Iterator[list[subprocess.Popen[str]]]:
 # --- a save that fails or is interrupted around its commit ------------------------------------------------------------
 
 
-def failing_fsync(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Path, int], bool], code: int) -> list[Path]:
+def failing_fsync(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Path], bool], code: int) -> list[Path]:
     """Let the system's fsync fail for some paths; returns all that were asked for."""
     asked: list[Path] = []
     real = os.fsync
@@ -86,7 +86,7 @@ def failing_fsync(monkeypatch: pytest.MonkeyPatch, fails: Callable[[Path, int], 
     def fsync(descriptor: int) -> None:
         path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
         asked.append(path)
-        if fails(path, asked.count(path)):
+        if fails(path):
             raise OSError(code, os.strerror(code))
         real(descriptor)
 
@@ -105,8 +105,10 @@ def test_a_folder_that_cannot_be_synchronised_after_the_commit(
     """The manifest names the new data by then, so that has to stay."""
     index = PassageIndex.load(folder)
     add(index, passage("라", "운전면허 갱신"))
+    manifest = folder / storage.MANIFEST
+    before = manifest.read_bytes()
     with monkeypatch.context() as patch:
-        failing_fsync(patch, lambda path, time: path == folder and time == 2, code)
+        failing_fsync(patch, lambda path: path == folder and manifest.read_bytes() != before, code)
         index.save(folder)
     assert len(PassageIndex.load(folder)) == 4
     index.save(folder)
@@ -117,7 +119,7 @@ def test_a_folder_that_cannot_be_synchronised_after_the_commit(
 def test_a_folder_that_can_never_be_synchronised(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = PassageIndex.load(folder)
     add(index, passage("라", "운전면허 갱신"))
-    failing_fsync(monkeypatch, lambda path, _: path.is_dir(), errno.EINVAL)
+    failing_fsync(monkeypatch, lambda path: path.is_dir(), errno.EINVAL)
     index.save(folder)
     assert len(PassageIndex.load(folder)) == 4
 
@@ -129,7 +131,7 @@ def test_a_disk_that_fails_before_the_commit_leaves_the_old_index(
     index = PassageIndex.load(folder)
     add(index, passage("라", "운전면허 갱신"))
     with monkeypatch.context() as patch:
-        failing_fsync(patch, lambda path, _: path == folder, errno.EIO)
+        failing_fsync(patch, lambda path: path == folder, errno.EIO)
         with pytest.raises(OSError, match="Input/output"):
             index.save(folder)
     assert len(PassageIndex.load(folder)) == 3
@@ -138,7 +140,7 @@ def test_a_disk_that_fails_before_the_commit_leaves_the_old_index(
 
 @needs_proc
 def test_everything_is_on_the_disk_before_the_manifest_names_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = failing_fsync(monkeypatch, lambda *_: False, 0)
+    asked = failing_fsync(monkeypatch, lambda path: False, 0)
     replaced: list[int] = []
     replace = os.replace
 

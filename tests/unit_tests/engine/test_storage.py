@@ -310,15 +310,15 @@ def test_every_file_is_guarded_against_truncation_edits_and_loss(folder: Path) -
         if content:
             path.write_bytes(content[:-1])
             message = refused(folder)
-            assert f"{name!r}" in message
+            assert name in message
             assert f"{len(content) - 1} bytes instead of {len(content)}" in message
             middle = len(content) // 2
             path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
-            assert f"{name!r}" in refused(folder)
+            assert name in refused(folder)
         path.write_bytes(content + b"\n")
-        assert f"{name!r}" in refused(folder)
+        assert name in refused(folder)
         path.unlink()
-        assert f"{name!r}" in refused(folder)
+        assert name in refused(folder)
         path.write_bytes(content)
     assert len(PassageIndex.load(folder)) == 3
 

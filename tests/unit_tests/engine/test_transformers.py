@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ import numpy as np
 import pytest
 
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
-from langchain_klue_rerank.engine.models.transformer import onnx_export
+from langchain_klue_rerank.engine.models.transformer import onnx_cache, onnx_export
 from langchain_klue_rerank.engine.models.transformer.batches import Workload
 from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
 from langchain_klue_rerank.engine.models.transformer.tokenizer import PairTokenizer, Template, find_template
@@ -54,7 +56,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Any:
     pytest.importorskip("onnxscript")
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
-        patch.setenv(onnx_export.CACHE_VARIABLE, str(folder))
+        patch.setenv(onnx_cache.CACHE_VARIABLE, str(folder))
         yield folder
 
 
@@ -125,24 +127,121 @@ def test_a_damaged_export_is_made_anew(
     options = CrossEncoderOptions(backend="onnx")
     wanted = score(TransformerCrossEncoder(str(folders["klue"]), options), QUERIES, PASSAGES)
     kept = export_folder(exports, folders["klue"])
-    graph = (kept / onnx_export.MODEL_FILE).read_bytes()
-    (kept / onnx_export.MODEL_FILE).write_bytes(b"half a model")
+    graph = (kept / onnx_cache.MODEL_FILE).read_bytes()
+    (kept / onnx_cache.MODEL_FILE).write_bytes(b"half a model")
     monkeypatch.setattr(onnx_export, "_export_graph", lambda model, reads_types, path: path.write_bytes(graph))
     again = TransformerCrossEncoder(str(folders["klue"]), options)
     assert "damaged" in caplog.text
     assert_same(score(again, QUERIES, PASSAGES), wanted)
-    assert {path.name for path in kept.parent.iterdir()} <= {"fp32", "int8"}
+    assert {path.name for path in kept.parent.glob("[!.]*")} <= {"fp32", "int8"}
+
+
+@pytest.fixture
+def cached(folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test's own, which holds an fp32 export; to make another one fails."""
+    TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    kept = export_folder(exports, folders["klue"])
+    copied = tmp_path / kept.relative_to(exports)
+    shutil.copytree(kept, copied)
+    monkeypatch.setenv(onnx_cache.CACHE_VARIABLE, str(tmp_path))
+
+    def export(*_: Any) -> None:
+        raise NotImplementedError("exported")
+
+    monkeypatch.setattr(onnx_export, "_export_graph", export)
+    TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    return copied
+
+
+def sign(config: dict[str, Any]) -> str:
+    return json.dumps({**config, "checksum": onnx_cache._checksum(config)})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"identity": "folder:of another model"},
+        {"precision": "int8"},
+        {"sha256": {}},
+        {"sha256": {"model.onnx": None}},
+        {"refused": 3},
+        {"refused": "gone"},
+        {"positions": "64"},
+        {"template": None},
+    ],
+    ids=str,
+)
+def test_an_export_of_another_model_or_without_checksums_is_not_taken(
+    folders: dict[str, Path], cached: Path, change: dict[str, Any]
+) -> None:
+    config = json.loads((cached / onnx_cache.CONFIG_FILE).read_text(encoding="utf-8"))
+    (cached / onnx_cache.CONFIG_FILE).write_text(sign({**config, **change}), encoding="utf-8")
+    with pytest.raises(NotImplementedError, match="exported"):
+        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+
+
+def test_an_export_whose_description_was_edited_is_not_taken(folders: dict[str, Path], cached: Path) -> None:
+    path = cached / onnx_cache.CONFIG_FILE
+    path.write_text(path.read_text(encoding="utf-8").replace('"positions": ', '"positions": 1'), encoding="utf-8")
+    with pytest.raises(NotImplementedError, match="exported"):
+        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has other owners")
+def test_an_export_of_another_user_is_refused(
+    folders: dict[str, Path], cached: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (cached / onnx_cache.MODEL_FILE).chmod(0o666)
+    with pytest.raises(ModelLoadError, match="every user may write it"):
+        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    (cached / onnx_cache.MODEL_FILE).chmod(0o600)
+    if os.getuid() == 0:
+        os.chown(cached, 12345, 12345)
+    else:
+        monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(ModelLoadError, match="belongs to another user"):
+        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from langchain_klue_rerank.engine.models.transformer import onnx_cache
+def write(part):
+    (part / onnx_cache.MODEL_FILE).write_bytes(b"half a model")
+    os.kill(os.getpid(), signal.SIGKILL)
+onnx_cache.CachedExport(sys.argv[1], "fp32").make(write)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_what_killed_exports_left_goes_at_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(onnx_cache.CACHE_VARIABLE, str(tmp_path))
+    export = onnx_cache.CachedExport("of a test", "fp32")
+    assert subprocess.run([sys.executable, "-c", KILLED, export.identity]).returncode < 0
+    assert len(list(tmp_path.rglob(onnx_cache.MODEL_FILE))) == 1
+    assert export.read() is None
+
+    def write(part: Path) -> dict[str, Any]:
+        for name in (onnx_cache.MODEL_FILE, onnx_cache.TOKENIZER_FILE):
+            (part / name).write_text(name)
+        numbers = {"padding": 0, "positions": 64, "max_length": 64}
+        return {"model": "a test", "template": {}, "reads_types": False, **numbers}
+
+    made = export.make(write)
+    assert export.read() == made
+    assert [path.name for path in export.folder.parent.glob("[!.]*")] == ["fp32"]
 
 
 def test_an_export_with_other_scores_is_refused_and_that_is_remembered(
     folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(onnx_export.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(onnx_cache.CACHE_VARIABLE, str(tmp_path))
     calls = []
 
     def graph(model: Any, reads_types: bool, path: Path) -> None:
         calls.append(1)
-        path.write_bytes((export_folder(exports, folders["klue"]) / onnx_export.MODEL_FILE).read_bytes())
+        path.write_bytes((export_folder(exports, folders["klue"]) / onnx_cache.MODEL_FILE).read_bytes())
 
     monkeypatch.setattr(onnx_export, "_export_graph", graph)
     monkeypatch.setattr(onnx_export, "_largest_difference", lambda *_: float("nan"))
@@ -158,13 +257,13 @@ def test_int8_spares_the_first_layer_where_the_whole_rounds_too_much(
     folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
-    whole = export_folder(exports, folders["klue"]) / onnx_export.MODEL_FILE
-    monkeypatch.setenv(onnx_export.CACHE_VARIABLE, str(tmp_path))
+    whole = export_folder(exports, folders["klue"]) / onnx_cache.MODEL_FILE
+    monkeypatch.setenv(onnx_cache.CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setattr(onnx_export, "_export_graph", lambda _model, _types, path: path.write_bytes(whole.read_bytes()))
     differences = iter([0.5, 0.01])
     monkeypatch.setattr(onnx_export, "_largest_difference", lambda *_: next(differences))
     model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
-    [config] = [json.loads(path.read_text()) for path in tmp_path.rglob(onnx_export.CONFIG_FILE)]
+    [config] = [json.loads(path.read_text()) for path in tmp_path.rglob(onnx_cache.CONFIG_FILE)]
     assert config["largest_difference"] == 0.01
     exact = score(TransformerCrossEncoder(str(folders["klue"]), CPU), QUERIES, PASSAGES)
     assert_same(score(model, QUERIES, PASSAGES), exact, onnx_export.TOLERANCE["int8"])
@@ -175,7 +274,7 @@ def test_an_export_that_fails_leaves_nothing_behind(
     folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxscript")
-    monkeypatch.setenv(onnx_export.CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(onnx_cache.CACHE_VARIABLE, str(tmp_path))
 
     def graph(model: Any, reads_types: bool, path: Path) -> None:
         path.write_bytes(b"half")
@@ -184,7 +283,7 @@ def test_an_export_that_fails_leaves_nothing_behind(
     monkeypatch.setattr(onnx_export, "_export_graph", graph)
     with pytest.raises(OSError, match="the disk is full"):
         TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in tmp_path.rglob("[!.]*") if path.is_file()]
 
 
 def test_auto_takes_int8_on_a_cpu_and_says_so(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.contracts import Evidence, ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.deadline import seconds_until
+from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
@@ -41,7 +41,7 @@ class PackagedCrossEncoder:
     def __init__(self, model: PairScorer, bi_encoder: Callable[[], StaticBiEncoder]) -> None:
         self._model = model
         self._bi_encoder = bi_encoder
-        self._turn = threading.Lock()
+        self._turn = ForkSafeLock()
         self._seconds = 0.0  # that a few passages take, by and by
 
     def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:

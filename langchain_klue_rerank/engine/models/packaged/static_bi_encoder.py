@@ -27,6 +27,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.arrays.files import SavedFiles, map_file, read_small
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
@@ -38,6 +39,11 @@ CONFIG_FILE: Final = "config.json"
 VOCABULARY_FILE: Final = "vocabulary.txt"
 VECTORS_FILE: Final = "vectors.npy"
 SCALES_FILE: Final = "scales.npy"
+
+_FILES: Final = (VECTORS_FILE, SCALES_FILE, VOCABULARY_FILE)
+#: Largest configuration that is read, in bytes, and most dimensions.
+_CONFIG_BYTES: Final = 1 << 20
+_MOST_DIMENSIONS: Final = 1 << 14
 
 # Words are joined by this character, which no word contains; it doubles as the edge of a word in an n-gram.
 _EDGE: Final = " "
@@ -66,6 +72,16 @@ class StaticConfig:
     unknown_rows: int
     ngram_rows: int
     repeat_power: float
+
+    def __post_init__(self) -> None:
+        for name, least in (("dimension", 2), ("morphemes", 0), ("unknown_rows", 1), ("ngram_rows", 1)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value < 1 << 31:
+                raise ValueError(f"{name} is {value!r}; expected a whole number from {least} up.")
+        if self.dimension % 2 or self.dimension > _MOST_DIMENSIONS:
+            raise ValueError(f"dimension is {self.dimension}; expected an even number up to {_MOST_DIMENSIONS}.")
+        if type(self.repeat_power) not in (int, float) or not 0 <= self.repeat_power <= 1:
+            raise ValueError(f"repeat_power is {self.repeat_power!r}; expected a number in 0..1.")
 
     @property
     def rows(self) -> int:
@@ -197,6 +213,8 @@ class StaticBiEncoder:
             raise ValueError(f"The vectors are {vectors.dtype} {vectors.shape}; expected uint8 {expected}.")
         if scales.shape != (config.rows,):
             raise ValueError(f"There are {scales.shape} scales for {config.rows} rows.")
+        if not np.isfinite(scales).all():
+            raise ValueError("There are scales that are no finite numbers.")
         self.config = config
         self._features = WordFeatures(vocabulary, config.unknown_rows, config.ngram_rows)
         self._vectors = vectors
@@ -222,7 +240,10 @@ class StaticBiEncoder:
             ValueError: If the folder holds something else, a newer format, or damaged files.
         """
         folder = Path(folder)
-        settings = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+        try:
+            settings = json.loads(read_small(folder / CONFIG_FILE, _CONFIG_BYTES))
+        except RecursionError as error:
+            raise ValueError(f"{folder / CONFIG_FILE} is nested too deeply.") from error
         if not isinstance(settings, dict) or settings.get("format") != FORMAT:
             raise ValueError(f"{folder / CONFIG_FILE} does not describe a {FORMAT}.")
         if settings.get("format_version") != FORMAT_VERSION:
@@ -234,15 +255,19 @@ class StaticBiEncoder:
         missing = [name for name in names if name not in settings]
         if missing:
             raise ValueError(f"{folder / CONFIG_FILE} lacks {', '.join(missing)}.")
-        checksums = settings.get("sha256", {})
-        for name in checksums if isinstance(checksums, dict) else ():
-            if _sha256(folder / name) != checksums[name]:
+        config = StaticConfig(**{name: settings[name] for name in names})
+        checksums = settings.get("sha256")
+        if not isinstance(checksums, dict) or set(checksums) != set(_FILES):
+            raise ValueError(f"{folder / CONFIG_FILE} lacks the checksums of {', '.join(_FILES)}. Make it again.")
+        files = SavedFiles({name: map_file(folder / name) for name in _FILES}, str(folder))
+        for name in _FILES:
+            if hashlib.sha256(files.content(name)).hexdigest() != checksums[name]:
                 raise ValueError(f"{folder / name} was edited or damaged. Restore it from a copy, or make it again.")
         return cls(
-            StaticConfig(**{name: settings[name] for name in names}),
-            (folder / VOCABULARY_FILE).read_text(encoding="utf-8").rstrip("\n").split("\n"),
-            np.load(folder / VECTORS_FILE, mmap_mode="r", allow_pickle=False),
-            np.load(folder / SCALES_FILE, allow_pickle=False),
+            config,
+            list(files.lines(VOCABULARY_FILE)),
+            files.array(VECTORS_FILE.removesuffix(".npy"), np.uint8, ndim=2),
+            files.array(SCALES_FILE.removesuffix(".npy"), np.float32),
         )
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.contracts import Kind
+from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
@@ -40,7 +40,7 @@ class TorchBiEncoder:
         self._batch_size = options.batch_size
         self._prompts = {"query": query_prompt, "passage": passage_prompt}
         # The fast tokenizer keeps its truncation state in one object: two threads at once crash it.
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def encode(
         self, texts: Sequence[str], kind: Kind, tokens: TokenizedTexts | None = None, *, show_progress: bool = False

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.checked import check_scores
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.deadline import seconds_until
+from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer.backends import open_transformer
 from langchain_klue_rerank.engine.models.transformer.batches import Pair, Workload, assemble
@@ -50,7 +51,7 @@ class TransformerCrossEncoder:
         self._model = open_transformer(name, options)
         #: What was computed since the model was loaded, or since the caller put a new one here.
         self.workload = Workload()
-        self._preparing = threading.Semaphore(_PREPARING)
+        self._preparing = ForkSafeLock(lambda: threading.Semaphore(_PREPARING))
         self._queue = ScoringQueue(
             self._compute,
             workers=self._model.workers,
@@ -68,7 +69,7 @@ class TransformerCrossEncoder:
         """Score the candidates of several queries; see `CrossEncoder`."""
         ends = [0, *accumulate(len(request.passages) for request in requests)]
         # if all callers prepared at once, one whose time is over would wait for the interpreter behind all the others
-        if not self._preparing.acquire(timeout=None if deadline is None else seconds_until(deadline)):
+        if not self._preparing.acquire(timeout=-1 if deadline is None else seconds_until(deadline)):
             return [Scores.unread(len(request.passages), State.LATE) for request in requests]
         try:
             pairs, same = self._prepare(requests, ends)

@@ -7,7 +7,6 @@ pass of the model over the query alone and a matrix product.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from langchain_klue_rerank.engine.arrays.checked import check_scores
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.deadline import seconds_until
+from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.engine.models.transformer.windows import cut
@@ -70,7 +70,7 @@ class LateInteraction:
         self._find_tokens = _offsets_finder(self._model.tokenizer)
         self._cache: TextCache[TokenVectors] = TextCache(CACHED_BYTES, lambda vectors: vectors.nbytes)
         # The fast tokenizer keeps its truncation state in one object: two threads at once crash it.
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
         """Score the candidates of several queries; see `CrossEncoder`.

@@ -5,13 +5,9 @@ Opening what is in the cache needs onnxruntime and tokenizers only. An export ne
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import json
 import logging
-import os
 import shutil
-import tempfile
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,18 +21,11 @@ from langchain_klue_rerank.engine.models.names import identity, resolve
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.engine.models.transformer.batches import Batch, Pair, assemble
+from langchain_klue_rerank.engine.models.transformer.onnx_cache import MODEL_FILE, TOKENIZER_FILE, CachedExport
 from langchain_klue_rerank.engine.models.transformer.tokenizer import PairTokenizer, Template, rust_encode
 from langchain_klue_rerank.errors import ExportRefusedError, MissingExtraError
 
 logger = logging.getLogger(__name__)
-
-#: Raised when an older export is not to be used any more.
-FORMAT_VERSION: Final = 3
-#: The variable of the environment that names another cache folder.
-CACHE_VARIABLE: Final = "KLUE_RERANK_CACHE"
-CONFIG_FILE: Final = "config.json"
-MODEL_FILE: Final = "model.onnx"
-TOKENIZER_FILE: Final = "tokenizer.json"
 
 #: Largest difference of a score (0..1) from torch's that an export may have on the probe pairs. int8 rounds.
 TOLERANCE: Final = {"fp32": 1e-3, "int8": 0.1}
@@ -52,15 +41,6 @@ _PROBE_SENTENCES = (
     "여권을 신청할 때에는 신분증과 사진 한 장이 필요합니다.",
     "세탁기 물이 빠지지 않으면 배수 호스가 꺾이지 않았는지 먼저 살펴보십시오.",
 )
-
-
-def cache_folder() -> Path:
-    """Return where exports are kept: ``$KLUE_RERANK_CACHE``, or a folder in the user's cache."""
-    own = os.environ.get(CACHE_VARIABLE)
-    if own:
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "langchain-klue-rerank"
 
 
 class OnnxCompute:
@@ -117,6 +97,7 @@ def open_cached(name: str, options: ModelOptions, quantized: bool, load_torch: C
 
     Raises:
         ExportRefusedError: If the export's scores are not those of torch, or the model cannot be exported.
+        ModelLoadError: If what is in the cache folder belongs to another user.
         MissingExtraError: If something is not installed.
         OSError: If the cache folder cannot be written.
     """
@@ -128,22 +109,24 @@ def open_cached(name: str, options: ModelOptions, quantized: bool, load_torch: C
     if known is None:  # not downloaded yet
         loaded = load_torch()
         known = _weights_identity(name, options.revision) or identity(name, options.revision)
-    key = hashlib.sha256(f"{known}:{FORMAT_VERSION}".encode()).hexdigest()[:20]
-    folder = cache_folder() / "onnx" / key / precision
-    config = _read_config(folder)
+    export = CachedExport(known, precision)
+    config = export.read()
     if config is None:
-        config = _export(name, folder, precision, load_torch if loaded is None else lambda: loaded)
+        for package in ("onnx", "onnxscript"):
+            _require(package)
+        logger.info("Exporting %s to ONNX (%s) in %s: once, some seconds", name, precision, export.folder)
+        config = export.make(lambda part: _write(name, part, export, load_torch() if loaded is None else loaded))
     if config.get("refused"):
         raise ExportRefusedError(config["refused"])
     from tokenizers import Tokenizer
 
     tokenizer = PairTokenizer(
-        rust_encode(Tokenizer.from_file(str(folder / TOKENIZER_FILE))),
+        rust_encode(Tokenizer.from_file(str(export.folder / TOKENIZER_FILE))),
         Template.from_json(config["template"]),
         config["padding"],
         config["reads_types"],
     )
-    return OnnxModel(OnnxCompute(folder / MODEL_FILE), tokenizer, config["positions"], config["max_length"])
+    return OnnxModel(OnnxCompute(export.folder / MODEL_FILE), tokenizer, config["positions"], config["max_length"])
 
 
 def _require(package: str) -> Any:
@@ -163,53 +146,8 @@ def _weights_identity(name: str, revision: str | None) -> str | None:
     return f"hub:{name}@{Path(found).parent.name}" if isinstance(found, str) else None
 
 
-def _read_config(folder: Path) -> dict[str, Any] | None:
-    """Read an export's description; None if there is no export, or a file of it is damaged."""
-    if not folder.is_dir():
-        return None
-    try:
-        config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        for file, expected in config["sha256"].items():
-            if _sha256(folder / file) != expected:
-                raise ValueError(f"{file} was changed")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        logger.warning("The export in %s is damaged (%s); it is made anew", folder, error)
-        return None
-    return config
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _export(name: str, folder: Path, precision: str, load_torch: Callable[[], Any]) -> dict[str, Any]:
-    """Export a model into a folder, completely or not at all, and return its description."""
-    for package in ("onnx", "onnxscript"):
-        _require(package)
-    logger.info("Exporting %s to ONNX (%s) in %s: once, some seconds", name, precision, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f"{precision}-part-"))
-    try:
-        try:
-            config = _write(name, part, precision, load_torch(), folder.parent / "fp32")
-        except ExportRefusedError as error:  # remembered, so that the next start need not find out again
-            for path in part.iterdir():
-                path.unlink()
-            config = {"refused": str(error), "sha256": {}}
-        (part / CONFIG_FILE).write_text(json.dumps(config, ensure_ascii=False, indent=1), encoding="utf-8")
-        if folder.exists():
-            if (other := _read_config(folder)) is not None:  # another process was faster
-                return other
-            shutil.rmtree(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return config
-
-
-def _write(name: str, part: Path, precision: str, model: Any, whole: Path) -> dict[str, Any]:
-    """Write an export; `whole` is where the fp32 export is, if there is one, which int8 can begin with."""
+def _write(name: str, part: Path, export: CachedExport, model: Any) -> dict[str, Any]:
+    """Write an export into a folder and return its description. int8 begins with the fp32 export, if there is one."""
     from langchain_klue_rerank.engine.models.transformer.tokenizer import pair_tokenizer
 
     if not getattr(model.tokenizer, "is_fast", False):
@@ -220,8 +158,10 @@ def _write(name: str, part: Path, precision: str, model: Any, whole: Path) -> di
     model = model.float().cpu()
     tokenizer = pair_tokenizer(model, name)
     path = part / MODEL_FILE
-    if precision == "int8" and (_read_config(whole) or {}).get("sha256"):
-        shutil.copyfile(whole / MODEL_FILE, path)
+    precision = export.precision
+    whole = CachedExport(export.identity, "fp32")
+    if precision == "int8" and (whole.read() or {}).get("sha256"):
+        shutil.copyfile(whole.folder / MODEL_FILE, path)
     else:
         _export_graph(model, tokenizer.reads_types, path)
     torch_compute = torch_loading.TorchCompute(model)
@@ -248,14 +188,12 @@ def _write(name: str, part: Path, precision: str, model: Any, whole: Path) -> di
     (part / TOKENIZER_FILE).write_text(model.tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
     return {
         "model": name,
-        "precision": precision,
         "template": tokenizer.template.to_json(),
         "padding": tokenizer.padding,
         "reads_types": tokenizer.reads_types,
         "positions": torch_loading.positions(model),
         "max_length": max_length,
         "largest_difference": difference,
-        "sha256": {file: _sha256(part / file) for file in (MODEL_FILE, TOKENIZER_FILE)},
     }
 
 

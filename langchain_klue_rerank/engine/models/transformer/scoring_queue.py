@@ -51,6 +51,14 @@ def _close_all() -> None:
         queue.close()
 
 
+def _start_all() -> None:
+    for queue in list(_QUEUES):
+        queue._start()
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has copies of the queues, but none of their threads
+    os.register_at_fork(after_in_child=_start_all)
+
 #: Pairs to compute, each with its request and its number there.
 _Batch = list[tuple[_Request, int]]
 
@@ -89,7 +97,6 @@ class ScoringQueue:
         _QUEUES.add(self)
 
     def _start(self) -> None:
-        self._process = os.getpid()
         self._changed = threading.Condition()
         self._urgent: list[_Request] = []
         self._waiting: list[_Request] = []
@@ -107,8 +114,6 @@ class ScoringQueue:
 
         The interpreter ends threads where they stand, and a library that computes outside of it then aborts.
         """
-        if self._process != os.getpid():
-            return
         with self._changed:
             self._closing = True
             threads = list(self._threads)
@@ -132,8 +137,6 @@ class ScoringQueue:
         request = _Request(pairs, deadline)
         if not request.left:
             return request.scores
-        if self._process != os.getpid():  # a forked process has a copy of the queue, but none of its threads
-            self._start()
         with self._changed:
             (self._waiting if deadline is None else self._urgent).append(request)
             while self._running < self._workers:

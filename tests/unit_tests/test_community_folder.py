@@ -322,6 +322,54 @@ def test_an_index_that_is_not_flat_is_refused_with_the_way_out(tmp_path: Path) -
     assert len(KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings(), re_embed=True)) == 6
 
 
+def hostile(metadata: bytes) -> bytes:
+    """A normal pickle but for the metadata of its one document."""
+    content = pickle.dumps((InMemoryDocstore({"d0": Document("글", metadata={"x": "here"})}), {0: "d0"}))
+    assert content.count(b"\x8c\x04here\x94") == 1
+    frame = content.index(b"\x95")
+    return (content[:frame] + content[frame + 9 :]).replace(b"\x8c\x04here\x94", b"N\x94" + b"0" + metadata)
+
+
+HOSTILE_METADATA = {
+    "deep": b")" + b"\x85" * 200_000,
+    "deep key": b"})" + b"\x85" * 200_000 + b"Ns",
+    "shared": b"]r\0\1\0\0"
+    + b"".join(b"]r" + struct.pack("<I", 257 + n) + (b"j" + struct.pack("<I", 256 + n) + b"a") * 2 for n in range(40)),
+    "in itself": b"]r\0\1\0\0j\0\1\0\0a",
+    "bytes": b"C\x01a",
+}
+
+
+@pytest.mark.parametrize("metadata", HOSTILE_METADATA.values(), ids=HOSTILE_METADATA)
+def test_metadata_that_would_crash_or_hang(tmp_path: Path, metadata: bytes) -> None:
+    """Deep tuples crashed the process, shared lists hung it, to print either did both."""
+    saved(tmp_path)
+    (tmp_path / "index.pkl").write_bytes(hostile(b"N"))
+    assert len(KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings(), re_embed=True)) == 1
+    (tmp_path / "index.pkl").write_bytes(hostile(metadata))
+    with pytest.raises(IndexFormatError, match=r"index\.pkl"):
+        KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings(), re_embed=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+@pytest.mark.parametrize("name", ["index.pkl", "index.faiss"])
+def test_a_pipe_does_not_hang(tmp_path: Path, name: str) -> None:
+    saved(tmp_path)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(IndexFormatError, match=name):
+        KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings())
+
+
+def test_vectors_that_are_no_numbers(tmp_path: Path) -> None:
+    saved(tmp_path)
+    content = bytearray((tmp_path / "index.faiss").read_bytes())
+    struct.pack_into("<f", content, len(content) - 4, float("nan"))
+    (tmp_path / "index.faiss").write_bytes(content)
+    with pytest.raises(IndexFormatError, match="finite"):
+        KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings())
+
+
 # --- another model ------------------------------------------------------------------------------------------------
 
 

@@ -1,22 +1,24 @@
 """Reading a folder that langchain-community's FAISS wrote, without running anything that is in it.
 
 Such a folder has two files, and neither may be trusted: ``index.pkl``, which as a pickle can name any function of
-Python to be called, and ``index.faiss``, of which FAISS's own reader believes every size. So the pickle gets two
-stand-ins for the two classes that it needs and nothing else, and of the FAISS file only the flat layout is read, by
-ourselves, with its sizes checked against the file's.
+Python to be called, and ``index.faiss``, of which FAISS's own reader believes every size. So the pickle is not
+unpickled (see `plain_pickle`), and of the FAISS file only the flat layout is read, by ourselves, with its sizes checked
+against the file's.
 """
 
 from __future__ import annotations
 
-import pickle
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.arrays.files import map_file, open_regular
+from langchain_klue_rerank.engine.arrays.plain_pickle import PickleError, Record, RefusedError, read_plain_pickle
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.errors import IndexFormatError
 
@@ -32,6 +34,10 @@ _DOCUMENTS = {
     ("langchain.schema", "Document"),
     ("langchain.docstore.document", "Document"),
 }
+
+#: The kinds of their records.
+_DOCSTORE, _DOCUMENT = "docstore", "document"
+_CLASSES = {**dict.fromkeys(_DOCSTORES, _DOCSTORE), **dict.fromkeys(_DOCUMENTS, _DOCUMENT)}
 
 #: FAISS's names of its flat indexes: of inner products, of L2 distances, of other metrics.
 _FLAT = {b"IxFI", b"IxF2", b"IxFl"}
@@ -79,80 +85,59 @@ def read_community_folder(folder: Path, index_name: str = "index", *, with_vecto
     return CommunityFolder(passages, vectors, bool(np.allclose(lengths[lengths > 0], 1, atol=1e-3)))
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    """Knows two classes, made for this one file, so that nothing in it can reach anything that outlives it."""
-
-    def __init__(self, file: Any) -> None:
-        super().__init__(file)
-        self.docstore = type("InMemoryDocstore", (), {})
-        self.document = type("Document", (), {})
-
-    def find_class(self, module: str, name: str, /) -> Any:
-        if (module, name) in _DOCSTORES:
-            return self.docstore
-        if (module, name) in _DOCUMENTS:
-            return self.document
-        raise _RefusedError(f"{module}.{name}")
-
-    def persistent_load(self, pid: Any, /) -> NoReturn:
-        raise _RefusedError(f"an object from elsewhere, {pid!r}")
-
-
-class _RefusedError(Exception):
-    """The pickle names something that no normal file has."""
-
-
 def _read_pickle(path: Path) -> list[Passage]:
     try:
-        with path.open("rb") as file:
-            unpickler = _RestrictedUnpickler(file)
-            content = unpickler.load()
+        content = read_plain_pickle(bytes(map_file(path)), _CLASSES)
     except FileNotFoundError as error:
         raise IndexFormatError(f"There is no {str(path)!r}; give the folder that FAISS.save_local wrote.") from error
-    except _RefusedError as error:
+    except RefusedError as error:
         raise IndexFormatError(
             f"{str(path)!r} names {error}, which a FAISS folder of langchain-community does not need; nothing of it "
             "was run. If the file is yours and this is a value in a document's metadata, turn such values into text or "
             "numbers and save the folder again."
         ) from None
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise IndexFormatError(f"{str(path)!r} is damaged ({type(error).__name__}: {error}).") from error
-    if not (isinstance(content, tuple) and len(content) == 2):
+    except (PickleError, OSError) as error:
+        raise IndexFormatError(f"{str(path)!r} is damaged or no FAISS folder's pickle: {error}.") from error
+    docstore, identifiers = content if type(content) is tuple and len(content) == 2 else (None, None)
+    documents = _fields(docstore, _DOCSTORE).get("_dict")
+    if type(documents) is not dict or type(identifiers) is not dict:
         raise IndexFormatError(f"{str(path)!r} does not hold a docstore and a dictionary of ids.")
-    docstore, identifiers = content
-    documents = _state(docstore).get("_dict") if type(docstore) is unpickler.docstore else None
-    if not isinstance(documents, dict) or not isinstance(identifiers, dict):
-        raise IndexFormatError(f"{str(path)!r} does not hold a docstore and a dictionary of ids.")
-    if sorted(map(repr, identifiers)) != sorted(map(repr, range(len(identifiers)))):
+    rows = range(len(identifiers))
+    if not all(type(row) is int for row in identifiers) or identifiers.keys() != set(rows):
         raise IndexFormatError(f"{str(path)!r} does not number its {len(identifiers)} documents from 0 up.")
-    in_order = [identifiers[row] for row in range(len(identifiers))]
-    if not all(isinstance(one, str) for one in in_order) or {*in_order} != documents.keys():
-        raise IndexFormatError(f"{str(path)!r} holds {len(documents)} documents for {len({*map(repr, in_order)})} ids.")
+    in_order = [identifiers[row] for row in rows]
+    if not all(type(one) is str for one in in_order) or {*in_order} != documents.keys():
+        distinct = len({one for one in in_order if type(one) in (str, int)})
+        raise IndexFormatError(f"{str(path)!r} holds {len(documents)} documents for {distinct} ids.")
     if len({*in_order}) != len(in_order):
         raise IndexFormatError(f"{str(path)!r} gives the same id to several vectors.")
-    return [_to_passage(identifier, documents[identifier], unpickler.document, path) for identifier in in_order]
+    return [_to_passage(identifier, documents[identifier], path) for identifier in in_order]
 
 
-def _to_passage(identifier: str, document: Any, kind: type, path: Path) -> Passage:
-    state = _state(document) if type(document) is kind else {}
-    text, metadata = state.get("page_content"), state.get("metadata", {})
-    if not isinstance(text, str) or not isinstance(metadata, dict):
+def _to_passage(identifier: str, document: Any, path: Path) -> Passage:
+    fields = _fields(document, _DOCUMENT)
+    text, metadata = fields.get("page_content"), fields.get("metadata", {})
+    if type(text) is not str or type(metadata) is not dict:
         raise IndexFormatError(f"{str(path)!r} holds no text and metadata under the id {identifier!r}.")
-    return Passage(identifier, text, metadata)
+    try:
+        return Passage(identifier, text, metadata).plain()
+    except ValueError as error:
+        raise IndexFormatError(f"{str(path)!r}: {error}") from error
 
 
-def _state(instance: Any) -> dict[str, Any]:
+def _fields(record: Any, kind: str) -> dict[Any, Any]:
     """Return an object's fields; pydantic, old and new, pickles them as ``__dict__`` beside its own."""
-    own = vars(instance)
-    nested = own.get("__dict__")
-    return nested if isinstance(nested, dict) else own
+    if type(record) is not Record or record.kind != kind:
+        return {}
+    nested = record.fields.get("__dict__")
+    return nested if type(nested) is dict else record.fields
 
 
 def _read_flat(path: Path) -> NDArray[np.float32]:
     """Read the vectors of a flat FAISS index, (n, dim) float32."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
+        with open(open_regular(path), "rb") as file:
+            size = os.fstat(file.fileno()).st_size
             name = file.read(4)
             if name not in _FLAT:
                 raise IndexFormatError(
@@ -171,9 +156,14 @@ def _read_flat(path: Path) -> NDArray[np.float32]:
                     f"{str(path)!r} is damaged: it says that it holds {rows} vectors of {dimension} numbers and has "
                     f"{size} bytes."
                 )
-            return np.fromfile(file, "<f4", count).astype(np.float32, copy=False).reshape(rows, dimension)
+            vectors = np.fromfile(file, "<f4", count).astype(np.float32, copy=False).reshape(rows, dimension)
     except FileNotFoundError as error:
         raise IndexFormatError(
             f"There is no {str(path)!r}; give the folder that FAISS.save_local wrote, or embed its documents anew with "
             "re_embed=True."
         ) from error
+    except OSError as error:
+        raise IndexFormatError(f"{str(path)!r} cannot be read ({error}).") from error
+    if not np.isfinite(vectors).all():
+        raise IndexFormatError(f"{str(path)!r} holds vectors that are no finite numbers.")
+    return vectors

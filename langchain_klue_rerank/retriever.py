@@ -173,7 +173,8 @@ class KlueRetriever(IndexedRetriever):
         filter: Filter | None = None,
     ) -> list[Document]:
         options = self._options(k, fetch_k, score_threshold, search_type, filter)
-        if not check_query(query).strip() or not options.k:
+        query = check_query(query)
+        if not query or not options.k:
             return []
         callbacks = run_manager.get_child()
         reranker = self.reranker
@@ -206,7 +207,8 @@ class KlueRetriever(IndexedRetriever):
         filter: Filter | None = None,
     ) -> list[Document]:
         options = self._options(k, fetch_k, score_threshold, search_type, filter)
-        if not check_query(query).strip() or not options.k:
+        query = check_query(query)
+        if not query or not options.k:
             return []
         callbacks = run_manager.get_child()
         reranker = self.reranker
@@ -280,7 +282,8 @@ class KlueRetriever(IndexedRetriever):
             return None
         try:
             options = self._options(**arguments)
-            asked = [query for query in queries if check_query(query).strip()]
+            queries = [check_query(query) for query in queries]
+            asked = [query for query in queries if query]
             found = self._first_stage.search(asked, options)
             start = time.perf_counter()
             if reranker is None:
@@ -297,7 +300,7 @@ class KlueRetriever(IndexedRetriever):
         answers = (
             _Answer(self, own, len(one.documents), milliseconds) for one, own in zip(found, documents, strict=True)
         )
-        return [next(answers) if query.strip() else _Answer(self, [], 0, 0.0) for query in queries]
+        return [next(answers) if query else _Answer(self, [], 0, 0.0) for query in queries]
 
     @property
     def _answer(self) -> _Answer | None:

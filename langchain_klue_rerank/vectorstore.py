@@ -11,7 +11,7 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from langchain_klue_rerank.adapters.convert import (
     check_count,
@@ -28,15 +28,19 @@ from langchain_klue_rerank.adapters.embedding import (
     decide_window_words,
     embed_for_index,
     embed_passages,
+    embed_queries,
+    index_vectors,
     model_identity,
 )
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.embeddings import KlueEmbeddings
+from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.index.faiss_folder import read_community_folder
 from langchain_klue_rerank.engine.index.fusion import near_and_unlike
 from langchain_klue_rerank.engine.index.passage_index import Candidates, PassageIndex
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.text.words import has_words
 from langchain_klue_rerank.errors import ModelMismatchError
 
 logger = logging.getLogger(__name__)
@@ -164,7 +168,7 @@ class KlueVectorStore(VectorStore):
         """Return the k documents nearest to a query with their scores.
 
         Args:
-            query: The query; a blank one finds nothing.
+            query: The query; one without a letter or digit finds nothing.
             k: How many; fewer if there are fewer. Default 4.
             filter: Metadata that a document must have (a list means one of its values), or a function of a Document.
             **kwargs: None are known.
@@ -176,21 +180,23 @@ class KlueVectorStore(VectorStore):
             ValueError: If k is negative.
             TypeError: If the query is not a string, or an argument is unknown.
         """
-        if not check_query(query).strip():
-            return []
-        return self._search(self._embed_query(query), k, filter, kwargs)
+        _refuse(kwargs)
+        query = check_query(query)
+        return self._search(embed_queries(self._embedding, [query]), k, filter) if query else []
 
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
         """Return the k documents nearest to a vector; see `similarity_search_with_score`."""
-        return [document for document, _ in self._search(embedding, k, filter, kwargs)]
+        _refuse(kwargs)
+        return [document for document, _ in self._search([embedding], k, filter)]
 
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
         """Return the k documents nearest to a vector with scores; see `similarity_search_with_score`."""
-        return self._search(embedding, k, filter, kwargs)
+        _refuse(kwargs)
+        return self._search([embedding], k, filter)
 
     def max_marginal_relevance_search(
         self,
@@ -206,18 +212,17 @@ class KlueVectorStore(VectorStore):
         How near one is its best window says, how unlike two are their vectors as wholes.
 
         Args:
-            query: The query; a blank one finds nothing.
+            query: The query; one without a letter or digit finds nothing.
             k: How many. Default 4.
             fetch_k: How many of the nearest to choose from. Default 20.
             lambda_mult: From 0, as different as possible, to 1, as near as possible. Default 0.5.
             filter: See `similarity_search_with_score`.
             **kwargs: None are known.
         """
-        if not check_query(query).strip():
-            return []
-        return self.max_marginal_relevance_search_by_vector(
-            self._embed_query(query), k, fetch_k, lambda_mult, filter, **kwargs
-        )
+        _refuse(kwargs)
+        query = check_query(query)
+        vector = embed_queries(self._embedding, [query]) if query else None
+        return self._unlike_each_other(vector, k, fetch_k, lambda_mult, filter) if vector is not None else []
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -229,8 +234,14 @@ class KlueVectorStore(VectorStore):
         **kwargs: Any,
     ) -> list[Document]:
         """Return k documents that are near to a vector and unlike each other; see `max_marginal_relevance_search`."""
+        _refuse(kwargs)
+        return self._unlike_each_other([embedding], k, fetch_k, lambda_mult, filter)
+
+    def _unlike_each_other(
+        self, vector: ArrayLike, k: int, fetch_k: int, lambda_mult: float, filter: Filter | None
+    ) -> list[Document]:
         check_count("k", k)
-        found = self._search(embedding, max(k, fetch_k), filter, kwargs)
+        found = self._search(vector, max(k, fetch_k), filter)
         nearness = np.asarray([2 * score - 1 for _, score in found], np.float32)
         vectors = self._index.vectors([document.id or "" for document, _ in found])
         return [found[number][0] for number in near_and_unlike(nearness, vectors, lambda_mult, k)]
@@ -238,14 +249,8 @@ class KlueVectorStore(VectorStore):
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return lambda score: score
 
-    def _embed_query(self, query: str) -> list[float]:
-        return self._embedding.embed_query(query)
-
-    def _search(
-        self, embedding: Sequence[float], k: int, filter: Filter | None, unknown: dict[str, Any]
-    ) -> list[tuple[Document, float]]:
-        _refuse(unknown)
-        vectors = np.asarray([embedding], np.float32)
+    def _search(self, vector: ArrayLike, k: int, filter: Filter | None) -> list[tuple[Document, float]]:
+        vectors = index_vectors(self._embedding, vector)
         [found] = self._index.search(check_count("k", k), vectors=vectors, keep=to_predicate(filter))
         return with_scores(found)
 
@@ -344,7 +349,8 @@ class KlueVectorStore(VectorStore):
         if content.vectors is None:
             vectors = embed_for_index(store._embedding, store._index.settings, content.passages) if texts else None
         else:
-            store._check_vectors(content.vectors, texts, str(folder))
+            vectors = index_vectors(store._embedding, content.vectors)
+            store._check_vectors(vectors, texts, str(folder))
             if not content.cosine_order:
                 logger.warning(
                     "The vectors in %r have other lengths than 1; their cosine may rank otherwise.", str(folder)
@@ -359,7 +365,7 @@ class KlueVectorStore(VectorStore):
         Raises:
             ModelMismatchError: If their dimensions differ.
         """
-        number = next((number for number, text in enumerate(texts) if text.strip() and vectors[number].any()), None)
+        number = next((number for number, text in enumerate(texts) if has_words(text) and vectors[number].any()), None)
         if number is None:
             return
         own = embed_passages(self._embedding, [texts[number]])[0]
@@ -369,7 +375,8 @@ class KlueVectorStore(VectorStore):
                 f"The vectors in {folder!r} have {vectors.shape[1]} numbers, those of {model!r} have {len(own)}. Give "
                 "the embeddings that made them, or embed the documents anew with re_embed=True."
             )
-        cosine = float(own @ vectors[number]) / float(np.linalg.norm(own) * np.linalg.norm(vectors[number]) or 1)
+        [one, other] = as_unit_vectors(np.stack([own, vectors[number]]))
+        cosine = float(one @ other)
         if cosine < _SAME_MODEL:
             logger.warning(
                 "The vectors in %r are not those of %r: of the first text they have the cosine %.2f. Give the "

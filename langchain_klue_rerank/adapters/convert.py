@@ -10,6 +10,7 @@ from langchain_core.documents import Document
 
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
+from langchain_klue_rerank.engine.text.words import has_words
 
 
 def check_texts(texts: Iterable[Any]) -> None:
@@ -23,15 +24,20 @@ def check_texts(texts: Iterable[Any]) -> None:
             raise TypeError(f"Text number {number} is {text!r}, a {type(text).__name__}; expected a string.")
 
 
+#: Characters of a query that are read. Longer ones are texts, not questions, and would keep others waiting.
+MAX_QUERY = 10_000
+
+
 def check_query(query: Any) -> str:
-    """Make sure that a query is a string and return it.
+    """Make sure that a query is a string and return its first `MAX_QUERY` characters; "" for one without a word.
 
     Raises:
         TypeError: If it is not.
     """
     if not isinstance(query, str):
         raise TypeError(f"The query is {query!r}, a {type(query).__name__}; expected a string.")
-    return query
+    query = query[:MAX_QUERY]
+    return query if has_words(query) else ""
 
 
 def check_count(name: str, value: Any) -> int:

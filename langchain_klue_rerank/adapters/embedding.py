@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from langchain_klue_rerank.adapters.convert import searchable_text, title_of
 from langchain_klue_rerank.engine.contracts import BiEncoder
@@ -17,10 +17,11 @@ from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.models.packaged.blanks import ADDED, without_marks
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_texts, cut_tokens
-from langchain_klue_rerank.engine.text.words import split_words
+from langchain_klue_rerank.engine.text.words import has_words, split_words
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 
 if TYPE_CHECKING:
@@ -57,8 +58,10 @@ class EncoderEmbeddings(Embeddings, ABC):
 
 def embed_passages(
     embedding: Embeddings, texts: Sequence[str], tokens: TokenizedTexts | None = None
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating]:
     """Embed passages into an (n, dim) array, without the detour through lists where the model is ours.
+
+    A passage without a word gets the zero vector, which no search finds, and no foreign model is asked for it.
 
     Args:
         embedding: Any embeddings.
@@ -67,7 +70,29 @@ def embed_passages(
     """
     if isinstance(embedding, EncoderEmbeddings):
         return embedding.encoder.encode(texts, "passage", tokens, show_progress=embedding.show_progress)
-    return _table(embedding.embed_documents(list(texts)))
+    said = [number for number, text in enumerate(texts) if has_words(text)]
+    if not said:  # the model tells the dimension, and nothing else
+        return np.zeros_like(_table(embedding.embed_documents(list(texts))))
+    vectors = _table(embedding.embed_documents([texts[number] for number in said]))
+    if len(said) == len(texts) or len(vectors) != len(said):
+        return vectors
+    found = np.zeros((len(texts), vectors.shape[1]), vectors.dtype)
+    found[said] = vectors
+    return found
+
+
+def index_vectors(embedding: Embeddings, vectors: ArrayLike) -> NDArray[np.floating]:
+    """Turn vectors that the embeddings returned as lists into those that an index keeps.
+
+    Args:
+        embedding: What made them.
+        vectors: (n, dim).
+    """
+    table = _table(vectors)
+    if not reads_tokens(embedding) or not isinstance(embedding, EncoderEmbeddings):
+        return table
+    own = len(embed_queries(embedding, [""])[0])
+    return without_marks(table) if table.ndim == 2 and table.shape[1] == own + ADDED else table
 
 
 def reads_tokens(embedding: Embeddings) -> bool:
@@ -90,7 +115,7 @@ def decide_window_words(embedding: Embeddings, words: WindowWords) -> int | None
 
 def embed_for_index(
     embedding: Embeddings, settings: IndexSettings, passages: Sequence[Passage], tokens: TokenizedTexts | None = None
-) -> NDArray[np.float32] | PassageVectors:
+) -> NDArray[np.floating] | PassageVectors:
     """Embed passages as an index wants them: one vector of each, or those of their windows.
 
     Args:
@@ -122,16 +147,17 @@ def _searchable_texts(passages: Sequence[Passage], title_key: str | None) -> lis
 
 def embed_queries(
     embedding: Embeddings, texts: Sequence[str], tokens: TokenizedTexts | None = None
-) -> NDArray[np.float32]:
+) -> NDArray[np.floating]:
     """Embed queries into an (n, dim) array; see `embed_passages`."""
     if isinstance(embedding, EncoderEmbeddings):
         return embedding.encoder.encode(texts, "query", tokens)
     return _table([embedding.embed_query(text) for text in texts])
 
 
-def _table(vectors: Sequence[Sequence[float]]) -> NDArray[np.float32]:
+def _table(vectors: ArrayLike) -> NDArray[np.floating]:
     try:
-        return np.asarray(vectors, np.float32)
+        # float64 until they have length 1: float32 makes nothing of 1e-30 and infinity of 1e39
+        return np.asarray(vectors) if isinstance(vectors, np.ndarray) else np.asarray(vectors, np.float64)
     except (TypeError, ValueError) as error:
         raise ModelOutputError(
             f"The embedding model returned no table of numbers of one dimension ({error})."

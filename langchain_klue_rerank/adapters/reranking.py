@@ -21,6 +21,7 @@ from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.rerank.ranker import Ranker
+from langchain_klue_rerank.engine.text.words import has_words
 
 
 class RankedDocument(TypedDict):
@@ -163,7 +164,7 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
             deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
         """
         result = [Scores.read(np.zeros(len(request.passages), np.float32)) for request in requests]
-        asked = [number for number, one in enumerate(requests) if one.query.strip() and len(one.passages)]
+        asked = [number for number, one in enumerate(requests) if has_words(one.query) and len(one.passages)]
         if asked:
             ranker = self._ranker
             if deadline is None:

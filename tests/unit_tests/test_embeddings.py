@@ -13,10 +13,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueEmbeddings
-from langchain_klue_rerank.adapters.embedding import embed_passages, embed_queries, model_identity
+from langchain_klue_rerank.adapters.embedding import embed_passages, embed_queries, index_vectors, model_identity
+from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.models.packaged.blanks import mark_blanks, without_marks
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings
 
@@ -82,13 +88,20 @@ def test_threads_give_the_same(embeddings: KlueEmbeddings) -> None:
         assert list(pool.map(embeddings.embed_query, texts)) == expected
 
 
-def test_arrays_are_the_same_as_lists(embeddings: KlueEmbeddings) -> None:
+def test_arrays_are_the_models_own_and_lists_have_two_dimensions_more(embeddings: KlueEmbeddings) -> None:
     passages = embed_passages(embeddings, TEXTS)
     assert passages.dtype == np.float32
-    assert passages.tolist() == embeddings.embed_documents(TEXTS)
-    np.testing.assert_allclose(
-        embed_queries(embeddings, TEXTS), [embeddings.embed_query(text) for text in TEXTS], atol=1e-5
-    )
+    for own, lists in (
+        (passages, embeddings.embed_documents(TEXTS)),
+        (embed_queries(embeddings, TEXTS), [embeddings.embed_query(text) for text in TEXTS]),
+    ):
+        table = np.asarray(lists)
+        added = 2 if embeddings.reads_tokens else 0
+        assert table.shape[1] == own.shape[1] + added
+        kept = index_vectors(embeddings, table)
+        np.testing.assert_allclose(kept / np.linalg.norm(kept, axis=1)[:, None], own, atol=1e-5)
+        if added:  # the order of cosines stays
+            np.testing.assert_allclose(table @ table.T, 0.75 * own @ own.T + 0.25, atol=1e-5)
 
 
 def test_the_packaged_weights_know_what_belongs_together() -> None:
@@ -98,8 +111,38 @@ def test_the_packaged_weights_know_what_belongs_together() -> None:
     assert np.dot(question, similar) > np.dot(question, other)
 
 
-def test_a_text_without_a_letter_is_the_zero_vector() -> None:
-    assert not np.any(KlueEmbeddings().embed_documents(["...", ""]))
+BLANKS = ["", " \n\t\u3000", "---", "- - -", "!?", "🚚👨‍👩‍👧", "\u200b", "\ud83d"]
+OTHERS = ["引っ越し", "متى", "ㅋㅋㅋ", "7", "a"]
+
+
+def test_nothing_is_nearer_than_the_farthest_text() -> None:
+    embeddings = KlueEmbeddings()
+    texts = np.asarray(embeddings.embed_documents([*TEXTS, *OTHERS]))
+    blanks = np.asarray(embeddings.embed_documents(BLANKS))
+    queries = np.asarray([embeddings.embed_query(text) for text in [QUESTION, *TEXTS, *OTHERS, *BLANKS]])
+    np.testing.assert_allclose(np.linalg.norm(np.vstack([texts, blanks, queries]), axis=1), 1, atol=1e-6)
+    assert (queries @ texts.T).min() > (queries @ blanks.T).max(axis=1).max()
+
+
+def test_for_a_question_without_a_word_all_texts_are_equally_far() -> None:
+    embeddings = KlueEmbeddings()
+    cosines = np.asarray(embeddings.embed_query("?!")) @ np.asarray(embeddings.embed_documents(TEXTS)).T
+    np.testing.assert_allclose(cosines, 1 / 32, atol=1e-6)
+
+
+@given(hnp.arrays(np.float32, (4, 6), elements=st.floats(-1, 1, width=32)))
+def test_no_vectors_bring_a_blank_before_a_text(vectors: NDArray[np.float32]) -> None:
+    """Opposite texts, too: the least similar that there can be."""
+    texts = np.vstack([vectors, -vectors, np.zeros((1, 6), np.float32)])
+    texts = as_unit_vectors(texts)
+    passages, queries = mark_blanks(texts, "passage"), mark_blanks(texts, "query")
+    blank = ~texts.any(axis=1)
+    products = queries @ passages.T
+    distances = np.linalg.norm(queries[:, None] - passages[None], axis=2)
+    if (~blank).any():
+        assert (products[:, ~blank].min(axis=1) >= products[:, blank].max(axis=1) - 1e-6).all()
+        assert (distances[:, ~blank].max(axis=1) <= distances[:, blank].min(axis=1) + 1e-6).all()
+    np.testing.assert_allclose(without_marks(passages) @ texts.T, np.sqrt(0.75) * texts @ texts.T, atol=1e-6)
 
 
 def test_a_megabyte() -> None:

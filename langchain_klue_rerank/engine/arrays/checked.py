@@ -37,7 +37,10 @@ def as_unit_vectors(vectors: ArrayLike, dimension: int | None = None) -> NDArray
         ModelOutputError: If they are not a table of finite numbers of that dimension.
     """
     try:
-        array = np.array(vectors, dtype=np.float32)
+        given = np.asarray(vectors)
+        array: NDArray[np.floating] = np.array(
+            given, dtype=np.float32 if given.dtype in (np.float16, np.float32) else np.float64
+        )
     except (TypeError, ValueError) as error:
         raise ModelOutputError(
             f"The embedding model returned something that is no table of numbers ({error})."
@@ -60,6 +63,9 @@ def as_unit_vectors(vectors: ArrayLike, dimension: int | None = None) -> NDArray
             f"The embedding model returned NaN or infinity for text number {int(bad.argmax())}. Check the model, its "
             "precision (fp16 overflows) and that text."
         )
+    # first by the largest number: the squares of very large or small ones leave the range of floating point
+    largest = np.abs(array).max(axis=1, keepdims=True)
+    array /= np.where(largest > 0, largest, 1)
     norms = np.sqrt(np.einsum("ij,ij->i", array, array))
     array /= np.where(norms > 0, norms, 1)[:, None]
-    return array
+    return array.astype(np.float32, copy=False)

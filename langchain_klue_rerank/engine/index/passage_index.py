@@ -338,9 +338,10 @@ def _rank(
     tokens: TokenizedTexts | None,
     vectors: NDArray[np.float32] | None,
     dense_weight: float,
-    allowed: NDArray[np.bool_],
+    allowed_rows: NDArray[np.bool_],
 ) -> Iterator[_Ranked]:
     """Rank passages for each query; see `search`."""
+    allowed = allowed_rows
     count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
     step = max(1, _SCORES_AT_ONCE // max(1, len(allowed)))
     for start in range(0, count, step):
@@ -354,6 +355,8 @@ def _rank(
         asked = vectors[some]
         for number, cosines in enumerate(parts.vectors.scores(asked)):
             words = lexical[number] if lexical is not None else None
+            if words is None:
+                allowed = _with_vectors(parts, asked[number], cosines, allowed_rows)
             scores = fusion.first_stage(words, cosines, dense_weight)
             rows = np.arange(len(scores))
             if parts.vectors.has_windows:
@@ -364,3 +367,18 @@ def _rank(
             best = fusion.top(scores, k, allowed[rows], above=-1 if words is None else 0)
             rows = rows[best]
             yield rows, scores[best], cosines[best], words[rows] if words is not None else None
+
+
+def _with_vectors(
+    parts: Parts, query: NDArray[np.float32], cosines: NDArray[np.float32], allowed: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Say which passages dense search may find: none for a query without a word, none without a word for another."""
+    if not query.any() or parts.vectors is None:
+        return np.zeros_like(allowed)
+    rows = np.flatnonzero(cosines == 0)
+    blank = rows[~parts.vectors.wholes(rows).any(axis=1)]
+    if not len(blank):
+        return allowed
+    allowed = allowed.copy()
+    allowed[blank] = False
+    return allowed

@@ -40,6 +40,7 @@ _WORD = re.compile(
     r"|(?<![^\W_])(?:[a-z]{1,15}\+\+(?!\+)|[a-z]\#(?![a-z#])|[a-z]\+(?![^\W_]|\+))[^\W_]*"
     r"|[^\W_]+"
 )
+_LETTER = re.compile(r"[^\W_]")
 #: Most combining marks on one letter, as in Unicode's stream-safe format; putting longer runs in order is quadratic.
 MAX_MARKS = 30
 _LETTERS_AND_EMOJI = r"\w\s\u0000-\u02ff\u2010-\u20cf\u2190-\u2bff\u3000-\u3029\U0001f000-\U0001faff"
@@ -107,6 +108,11 @@ def split_words(text: str) -> list[str]:
             else:
                 words += [word[i : i + MAX_WORD_LENGTH] for i in range(0, len(word), MAX_WORD_LENGTH)]
     return words
+
+
+def has_words(text: str) -> bool:
+    """Say whether text has any word, and so anything that could be searched."""
+    return _LETTER.search(text) is not None or any(split_words(piece) for piece in pieces(text))
 
 
 def _compatible(match: re.Match[str]) -> str:

@@ -137,3 +137,15 @@ def test_windows_of_another_dimension_are_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "vectors.npy", np.zeros((2, 4), np.float32))
     with pytest.raises(IndexFormatError, match="another dimension"):
         VectorIndex.load(files_in(tmp_path), "vectors", 2)
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-44, 1e-25, 1e-10, 1.0, 1e20, 1e38, 1e300])
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_vectors_of_any_scale_get_length_1(scale: float, kind: type[np.floating]) -> None:
+    given = np.asarray([[3, 4], [0, 0], [-1, 0]], kind)
+    if float(np.finfo(kind).smallest_normal) <= scale <= float(np.finfo(kind).max) / 5:
+        np.testing.assert_allclose(as_unit_vectors(given * kind(scale)), [[0.6, 0.8], [0, 0], [-1, 0]], rtol=1e-6)
+
+
+def test_lists_beyond_the_range_of_float32_get_length_1() -> None:
+    np.testing.assert_allclose(as_unit_vectors([[3e300, 4e300], [3e-300, 4e-300]]), [[0.6, 0.8]] * 2, rtol=1e-6)

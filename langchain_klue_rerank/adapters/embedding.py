@@ -61,7 +61,8 @@ def embed_passages(
 ) -> NDArray[np.floating]:
     """Embed passages into an (n, dim) array, without the detour through lists where the model is ours.
 
-    A passage without a word gets the zero vector, which no search finds, and no foreign model is asked for it.
+    A passage without a word gets the zero vector, which is the last that a search finds. No foreign model is asked for
+    it.
 
     Args:
         embedding: Any embeddings.

@@ -103,15 +103,16 @@ def test_no_texts_bring_a_blank_before_a_text(texts: list[str], question: str) -
 
 @pytest.mark.parametrize("embeddings", [KlueEmbeddings(), BigramEmbeddings()], ids=["packaged", "foreign"])
 @pytest.mark.parametrize("words", [None, 3])
-def test_our_own_index_finds_no_blank_and_answers_no_blank(embeddings: Embeddings, words: int | None) -> None:
+def test_our_own_index_has_blanks_last_and_answers_no_blank(embeddings: Embeddings, words: int | None) -> None:
     given = documents()
     store = KlueVectorStore.from_documents(given, embeddings, window_words=words)
     hybrid = KlueRetriever.from_documents(given, embeddings=embeddings, window_words=words, k=100, fetch_k=100)
     for question in ["전입신고는 언제까지 하나요?", "가"]:
-        assert len(store.similarity_search(question, k=100)) == len(given) - len(BLANKS)
-        for search_type in ("hybrid", "dense", "lexical"):
-            found = hybrid.invoke(question, search_type=search_type)
-            assert not any(one.metadata["blank"] for one in found)
+        found = store.similarity_search_with_score(question, k=100)
+        assert [score == 0 for _, score in found] == [one.metadata["blank"] for one, _ in found]
+        assert sum(one.metadata["blank"] for one, _ in found[: -len(BLANKS)]) == 0
+        for search_type in ("hybrid", "lexical"):
+            assert not any(one.metadata["blank"] for one in hybrid.invoke(question, search_type=search_type))
     for question in ["", " ", "?!", "🚚", "- - -"]:
         assert store.similarity_search(question) == store.max_marginal_relevance_search(question) == []
         assert store.similarity_search_with_score(question) == []

@@ -20,7 +20,7 @@ from langchain_klue_rerank.engine.index import fusion
 from langchain_klue_rerank.engine.index.parts import Parts
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
-from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
@@ -338,10 +338,9 @@ def _rank(
     tokens: TokenizedTexts | None,
     vectors: NDArray[np.float32] | None,
     dense_weight: float,
-    allowed_rows: NDArray[np.bool_],
+    allowed: NDArray[np.bool_],
 ) -> Iterator[_Ranked]:
     """Rank passages for each query; see `search`."""
-    allowed = allowed_rows
     count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
     step = max(1, _SCORES_AT_ONCE // max(1, len(allowed)))
     for start in range(0, count, step):
@@ -355,30 +354,26 @@ def _rank(
         asked = vectors[some]
         for number, cosines in enumerate(parts.vectors.scores(asked)):
             words = lexical[number] if lexical is not None else None
-            if words is None:
-                allowed = _with_vectors(parts, asked[number], cosines, allowed_rows)
+            cosines = _blanks_last(parts.vectors, np.arange(len(cosines)), cosines)
             scores = fusion.first_stage(words, cosines, dense_weight)
             rows = np.arange(len(scores))
             if parts.vectors.has_windows:
                 read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
                 rows = np.sort(fusion.top(scores, read, allowed, above=-1))
-                cosines = parts.vectors.best_scores(asked[number], rows)
+                cosines = _blanks_last(parts.vectors, rows, parts.vectors.best_scores(asked[number], rows))
                 scores = fusion.first_stage(words[rows] if words is not None else None, cosines, dense_weight)
-            best = fusion.top(scores, k, allowed[rows], above=-1 if words is None else 0)
+            # a query without a word has no vector: nothing is near it
+            least = 0 if words is not None else -1 if asked[number].any() else 1
+            best = fusion.top(scores, k, allowed[rows], above=least)
             rows = rows[best]
             yield rows, scores[best], cosines[best], words[rows] if words is not None else None
 
 
-def _with_vectors(
-    parts: Parts, query: NDArray[np.float32], cosines: NDArray[np.float32], allowed: NDArray[np.bool_]
-) -> NDArray[np.bool_]:
-    """Say which passages dense search may find: none for a query without a word, none without a word for another."""
-    if not query.any() or parts.vectors is None:
-        return np.zeros_like(allowed)
-    rows = np.flatnonzero(cosines == 0)
-    blank = rows[~parts.vectors.wholes(rows).any(axis=1)]
-    if not len(blank):
-        return allowed
-    allowed = allowed.copy()
-    allowed[blank] = False
-    return allowed
+def _blanks_last(vectors: VectorIndex, rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Give passages without a word, whose vectors are zero, the lowest cosine that there is."""
+    zero = np.flatnonzero(cosines == 0)
+    blank = zero[~vectors.wholes(rows[zero]).any(axis=1)]
+    if len(blank):
+        cosines = cosines.copy()
+        cosines[blank] = -1
+    return cosines

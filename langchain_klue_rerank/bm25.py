@@ -37,6 +37,8 @@ class KlueBM25Retriever(IndexedRetriever):
         kiwi: Whether to search morphemes beside the bigrams. Default True. Without, Kiwi is never loaded.
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.
+        scores_in_metadata: Whether documents come with their scores. Default True; they do not count when documents are
+            compared. False for recipes that compare documents as strings, such as RAG-fusion's ``dumps(document)``.
     """
 
     def model_post_init(self, context: Any, /) -> None:
@@ -59,7 +61,7 @@ class KlueBM25Retriever(IndexedRetriever):
         tokens = self._tokenize([check_query(query)])
         [found] = self._index.search(k, tokens=tokens, keep=to_predicate(filter))
         return [
-            to_document(passage, relevance_score=score)
+            self._scored(to_document(passage), relevance_score=score)
             for passage, score in zip(found.passages, found.scores.tolist(), strict=True)
         ]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from langchain_core.runnables.config import get_config_list, run_in_executor
 from numpy.typing import NDArray
 from pydantic import Field
 
-from langchain_klue_rerank.adapters.convert import check_query, searchable_text, with_metadata
+from langchain_klue_rerank.adapters.convert import check_query, searchable_text
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     check_model,
@@ -32,6 +32,7 @@ from langchain_klue_rerank.adapters.filters import Filter
 from langchain_klue_rerank.adapters.first_stage import FirstStage, Found, Options, SearchType
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
+from langchain_klue_rerank.adapters.scored import with_metadata, without_scores
 from langchain_klue_rerank.adapters.sources import Source
 from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
 from langchain_klue_rerank.embeddings import KlueEmbeddings
@@ -95,6 +96,8 @@ class KlueRetriever(IndexedRetriever):
         window_words: A document longer than this gets a vector for each window of so many words, and the best window
             counts in dense search; None for one vector a document. Default ``"auto"``: 50 with the packaged bi-encoder
             and those adapted from it, None with other models, for which every window is a text more to embed.
+        scores_in_metadata: Whether documents come with their scores. Default True; they do not count when documents are
+            compared. False for recipes that compare documents as strings, such as RAG-fusion's ``dumps(document)``.
     """
 
     fetch_k: int = Field(default=30, ge=1)
@@ -172,13 +175,15 @@ class KlueRetriever(IndexedRetriever):
         search_type: SearchType | None = None,
         filter: Filter | None = None,
     ) -> list[Document]:
+        if (answer := self._answer) is not None and answer.error is not None:
+            raise answer.error
         options = self._options(k, fetch_k, score_threshold, search_type, filter)
         query = check_query(query)
         if not query or not options.k:
             return []
         callbacks = run_manager.get_child()
         reranker = self.reranker
-        if (answer := self._answer) is not None:  # a batch has found it already
+        if answer is not None:  # a batch has found it already
             if isinstance(reranker, RankerCompressor):
                 inputs = reranker._trace_inputs(query, answer.candidates)
                 with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
@@ -193,7 +198,8 @@ class KlueRetriever(IndexedRetriever):
                 return _traced(self._blend(reranker, found, scores, options), start, outputs)
         if reranker is None:
             return self._first_only(found, options)
-        return _cut(reranker.compress_documents(self._with_scores(found), query, callbacks), options)
+        documents = reranker.compress_documents(self._with_scores(found), query, callbacks)
+        return self._foreign(documents, options)
 
     async def _aget_relevant_documents(
         self,
@@ -206,13 +212,15 @@ class KlueRetriever(IndexedRetriever):
         search_type: SearchType | None = None,
         filter: Filter | None = None,
     ) -> list[Document]:
+        if (answer := self._answer) is not None and answer.error is not None:
+            raise answer.error
         options = self._options(k, fetch_k, score_threshold, search_type, filter)
         query = check_query(query)
         if not query or not options.k:
             return []
         callbacks = run_manager.get_child()
         reranker = self.reranker
-        if (answer := self._answer) is not None:  # a batch has found it already
+        if answer is not None:  # a batch has found it already
             if isinstance(reranker, RankerCompressor):
                 inputs = reranker._trace_inputs(query, answer.candidates)
                 async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
@@ -227,7 +235,8 @@ class KlueRetriever(IndexedRetriever):
                 return _traced(self._blend(reranker, found, scores, options), start, outputs)
         if reranker is None:
             return self._first_only(found, options)
-        return _cut(await reranker.acompress_documents(self._with_scores(found), query, callbacks), options)
+        documents = await reranker.acompress_documents(self._with_scores(found), query, callbacks)
+        return self._foreign(documents, options)
 
     def batch(
         self,
@@ -251,9 +260,9 @@ class KlueRetriever(IndexedRetriever):
         answers = self._answer_together(inputs, kwargs)
         if answers is None:
             return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        result = []
+        result: list[Any] = []
         for query, own, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
-            with _hand_over(answer):
+            with _hand_over(answer, result if return_exceptions else None):
                 result.append(self.invoke(query, own, **kwargs))
         return result
 
@@ -269,38 +278,57 @@ class KlueRetriever(IndexedRetriever):
         answers = await run_in_executor(None, self._answer_together, inputs, kwargs)
         if answers is None:
             return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        result = []
+        result: list[Any] = []
         for query, own, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
-            with _hand_over(answer):
+            with _hand_over(answer, result if return_exceptions else None):
                 result.append(await self.ainvoke(query, own, **kwargs))
         return result
 
     def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[_Answer] | None:
-        """Answer queries in one go; None where that is not possible and each has to be asked by itself."""
+        """Answer queries in one go; None where that is not possible and each has to be asked by itself.
+
+        A query that fails gets its own error, and only the stage at which it failed is done again for the others.
+        """
         reranker = self.reranker
         if self.sources is not None or not (reranker is None or isinstance(reranker, RankerCompressor)):
             return None
         try:
             options = self._options(**arguments)
-            queries = [check_query(query) for query in queries]
-            asked = [query for query in queries if query]
-            found = self._first_stage.search(asked, options)
-            start = time.perf_counter()
-            if reranker is None:
-                documents = [self._first_only(one, options) for one in found]
+        except Exception as error:
+            return [_Answer(self, error=error)] * len(queries)
+        asked: dict[int, str] = {}
+        answers: dict[int, _Answer] = {}
+        for number, query in enumerate(queries):
+            try:
+                if checked := check_query(query):
+                    asked[number] = checked
+                    continue
+                answers[number] = _Answer(self)
+            except TypeError as error:
+                answers[number] = _Answer(self, error=error)
+        found: dict[int, Found] = {}
+        for number, one in zip(asked, self._first_stage.search_each(list(asked.values()), options), strict=True):
+            if isinstance(one, Found):
+                found[number] = one
             else:
-                requests = [self._request(query, one) for query, one in zip(asked, found, strict=True)]
-                documents = [
-                    self._blend(reranker, one, scores, options)
-                    for one, scores in zip(found, reranker._score(requests), strict=True)
-                ]
-        except Exception:
-            return None  # asked by itself, each query gives its own documents or raises its own error
-        milliseconds = round(1000 * (time.perf_counter() - start) / max(1, len(asked)), 3)
-        answers = (
-            _Answer(self, own, len(one.documents), milliseconds) for one, own in zip(found, documents, strict=True)
-        )
-        return [next(answers) if query else _Answer(self, [], 0, 0.0) for query in queries]
+                answers[number] = _Answer(self, error=one)
+        start = time.perf_counter()
+        documents: dict[int, list[Document] | Exception]
+        if reranker is None:
+            documents = {number: self._first_only(one, options) for number, one in found.items()}
+        else:
+            scores = _score_each(reranker, [self._request(asked[number], one) for number, one in found.items()])
+            documents = {
+                number: own if isinstance(own, Exception) else self._blend(reranker, one, own, options)
+                for (number, one), own in zip(found.items(), scores, strict=True)
+            }
+        milliseconds = round(1000 * (time.perf_counter() - start) / max(1, len(found)), 3)
+        for number, result in documents.items():
+            if isinstance(result, Exception):
+                answers[number] = _Answer(self, error=result)
+            else:
+                answers[number] = _Answer(self, result, len(found[number].documents), milliseconds)
+        return [answers[number] for number in range(len(queries))]
 
     @property
     def _answer(self) -> _Answer | None:
@@ -356,7 +384,7 @@ class KlueRetriever(IndexedRetriever):
         kept = reranker._passes(scores) & (scores.is_late | (blended >= (options.score_threshold or 0)))
         order = np.argsort(-blended, kind="stable")  # equals keep their order
         return [
-            with_metadata(
+            self._scored(
                 found.documents[place],
                 first_stage_score=float(found.scores[place]),
                 rerank_score=float(scores.values[place]),
@@ -370,19 +398,40 @@ class KlueRetriever(IndexedRetriever):
         """Return the first stage's best: without a reranker its score is the last word."""
         kept = found.scores >= (options.score_threshold or 0)
         return [
-            with_metadata(found.documents[place], relevance_score=float(found.scores[place]))
+            self._scored(found.documents[place], relevance_score=float(found.scores[place]))
             for place in np.flatnonzero(kept)[: options.k].tolist()
         ]
 
     def _with_scores(self, found: Found) -> list[Document]:
         """Return the candidates as another library's reranker gets them."""
         return [
-            with_metadata(document, first_stage_score=score)
+            with_metadata(without_scores(document), first_stage_score=score)
             for document, score in zip(found.documents, found.scores.tolist(), strict=True)
         ]
 
+    def _foreign(self, documents: Sequence[Document], options: Options) -> list[Document]:
+        """Keep the best k of what another library's reranker returned, and those above the threshold.
+
+        Raises:
+            ValueError: If there is a threshold, and the reranker gives no scores to compare with it.
+        """
+        threshold = options.score_threshold
+        if threshold is not None:
+            scores: list[Any] = [document.metadata.get("relevance_score") for document in documents]
+            if not all(isinstance(score, int | float | np.number) for score in scores):
+                raise ValueError(
+                    f"score_threshold={threshold!r} cannot be applied: the reranker "
+                    f"{type(self.reranker).__name__} leaves no relevance_score in the metadata. Leave the threshold "
+                    "out, or use a KlueReranker."
+                )
+            documents = [d for d, score in zip(documents, scores, strict=True) if score >= threshold]
+        found = list(documents)[: options.k]
+        return found if self.scores_in_metadata else [without_scores(document) for document in found]
+
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
-        return tokenize(texts, shared_analyzer() if self.kiwi or reads_tokens(self.embeddings) else None)
+        settings = self._index.settings
+        needed = (settings.lexical and self.kiwi) or (settings.dense and reads_tokens(self.embeddings))
+        return tokenize(texts, shared_analyzer() if needed else None)
 
     def _embed(
         self, passages: Sequence[Passage], tokens: TokenizedTexts
@@ -419,31 +468,40 @@ class _Answer:
     """What a batch has found for one of its queries, on its way to the query's own run in the trace."""
 
     retriever: KlueRetriever
-    documents: list[Document]
-    candidates: int
-    milliseconds: float
+    documents: list[Document] = field(default_factory=list)
+    candidates: int = 0
+    milliseconds: float = 0.0
+    error: Exception | None = None
 
 
 _ANSWER: ContextVar[_Answer | None] = ContextVar("answer", default=None)
 
 
 @contextmanager
-def _hand_over(answer: _Answer) -> Iterator[None]:
+def _hand_over(answer: _Answer, errors: list[Any] | None) -> Iterator[None]:
+    """Give a query's run its answer; an error goes into the list, if there is one."""
     token = _ANSWER.set(answer)
     try:
         yield
+    except Exception as error:
+        if errors is None:
+            raise
+        errors.append(error)
     finally:
         _ANSWER.reset(token)
+
+
+def _score_each(reranker: RankerCompressor, requests: Sequence[ScoreRequest]) -> list[Scores | Exception]:
+    """Score requests together; where that fails each by itself, with its own error."""
+    try:
+        return list(reranker._score(requests))
+    except Exception as error:
+        if len(requests) == 1:
+            return [error]
+    return [one for request in requests for one in _score_each(reranker, [request])]
 
 
 def _traced(documents: list[Document], start: float, outputs: dict[str, Any]) -> list[Document]:
     """Tell a trace what came back, and after how long."""
     outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
     return documents
-
-
-def _cut(documents: Iterable[Document], options: Options) -> list[Document]:
-    """Keep the best k of what a reranker returned, and those above the threshold where it tells a score."""
-    threshold = options.score_threshold
-    scored = ((document, document.metadata.get("relevance_score")) for document in documents)
-    return [d for d, score in scored if threshold is None or score is None or score >= threshold][: options.k]

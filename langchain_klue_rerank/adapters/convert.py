@@ -109,14 +109,9 @@ def to_passages(documents: Sequence[Document], ids: Sequence[str | None] | None 
     return passages
 
 
-def to_document(passage: Passage, **metadata: Any) -> Document:
-    """Turn a passage into a document of its own, with more metadata."""
-    return Document(id=passage.id, page_content=passage.text, metadata={**passage.metadata, **metadata})
-
-
-def with_metadata(document: Document, **metadata: Any) -> Document:
-    """Return a copy of a document with more metadata; its id and everything else stay."""
-    return document.model_copy(update={"metadata": {**document.metadata, **metadata}})
+def to_document(passage: Passage) -> Document:
+    """Turn a passage into a document of its own."""
+    return Document(id=passage.id, page_content=passage.text, metadata=dict(passage.metadata))
 
 
 def title_of(metadata: dict[str, Any], title_key: str | None) -> str:

@@ -12,6 +12,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import ArrayLike, NDArray
 
 from langchain_klue_rerank.adapters.convert import searchable_text, title_of
+from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.contracts import BiEncoder
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -153,6 +154,36 @@ def embed_queries(
     if isinstance(embedding, EncoderEmbeddings):
         return embedding.encoder.encode(texts, "query", tokens)
     return _table([embedding.embed_query(text) for text in texts])
+
+
+def embed_each(
+    embedding: Embeddings, texts: Sequence[str], tokens: TokenizedTexts | None = None, dimension: int | None = None
+) -> list[NDArray[np.float32] | Exception]:
+    """Embed queries, each with its own error.
+
+    Args:
+        embedding: Any embeddings.
+        texts: The queries.
+        tokens: The same tokenized, if the caller has them.
+        dimension: The dimension that the vectors must have; None for any.
+
+    Returns:
+        For each query its unit vector, or what was raised for it.
+    """
+    if isinstance(embedding, EncoderEmbeddings):
+        try:
+            return list(as_unit_vectors(embedding.encoder.encode(texts, "query", tokens), dimension))
+        except Exception as error:
+            if len(texts) == 1:
+                return [error]
+    found: list[NDArray[np.float32] | Exception] = []
+    for number, text in enumerate(texts):
+        try:
+            own = tokens.take(np.asarray([number])) if tokens is not None else None
+            found.append(as_unit_vectors(embed_queries(embedding, [text], own), dimension)[0])
+        except Exception as error:
+            found.append(error)
+    return found
 
 
 def _table(vectors: ArrayLike) -> NDArray[np.floating]:

@@ -14,7 +14,7 @@ from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.convert import check_count, to_document
-from langchain_klue_rerank.adapters.embedding import embed_queries
+from langchain_klue_rerank.adapters.embedding import embed_each, reads_tokens
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
 from langchain_klue_rerank.engine.contracts import Evidence
@@ -139,28 +139,53 @@ class FirstStage:
 
     def search(self, queries: Sequence[str], options: Options) -> list[Found]:
         """Find the candidates of several queries, none of them blank, in the own index."""
-        if not queries:
-            return []
-        tokens = self.tokenize(queries)
+        found = self.search_each(queries, options)
+        for one in found:
+            if isinstance(one, Exception):
+                raise one
+        return [one for one in found if isinstance(one, Found)]
+
+    def search_each(self, queries: Sequence[str], options: Options) -> list[Found | Exception]:
+        """Find the candidates of several queries; one for which the embeddings fail has their error.
+
+        What fails for all of them, such as a filter that raises, is the error of each.
+        """
+        try:
+            return self._search_each(queries, options)
+        except Exception as error:
+            return [error] * len(queries)
+
+    def _search_each(self, queries: Sequence[str], options: Options) -> list[Found | Exception]:
+        words = options.search_type != "dense"
+        tokens = self.tokenize(queries) if words or reads_tokens(self.embeddings) else None
+        vectors = None
+        result: dict[int, Found | Exception] = {}
+        good = list(range(len(queries)))
+        if options.search_type != "lexical":
+            each = embed_each(self.embeddings, queries, tokens, self.index.dimension)
+            result = {number: one for number, one in enumerate(each) if isinstance(one, Exception)}
+            good = [number for number in good if number not in result]
+            vectors = [one for one in each if not isinstance(one, Exception)]
+        if not good:
+            return [result[number] for number in range(len(queries))]
         kept = self.index.settings.token_vectors
         packaged = self.index.settings.model == packaged_identity()
-        results = self.index.search(
+        found = self.index.search(
             options.candidates,
-            tokens=None if options.search_type == "dense" else tokens,
-            vectors=None if options.search_type == "lexical" else embed_queries(self.embeddings, queries, tokens),
+            tokens=tokens.take(np.asarray(good)) if words and tokens is not None else None,
+            vectors=np.stack(vectors) if vectors is not None else None,
             dense_weight=self.dense_weight,
             keep=to_predicate(options.filter),
             with_tokens=self.with_tokens,
             with_token_vectors=kept is not None and kept == self.token_vectors_of,
         )
-        return [
-            Found(
-                [to_document(passage) for passage in result.passages],
-                result.scores,
-                result.evidence if packaged else replace(result.evidence, cosines=None),
+        for number, one in zip(good, found, strict=True):
+            result[number] = Found(
+                [to_document(passage) for passage in one.passages],
+                one.scores,
+                one.evidence if packaged else replace(one.evidence, cosines=None),
             )
-            for result in results
-        ]
+        return [result[number] for number in range(len(queries))]
 
     def _asks_sources(self, options: Options) -> bool:
         """Say whether a query goes to the sources: all do while nothing was added to the index beside them."""

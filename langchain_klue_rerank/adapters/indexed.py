@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.convert import check_ids, searchable_text, to_documents, to_passages
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.scored import with_metadata, without_scores
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -29,6 +30,7 @@ class IndexedRetriever(BaseRetriever):
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     k: int = Field(default=4, ge=0)
+    scores_in_metadata: bool = True
     kiwi: bool = Field(default=True, frozen=True)
     title_key: str | None = Field(default="title", frozen=True)
     # A field, not only a private attribute, because LangChain's configurable fields make a new retriever of the fields.
@@ -125,6 +127,10 @@ class IndexedRetriever(BaseRetriever):
             OSError: If writing fails; an earlier save is then untouched.
         """
         self._index.save(Path(folder))
+
+    def _scored(self, document: Document, **scores: Any) -> Document:
+        """Return a copy of a document with its scores, if they are wanted."""
+        return with_metadata(document, **scores) if self.scores_in_metadata else without_scores(document)
 
     def _start(self, settings: IndexSettings) -> None:
         """Start with the index that another retriever hands on, or with an empty one.

@@ -15,8 +15,9 @@ from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from langchain_klue_rerank.adapters.convert import check_count, check_query, searchable_text, with_metadata
+from langchain_klue_rerank.adapters.convert import check_count, check_query, searchable_text
 from langchain_klue_rerank.adapters.deadlines import wait_until
+from langchain_klue_rerank.adapters.scored import with_metadata
 from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -18,9 +19,12 @@ from langchain_klue_rerank.engine.models.opening import load_cross_encoder
 from langchain_klue_rerank.engine.models.options import Backend, CrossEncoderOptions
 from langchain_klue_rerank.engine.rerank.early_stop import calibrate
 from langchain_klue_rerank.engine.rerank.ranker import Ranker, Stage
+from langchain_klue_rerank.errors import ModelLoadError
 
 if TYPE_CHECKING:
     from langchain_klue_rerank.engine.contracts import CrossEncoder
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["KlueReranker", "RankedDocument"]
 
@@ -151,7 +155,13 @@ class KlueReranker(RankerCompressor):
 
     @property
     def _token_vectors(self) -> str | None:
-        return None if self._packaged else self._vectors_of() or None
+        if self._packaged:
+            return None
+        try:
+            return self._vectors_of() or None
+        except ModelLoadError as error:  # not remembered: the next call asks again
+            logger.warning("Whether %r is a late-interaction model is not known yet: %s", self.model_name, error)
+            return None
 
     def _encode_documents(self, texts: Sequence[str]) -> TokenVectors:
         from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction

@@ -214,7 +214,8 @@ class KlueRetriever(IndexedRetriever):
     ) -> list[Document]:
         if (answer := self._answer) is not None and answer.error is not None:
             raise answer.error
-        options = self._options(k, fetch_k, score_threshold, search_type, filter)
+        # in a thread: of a reranker from the hub the first call asks the hub
+        options = await run_in_executor(None, self._options, k, fetch_k, score_threshold, search_type, filter)
         query = check_query(query)
         if not query or not options.k:
             return []

@@ -184,7 +184,7 @@ def _from_hub(name: str) -> dict[str, _Rows]:
     except ImportError as error:
         raise MissingExtraError("datasets", "train", "--data hub") from error
     try:
-        splits = load_dataset("klue", name)
+        splits = load_dataset("klue/klue", name)
     except Exception as error:  # whatever the network raises
         raise DataError(
             f"--data hub: klue/{name} cannot be loaded ({type(error).__name__}: {error}); check the connection, or "

@@ -192,5 +192,5 @@ def _from_hub() -> list[EvaluationSet]:
         from datasets import load_dataset
     except ImportError as error:
         raise MissingExtraError("datasets", "train", "--data hub") from error
-    splits = load_dataset("klue", "mrc")
+    splits = load_dataset("klue/klue", "mrc")
     return _two_protocols("KLUE-MRC", list(splits["train"]), list(splits["validation"]))

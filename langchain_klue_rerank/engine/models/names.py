@@ -98,27 +98,59 @@ def _fingerprint(folder: Path) -> str:
 def is_late_interaction(model: str | None, revision: str | None = None) -> bool:
     """Say whether a model makes a vector of every token, from its configuration files, without loading it.
 
-    Of a hub model the files are fetched, if the hub can be reached.
+    Of a hub model the files are fetched, if they are not in the hub's cache.
+
+    Raises:
+        ModelLoadError: If it is a hub model and the hub cannot be reached.
     """
     found = resolve(model)
     if found == PACKAGED:
         return False
-    ours = _config(found, "config_sentence_transformers.json", revision).get("model_type")
+    ours = read_config(found, "config_sentence_transformers.json", revision).get("model_type")
     if ours is not None:
         return ours in ("MultiVectorEncoder", "ColBERT")  # the latter by PyLate
-    return "HF_ColBERT" in (_config(found, "config.json", revision).get("architectures") or [])
+    return "HF_ColBERT" in (read_config(found, "config.json", revision).get("architectures") or [])
 
 
-def _config(model: str | Path, file: str, revision: str | None) -> dict[str, Any]:
-    """Read a configuration file of a folder or hub model; empty if there is none that can be read."""
+def read_config(model: str | Path, file: str, revision: str | None = None) -> dict[str, Any]:
+    """Read a configuration file of a folder or hub model; empty if it has none, or one that is no JSON object.
+
+    Raises:
+        ModelLoadError: If it is a hub model and the hub cannot be reached: then nothing is known.
+    """
+    path = model / file if isinstance(model, Path) else _fetch(model, file, revision)
+    if path is None:
+        return {}
     try:
-        if isinstance(model, Path):
-            path = model / file
-        else:
-            from huggingface_hub import hf_hub_download
-
-            path = Path(hf_hub_download(model, file, revision=revision))
         content = json.loads(path.read_text(encoding="utf-8"))
-    except Exception:  # loading the model will say what is wrong
+    except (OSError, ValueError):  # loading the model will say what is wrong
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def has_file(model: str, file: str, revision: str | None = None) -> bool:
+    """Say whether a hub model has a file.
+
+    Raises:
+        ModelLoadError: If the hub cannot be reached.
+    """
+    return _fetch(model, file, revision) is not None
+
+
+def _fetch(model: str, file: str, revision: str | None) -> Path | None:
+    """Return a hub model's file from the hub's cache or the hub; None if the model has no such file."""
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    except ImportError:  # loading the model will say that an extra is missing
+        return None
+    try:
+        return Path(hf_hub_download(model, file, revision=revision))
+    except LocalEntryNotFoundError as error:
+        raise ModelLoadError(
+            f"The hub cannot be reached for {file!r} of {model!r} ({error}). Try again, or name a local folder."
+        ) from error
+    except EntryNotFoundError:
+        return None
+    except Exception as error:
+        raise ModelLoadError(f"The model {model!r} cannot be looked up at the hub ({error}).") from error

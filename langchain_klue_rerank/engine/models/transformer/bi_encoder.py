@@ -34,9 +34,11 @@ class TorchBiEncoder:
     def __init__(
         self, name: str, options: ModelOptions, query_prompt: str | None = None, passage_prompt: str | None = None
     ) -> None:
+        torch_loading.require_bi_encoder(name, options.revision)
         self._model = torch_loading.load("SentenceTransformer", name, options)
         torch_loading.repair_tokenizer(self._model)
-        self._model.max_seq_length = torch_loading.input_length(self._model, name, options.max_length)
+        if not torch_loading.is_static(self._model):
+            self._model.max_seq_length = torch_loading.input_length(self._model, name, options.max_length)
         self._batch_size = options.batch_size
         self._prompts = {"query": query_prompt, "passage": passage_prompt}
         # The fast tokenizer keeps its truncation state in one object: two threads at once crash it.

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.models.names import PACKAGED, has_file, read_config, resolve
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.errors import MissingExtraError, ModelLoadError
 
@@ -20,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: RoBERTa counts positions from after the padding token's number.
 _POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer"}
+#: Architectures with a head that scores pairs, or that are asked for a token that does.
+_SCORES = re.compile(r"ForSequenceClassification$|ForCausalLM$|ForConditionalGeneration$")
 #: Models whose classifier reads the first token of the last layer, and whose layers are built alike.
 _READS_FIRST_TOKEN = {"bert", "roberta", "xlm-roberta", "camembert", "electra"}
 
@@ -60,13 +65,64 @@ def load(kind: str, name: str, options: ModelOptions, **settings: Any) -> Any:
     return model
 
 
+def require_cross_encoder(name: str, revision: str | None) -> None:
+    """Make sure that a model has a head that scores pairs: another would get one of random numbers.
+
+    Raises:
+        ModelLoadError: If it is a bi-encoder, a bare language model or a late-interaction model.
+    """
+    kind, architectures = _kind(name, revision)
+    if kind in (None, "CrossEncoder") and (not architectures or any(_SCORES.search(one) for one in architectures)):
+        return
+    what = f"a {kind}" if kind not in (None, "CrossEncoder") else f"of the kind {', '.join(architectures)}"
+    raise ModelLoadError(
+        f"The model {name!r} is {what} and has no head that scores pairs: its scores would be random. Name a "
+        "cross-encoder; a bi-encoder goes into KlueEmbeddings."
+    )
+
+
+def require_bi_encoder(name: str, revision: str | None) -> None:
+    """Make sure that a model makes vectors of texts.
+
+    Raises:
+        ModelLoadError: If it is a cross-encoder or another classifier, or a late-interaction model.
+    """
+    kind, architectures = _kind(name, revision)
+    if kind not in (None, "SentenceTransformer", "SparseEncoder"):
+        raise ModelLoadError(
+            f"The model {name!r} is a {kind} and makes no vectors of texts. A cross-encoder or a late-interaction "
+            "model goes into KlueReranker."
+        )
+    if kind is None and any(one.endswith("ForSequenceClassification") for one in architectures):
+        raise ModelLoadError(
+            f"The model {name!r} is a classifier ({', '.join(architectures)}) and makes no vectors of texts. Name a "
+            "bi-encoder; a cross-encoder goes into KlueReranker."
+        )
+
+
+def _kind(name: str, revision: str | None) -> tuple[str | None, list[str]]:
+    """Return sentence-transformers' own name of a model's kind, if the model has one, and its architectures."""
+    found = resolve(name)
+    assert not isinstance(found, str) or found != PACKAGED
+    ours = read_config(found, "config_sentence_transformers.json", revision)
+    kind = ours.get("model_type") or ("SentenceTransformer" if ours or _has_modules(found, revision) else None)
+    architectures = read_config(found, "config.json", revision).get("architectures") or []
+    return kind, [str(one) for one in architectures]
+
+
+def _has_modules(model: str | Path, revision: str | None) -> bool:
+    return (model / "modules.json").exists() if isinstance(model, Path) else has_file(model, "modules.json", revision)
+
+
 def repair_tokenizer(model: Any) -> None:
     """Keep the tokenizer from making token types that the model has no embeddings for.
 
     KLUE's models pair a BertTokenizer, which numbers the second text of a pair 1, with a RoBERTa body that knows type 0
     only: without this, every pair ends in "index out of range".
     """
-    names = model.tokenizer.model_input_names
+    names = getattr(model.tokenizer, "model_input_names", None)
+    if names is None:  # a static model's: it pairs nothing
+        return
     if getattr(_config(model), "type_vocab_size", 2) == 1 and "token_type_ids" in names:
         model.tokenizer.model_input_names = [name for name in names if name != "token_type_ids"]
 
@@ -84,6 +140,11 @@ def input_length(model: Any, name: str, wanted: int | None) -> int:
     """
     limit = positions(model)
     return check_length(limit, min(limit, model.max_seq_length or limit), name, wanted)
+
+
+def is_static(model: Any) -> bool:
+    """Whether a loaded model has no transformer inside, only a table of vectors (StaticEmbedding, model2vec)."""
+    return _config(model) is None
 
 
 def positions(model: Any) -> int:
@@ -191,10 +252,11 @@ def half_precision(device: str) -> Any:
     """Return the cheapest type of number that an accelerator computes without harm: bfloat16, else float16."""
     import torch
 
-    if device.startswith("cuda") and not torch.cuda.is_bf16_supported():
+    if device.startswith("cuda") and not torch.cuda.is_bf16_supported(including_emulation=False):
         return torch.float16
     return torch.bfloat16
 
 
 def _config(model: Any) -> Any:
-    return model[0].auto_model.config
+    """Return the configuration of the transformer inside; None for a model without one, such as a static one."""
+    return getattr(getattr(model[0], "auto_model", None), "config", None)

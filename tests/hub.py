@@ -44,6 +44,10 @@ class Hub:
         self.failing: int | None = None
         self._objects: dict[str, bytes] = {}
 
+    def _may_write(self, token: str, owner: str) -> bool:
+        known = self.users.get(token)
+        return known is not None and token not in self.readers and owner in (known[0], *known[1])
+
     def folder(self, kind: str, name: str) -> Path:
         """The folder of a repository."""
         return self.root / kind / name
@@ -142,9 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
         return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
 
     def _may_write(self, owner: str) -> bool:
-        token = self._token()
-        known = self.hub.users.get(token)
-        return known is not None and token not in self.hub.readers and owner in (known[0], *known[1])
+        return self.hub._may_write(self._token(), owner)
 
     # Reading
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _PACKAGES = ("langchain-klue-rerank", "sentence-transformers", "transformers", "torch", "datasets", "accelerate")
+#: Where the hub has KLUE.
+_HUB_DATA = "klue/klue"
+#: Stands in a card for the name of a model that is not at the hub.
+_NO_NAME = "path/to/model"
 _LICENCE_IDS = {"CC BY-SA 4.0": "cc-by-sa-4.0", "Apache-2.0": "apache-2.0", "MIT": "mit"}
 
 _USE_BI_ENCODER = """\
@@ -95,7 +99,7 @@ class About:
 def write_card(folder: Path, about: About, settings: FitSettings, outcome: Outcome) -> None:
     """Write the model's README: use, scores, data and licence, settings, versions."""
     data = about.data
-    name = settings.push_to_hub or "path/to/model"
+    name = settings.push_to_hub or _NO_NAME
     use = _USES[about.task]
     notes = [*data.notes, *about.notes]
     if not outcome.complete:
@@ -105,6 +109,8 @@ def write_card(folder: Path, about: About, settings: FitSettings, outcome: Outco
         "---",
         "language: ko",
         f"license: {_LICENCE_IDS.get(data.licence, 'other')}",
+        *([] if Path(settings.base_model).exists() else [f"base_model: {settings.base_model}"]),
+        *([f"datasets: {_HUB_DATA}"] if data.name.startswith("klue/") else []),
         "library_name: sentence-transformers",
         f"pipeline_tag: {about.task}",
         "tags: [sentence-transformers, langchain-klue-rerank]",
@@ -129,7 +135,8 @@ def write_card(folder: Path, about: About, settings: FitSettings, outcome: Outco
         "## Versions",
         _table(["package", "version"], [("python", platform.python_version()), *_versions()]),
     ]
-    lead, body = "\n".join(parts[:7]), "\n\n".join(parts[7:])
+    end = parts.index("---", 1) + 1
+    lead, body = "\n".join(parts[:end]), "\n\n".join(parts[end:])
     (folder / "README.md").write_text(f"{lead}\n\n{body}\n", encoding="utf-8")
 
 
@@ -163,30 +170,59 @@ def draw_history(history: list[dict[str, Any]], metric: str, path: Path) -> None
     pyplot.close(figure)
 
 
-def check_login(repository: str) -> None:
-    """Make sure, before hours of training, that the hub knows who uploads.
+def check_upload(repository: str) -> None:
+    """Make sure, before hours of training, that whoever is logged in may write to a repository.
+
+    Args:
+        repository: owner/name.
 
     Raises:
-        SettingsError: If it does not, or cannot be reached.
+        SettingsError: If the hub does not know who uploads or cannot be reached, the token may only read, or the owner
+            is neither the user nor an organisation of the user's.
     """
     from huggingface_hub import HfApi
 
     try:
-        HfApi().whoami()
+        user = HfApi().whoami()
     except Exception as error:  # whatever the network raises
         raise SettingsError(
             f"--push-to-hub {repository}: the hub does not know you ({type(error).__name__}); log in with "
             "'hf auth login', or leave it out"
         ) from error
+    role = ((user.get("auth") or {}).get("accessToken") or {}).get("role")
+    if role == "read":
+        raise SettingsError(f"--push-to-hub {repository}: your token may only read; log in with one that may write")
+    owner = repository.partition("/")[0]
+    owners = [user["name"], *(org["name"] for org in user.get("orgs") or [] if org.get("roleInOrg") != "read")]
+    if owner not in owners:
+        raise SettingsError(f"--push-to-hub {repository}: you may write to {', '.join(owners)}, not to {owner}")
 
 
-def push(folder: Path, repository: str) -> None:
-    """Upload a model's folder; the repository is made if need be."""
+def push(folder: Path, repository: str, private: bool = False) -> None:
+    """Upload a model's folder; the repository is made if need be, and the card then names it.
+
+    Args:
+        folder: The model.
+        repository: owner/name.
+        private: Whether a repository that is made is private.
+
+    Raises:
+        SettingsError: If the hub refuses or cannot be reached; the folder is as it was, but for the name in its card.
+    """
     from huggingface_hub import HfApi
 
+    card = folder / "README.md"
+    if card.exists():
+        card.write_text(card.read_text(encoding="utf-8").replace(_NO_NAME, repository), encoding="utf-8")
     api = HfApi()
-    api.create_repo(repository, exist_ok=True)
-    api.upload_folder(folder_path=str(folder), repo_id=repository, repo_type="model")
+    try:
+        api.create_repo(repository, exist_ok=True, private=private)
+        api.upload_folder(folder_path=str(folder), repo_id=repository, repo_type="model")
+    except Exception as error:  # whatever the network raises
+        raise SettingsError(
+            f"--push-to-hub {repository}: the upload failed ({type(error).__name__}: {error}). The model is in "
+            f"{folder}; give the same command with --resume to upload it again"
+        ) from error
     logger.info("Uploaded %s to %s", folder, repository)
 
 

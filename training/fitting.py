@@ -31,7 +31,7 @@ from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.errors import KlueRerankError
 from training import settings as settings_room
-from training.cards import About, draw_history, push, write_card
+from training.cards import About, draw_history, write_card
 from training.evaluate import Correlations
 from training.inputs import DataError
 from training.runs import FitSettings, Outcome, Run, write_json
@@ -126,7 +126,7 @@ def fit(
     elif isinstance(model, MultiVectorEncoder):
         arguments_class, trainer_class = MultiVectorEncoderTrainingArguments, MultiVectorEncoderTrainer
     on_cuda = model.device.type == "cuda"
-    bf16 = on_cuda and torch.cuda.is_bf16_supported()
+    precision = decide_precision(settings.precision, on_cuda)
     world = int(os.environ.get("WORLD_SIZE", "1"))  # of `accelerate launch` or torchrun
     effective_batch = settings.batch_size * settings.accumulate * world
     steps_of_epoch = max(1, -(-len(rows) // effective_batch))
@@ -141,8 +141,8 @@ def fit(
         weight_decay=0.01,
         max_grad_norm=settings.max_grad_norm,
         warmup_steps=settings.warmup_steps,
-        bf16=bf16,
-        fp16=on_cuda and not bf16,
+        bf16=precision == "bfloat16",
+        fp16=precision == "float16",
         seed=settings.seed,
         batch_sampler="no_duplicates" if no_duplicates else _ShuffledBatches,
         eval_strategy="steps" if held_out else "no",
@@ -167,7 +167,6 @@ def fit(
         callbacks=[_Clock(run)],
     )
     checkpoint = run.last_checkpoint() if settings.resume else None
-    precision = "bfloat16" if bf16 else "float16" if on_cuda else "float32"
     logger.info(
         "%d rows, %d a step (%d a device, %d accumulated, %d devices), %s on %s%s",
         *(len(rows), effective_batch, settings.batch_size, settings.accumulate, world, precision, model.device),
@@ -185,6 +184,23 @@ def fit(
     return Fitted(state.global_step, complete, effective_batch, device, precision)
 
 
+def decide_precision(wanted: str, on_cuda: bool) -> str:
+    """Return the numbers to compute in: ``"bfloat16"``, ``"float16"`` or ``"float32"``.
+
+    A GPU that only emulates bfloat16, such as a T4, computes in float16.
+
+    Raises:
+        SettingsError: If float16 is asked for without a GPU.
+    """
+    if wanted == "auto":
+        if not on_cuda:
+            return "float32"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if wanted == "fp16" and not on_cuda:
+        raise SettingsError("--precision fp16 needs a GPU; take bf16 or fp32")
+    return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[wanted]
+
+
 def finish(run: Run, model: Any, test: Correlations, before: dict[str, float], fitted: Fitted, about: About) -> Outcome:
     """Test the trained model, write it with its card, and upload it if asked to."""
     after = test(model)
@@ -194,8 +210,7 @@ def finish(run: Run, model: Any, test: Correlations, before: dict[str, float], f
     if run.is_main:
         write_card(folder, about, run.settings, outcome)
         outcome.save(run.folder / "outcome.json")
-        if run.settings.push_to_hub:
-            push(folder, run.settings.push_to_hub)
+    run.close(outcome)
     return outcome
 
 

@@ -15,17 +15,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
 
 from langchain_klue_rerank.errors import KlueRerankError
 from training import budget, cross_encoder, mrc, report, retrieval, sts
+from training.cards import check_upload, push
 from training.evaluate import Correlations, Pairs
 from training.fitting import load_model
 from training.folders import open_folder
@@ -41,6 +43,7 @@ _TITLES = {
     "mrc": "2, questions and passages (KLUE-MRC), bi-encoder",
     "cross_encoder": "3, questions and passages (KLUE-MRC), cross-encoder",
 }
+_REPOSITORIES = {"sts": "klue-sts", "mrc": "klue-sts-mrc", "cross_encoder": "klue-mrc-cross-encoder"}
 #: The tutorial's figures: (Pearson, Spearman) before and after each stage, on all of KLUE, with klue/roberta.
 TUTORIAL = {
     "sts": ((0.3477, 0.3556), (0.8905, 0.8906)),
@@ -73,7 +76,10 @@ class Settings:
         seed: Of everything random.
         sample: At most so many rows of each part, for trying it out.
         max_minutes: Time for everything; none for all of the tutorial's epochs.
-        resume: Go on with the run in --output.
+        precision: Of training: auto (bfloat16 where a GPU has it, else float16, on a CPU float32), bf16, fp16 or fp32.
+        resume: Go on with the run in --output; a finished one is uploaded if --push-to-hub is given.
+        push_to_hub: User or organisation to which the three models are uploaded when all is done.
+        private: Make the repositories private, if they are made.
     """
 
     data: str = "hub"
@@ -88,12 +94,22 @@ class Settings:
     seed: int = 42
     sample: int | None = None
     max_minutes: float | None = None
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     resume: bool = False
+    push_to_hub: str | None = None
+    private: bool = False
 
     def __post_init__(self) -> None:
         """Refuse impossible values."""
+        if self.push_to_hub is not None and not re.fullmatch(r"[\w.-]+", self.push_to_hub):
+            raise SettingsError(f"--push-to-hub {self.push_to_hub}: give the user or organisation, without a slash")
         require_positive(self, "batch_size", "learning_rate", "max_length", "questions", "fetch_k", "sample")
         require_positive(self, "max_minutes")
+
+    def repository(self, stage: str) -> str:
+        """Return the name under which a stage's model is uploaded."""
+        base = (self.reranker if stage == "cross_encoder" else self.base_model).rstrip("/").replace("/", "-")
+        return f"{self.push_to_hub}/{Path(base).name}-{_REPOSITORIES[stage]}"
 
     @property
     def reranker(self) -> str:
@@ -181,6 +197,7 @@ def run_stage(stage: str, settings: Settings, steps: int | None) -> Outcome:
         seed=settings.seed,
         sample=settings.sample,
         max_steps=steps,
+        precision=settings.precision,
         resume=settings.resume,
     )
     outcome: Outcome = recipe.train(chosen)
@@ -255,7 +272,8 @@ def write_report(
     picture = settings.output / "retrieval" / "hit_rates.png"
     report.draw_hit_rates(rows, picture)
     steps = [
-        [_TITLES[stage], f"{outcome.steps:,}", str(outcome.effective_batch)] for stage, outcome in outcomes.items()
+        [_TITLES[stage], f"{outcome.steps:,}", str(outcome.effective_batch), f"{outcome.precision}, {outcome.device}"]
+        for stage, outcome in outcomes.items()
     ]
     plain = {row.corpus: row for row in rows if retrieval.NOT_RERANKED in row.system}
     gains = [
@@ -291,7 +309,7 @@ def write_report(
         report.Heading("The tutorial's closing table", level=3),
         report.Table(["1,000 questions, own contexts", "HitRate@10", "seconds"], TUTORIAL_RETRIEVAL),
         report.Heading("Training"),
-        report.Table(["stage", "steps", "rows a step"], steps),
+        report.Table(["stage", "steps", "rows a step", "computed in, on"], steps),
         *[
             report.Picture(curve, f"{stage}.png", f"Stage {_TITLES[stage]}")
             for stage, outcome in outcomes.items()
@@ -322,7 +340,10 @@ def reproduce(settings: Settings) -> list[retrieval.Measured]:
         DataError: If the data is missing or of the wrong shape.
     """
     began = time.perf_counter()
-    open_folder(settings)
+    if settings.push_to_hub:
+        for stage in STAGES:
+            check_upload(settings.repository(stage))
+    open_folder(settings, free=("output", "resume", "max_minutes", "push_to_hub", "private"))
     plan_file = settings.output / "plan.json"
     if not plan_file.exists():
         write_json(plan_file, plan(settings))
@@ -336,6 +357,9 @@ def reproduce(settings: Settings) -> list[retrieval.Measured]:
     untrained = untrained_scores(settings)
     rows = measure_retrieval(settings, outcomes, planned["questions"])
     write_report(settings, planned, outcomes, untrained, rows)
+    if settings.push_to_hub:
+        for stage, outcome in outcomes.items():
+            push(outcome.model, settings.repository(stage), settings.private)
     logger.info("Report in %s after %.1f minutes", settings.output / "report", (time.perf_counter() - began) / 60)
     return rows
 

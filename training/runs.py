@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 from accelerate import PartialState
 from transformers import set_seed
 
 from training import settings as settings_room
-from training.cards import check_login
+from training.cards import check_upload, push
 from training.evaluate import Correlations
 from training.settings import SettingsError, require_positive, to_dict
 
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 #: Settings that may differ between a run and its continuation: they do not decide what the model becomes.
-_FREE = ("output", "resume", "max_minutes", "push_to_hub")
+_FREE = ("output", "resume", "max_minutes", "push_to_hub", "private", "keep_checkpoints")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,12 @@ class FitSettings:
         max_steps: End after so many steps, for trying a recipe out.
         max_minutes: End early so that the whole run, with the test at its end, takes about so long.
         resume: Go on from the last checkpoint of the run in --output.
-        push_to_hub: Repository (owner/name) to which the model is uploaded in the end.
+        push_to_hub: Repository (owner/name) to which the model is uploaded in the end, also that of a finished run that
+            is resumed.
+        private: Make the repository private, if it is made.
+        precision: Numbers to compute in: auto (bfloat16 where a GPU has it, else float16, on a CPU float32), bf16, fp16
+            or fp32.
+        keep_checkpoints: Keep the checkpoints when the run is finished; they take three times the model each.
     """
 
     data: str = "hub"
@@ -77,6 +82,9 @@ class FitSettings:
     max_minutes: float | None = None
     resume: bool = False
     push_to_hub: str | None = None
+    private: bool = False
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    keep_checkpoints: bool = False
 
     def __post_init__(self) -> None:
         """Refuse impossible values.
@@ -150,7 +158,7 @@ class Run:
         self.reserve = 0.0
         self._check_folder()
         if settings.push_to_hub:
-            check_login(settings.push_to_hub)
+            check_upload(settings.push_to_hub)
         if self.is_main:
             if not settings.resume:
                 for stale in self.folder.glob("*.json"):
@@ -161,10 +169,22 @@ class Run:
         self._earlier = max((row.get("seconds", 0.0) for row in state.get("log_history", [])), default=0.0)
 
     def finished(self) -> Outcome | None:
-        """Return the outcome of the run that is to be resumed, if it is complete."""
+        """Return the outcome of the run that is to be resumed, if it is complete; uploads its model if asked to."""
         path = self.folder / "outcome.json"
         outcome = Outcome.load(path) if self.settings.resume and path.exists() else None
-        return outcome if outcome and outcome.complete and outcome.model.is_dir() else None
+        if outcome is None or not outcome.complete or not outcome.model.is_dir():
+            return None
+        self.close(outcome)
+        return outcome
+
+    def close(self, outcome: Outcome) -> None:
+        """Upload the model if asked to, and remove what only an unfinished run needs."""
+        if not self.is_main:
+            return
+        if outcome.complete and not self.settings.keep_checkpoints:
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
+        if self.settings.push_to_hub:
+            push(outcome.model, self.settings.push_to_hub, self.settings.private)
 
     def remember(self, name: str, make: Callable[[], T]) -> T:
         """Return what `make` returns; a resumed run takes it from the run's folder. It must be JSON."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
@@ -134,36 +132,3 @@ def test_wrong_places(tmp_path: Path) -> None:
     (tmp_path / "broken.jsonl").write_text("{")
     with pytest.raises(DataError, match=r"line 1 is not JSON"):
         read_questions(str(tmp_path / "broken.jsonl"))
-
-
-def _hub(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
-    stand_in = types.ModuleType("datasets")
-    stand_in.load_dataset = load  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "datasets", stand_in)
-
-
-def test_the_hub_gives_the_same_rows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = []
-
-    def load(*names: str) -> dict[str, list[dict[str, Any]]]:
-        asked.append(names)
-        if names == ("klue", "sts"):
-            rows = [{**row, "labels": {"label": row.pop("label"), "real-label": 9.0}} for row in scored_rows()]
-            return {"train": rows[:18], "validation": rows[18:]}
-        rows = [{**row, "answers": {"text": [row.pop("answer"), "다른 답"]}} for row in question_rows()]
-        return {"train": rows[:12], "validation": rows[12:]}
-
-    _hub(monkeypatch, load)
-    folder = str(data_folder(tmp_path))
-    assert read_scored("hub").train == read_scored(folder).train
-    assert read_questions("hub").test == read_questions(folder).test
-    assert asked == [("klue", "sts"), ("klue", "mrc")]
-
-
-def test_a_hub_that_cannot_be_reached_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(*_: str) -> None:
-        raise ConnectionError("no route")
-
-    _hub(monkeypatch, load)
-    with pytest.raises(DataError, match=r"klue/mrc cannot be loaded .*no route"):
-        read_questions("hub")

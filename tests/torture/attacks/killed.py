@@ -1,0 +1,115 @@
+"""A process that is killed or interrupted at a random moment of add, delete, save and append."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from tests.torture import versions
+from tests.torture.attack import Attack, Trials
+
+
+def write(folder: Path, version: int, saved: int, *, append: bool) -> None:
+    """Make version after version and tell which are saved; runs until it is ended."""
+    index = PassageIndex.load(folder)
+    while True:
+        version += 1
+        os.write(saved, f"begun {version}\n".encode())
+        if append:
+            with storage.writer_lock(folder, timeout=0):
+                index = PassageIndex.load(folder)
+                versions.change(index, version)
+                index.save(folder)
+        else:
+            versions.change(index, version)
+            index.save(folder)
+        os.write(saved, f"saved {version}\n".encode())
+
+
+def interrupted(folder: Path, version: int, saved: int, *, append: bool) -> None:
+    """Write until Ctrl-C, and then save what is in memory, as a program does that ends in order."""
+    kept: list[PassageIndex] = []
+    change = versions.change
+
+    def change_and_keep(index: PassageIndex, version: int) -> None:
+        kept[:] = [index]
+        change(index, version)
+
+    versions.change = change_and_keep
+    try:
+        write(folder, version, saved, append=append)
+    except KeyboardInterrupt:
+        if kept and (fault := versions.parts_fault(kept[0])):
+            os.write(saved, f"fault in memory: {fault}\n".encode())
+        if kept:
+            kept[0].save(folder)
+    finally:
+        versions.change = change
+
+
+def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Path], Trials]:
+    """Make trials: a writer is started, and gets a signal at a random moment."""
+
+    def trials(chance: random.Random, folder: Path) -> Trials:
+        index = folder / "index"
+        versions.first(index)
+        least = 0
+        while True:
+            reading, writing = os.pipe()
+            append = chance.random() < 0.3
+            child = os.fork()
+            if child == 0:
+                os.close(reading)
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+                try:
+                    act(index, least, writing, append=append)
+                except BaseException as error:
+                    os.write(writing, f"fault: {error!r}\n".encode())
+                os._exit(0)
+            os.close(writing)
+            with open(reading) as pipe:
+                pipe.readline()  # it has begun
+                time.sleep(chance.uniform(0, 0.06))
+                os.kill(child, number)
+                said = [f"begun {least + 1}", *pipe.read().splitlines()]
+            os.waitpid(child, 0)
+            begun = [int(line.split()[1]) for line in said if line.startswith("begun")]
+            least = max([least, *(int(line.split()[1]) for line in said if line.startswith("saved"))])
+            fault = next((line for line in said if line.startswith("fault")), None)
+            fault = fault or versions.load_fault(index, least, max(begun), interrupted=act is interrupted)
+            left = len(list(index.glob("data-*")))  # what is saved, and what one killed save left
+            yield fault or (f"{left} files and folders are left" if left > 3 else None)
+            if fault:
+                versions.first(index)
+            found = PassageIndex.load(index).find(lambda one: one.id.startswith("판 "))
+            if not found:  # an interrupt had removed the old passages: begin again with whole ones
+                whole = PassageIndex.load(index)
+                versions.change(whole, max(begun))
+                whole.save(index)
+            least = PassageIndex.load(index).get(["판 0"])[0].metadata["version"]
+
+    return trials
+
+
+ATTACKS = [
+    Attack(
+        "kill -9",
+        "Every save that has returned is there, whole, and one of the versions that were written",
+        ended(write, signal.SIGKILL),
+        short=12,
+        full=1000,
+    ),
+    Attack(
+        "Ctrl-C, then save",
+        "The same, and the index in memory is whole and can be saved",
+        ended(interrupted, signal.SIGINT),
+        short=12,
+        full=1000,
+    ),
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,14 @@ CONTENT_TAGS = frozenset(
 )
 
 
+#: Words analysed at a time.
+_AT_ONCE = 512
+#: Characters that are split into sentences at a time, and the longest run without a space among them.
+_SENTENCES_AT_ONCE, _LONGEST_RUN = 400, 128
+_SENTENCE_END = re.compile(r"[.!?\u2026\u3002][\"'\u201d\u2019)\]]*\s+|\n+")
+_LONG_RUN = re.compile(rf"\S{{{_LONGEST_RUN + 1}}}")
+
+
 class Analyzer:
     """Words into content morphemes with Kiwi, each distinct word analysed once and remembered.
 
@@ -38,7 +47,8 @@ class Analyzer:
     def __init__(self, cache_size: int = 500_000) -> None:
         self._cache: dict[str, tuple[str, ...]] = {}
         self._cache_size = cache_size
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()  # of the words that are remembered, never held while Kiwi works
+        self._loading = threading.RLock()
         self._kiwi: Kiwi | None = None
         self._before_fork: list[Kiwi] = []
         _ANALYZERS.add(self)
@@ -48,7 +58,7 @@ class Analyzer:
 
         The parent's Kiwi is kept: its destructor would wait for its threads for ever.
         """
-        self._lock = threading.RLock()
+        self._lock, self._loading = threading.Lock(), threading.RLock()
         if self._kiwi is not None:
             self._before_fork.append(self._kiwi)
             self._kiwi = None
@@ -56,7 +66,7 @@ class Analyzer:
     @property
     def kiwi(self) -> Kiwi:
         """The loaded Kiwi."""
-        with self._lock:
+        with self._loading:
             if self._kiwi is None:
                 from kiwipiepy import Kiwi
 
@@ -75,15 +85,20 @@ class Analyzer:
         Returns:
             For each word its content morphemes as ``form/TAG``, in order; empty for a word of particles only.
         """
+        distinct = list(dict.fromkeys(words))
         with self._lock:
-            cache = self._cache
-            new = [word for word in dict.fromkeys(words) if word not in cache]
-            fresh = dict(zip(new, self._analyze(new), strict=True)) if new else {}
-            found = [fresh[word] if word in fresh else cache[word] for word in words]
-            cache.update(fresh)
-            for word in list(islice(cache, max(0, len(cache) - self._cache_size))):
-                del cache[word]
-            return found
+            known = {word: self._cache[word] for word in distinct if word in self._cache}
+        new = [word for word in distinct if word not in known]
+        # without the lock, and a part at a time: who asks for a few words waits for nobody's thousands
+        for start in range(0, len(new), _AT_ONCE):
+            part = new[start : start + _AT_ONCE]
+            fresh = dict(zip(part, self._analyze(part), strict=True))
+            known.update(fresh)
+            with self._lock:
+                self._cache.update(fresh)
+                for word in list(islice(self._cache, max(0, len(self._cache) - self._cache_size))):
+                    del self._cache[word]
+        return [known[word] for word in words]
 
     def _analyze(self, words: list[str]) -> Iterator[tuple[str, ...]]:
         for tokens in self.kiwi.tokenize(words):
@@ -94,10 +109,30 @@ class Analyzer:
             )
 
     def sentences(self, text: str) -> list[str]:
-        """Split text into sentences with Kiwi, for showing the one that matched."""
-        text = clean(text)
-        with self._lock:
-            return [sentence.text for sentence in self.kiwi.split_into_sents(text)]
+        """Split text into sentences with Kiwi, for showing the one that matched.
+
+        Sentences longer than `_SENTENCES_AT_ONCE` characters are cut at a space, and runs of more than `_LONGEST_RUN`
+        without a space anywhere: Kiwi takes longer and longer for them.
+        """
+        found: list[str] = []
+        for part in _parts(clean(text)):
+            if _LONG_RUN.search(part):
+                found += [part[i : i + _LONGEST_RUN] for i in range(0, len(part), _LONGEST_RUN)]
+            elif part.strip():
+                found += [sentence.text for sentence in self.kiwi.split_into_sents(part)]
+        return found
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Cut text after ends of sentences, so that no part keeps Kiwi, and with it the whole process, for long."""
+    start = 0
+    while start < len(text):
+        part = text[start : start + _SENTENCES_AT_ONCE]
+        if start + len(part) < len(text):
+            ends = [match.end() for match in _SENTENCE_END.finditer(part)] or [part.rfind(" ") + 1]
+            part = part[: ends[-1] or len(part)]
+        start += len(part)
+        yield part
 
 
 _ANALYZERS: weakref.WeakSet[Analyzer] = weakref.WeakSet()

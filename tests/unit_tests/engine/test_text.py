@@ -207,6 +207,68 @@ def test_many_threads_load_kiwi_once(fake_kiwi: type[FakeKiwi]) -> None:
     assert fake_kiwi.made == 1
 
 
+def test_who_asks_for_a_word_does_not_wait_for_the_thousands_of_another(fake_kiwi: type[FakeKiwi]) -> None:
+    """A question beside indexing waited until a whole batch was analysed."""
+    analyzer = Analyzer()
+    kiwi = analyzer.kiwi
+    tokenize_all = kiwi.tokenize
+    busy, done = threading.Event(), threading.Event()
+
+    def slow(texts: list[str]) -> list[object]:
+        if "문서0" in texts:
+            busy.set()
+            assert done.wait(30)
+        return tokenize_all(texts)
+
+    kiwi.tokenize = slow
+    indexing = threading.Thread(target=analyzer.morphemes, args=([f"문서{number}" for number in range(4000)],))
+    indexing.start()
+    assert busy.wait(30)
+    assert analyzer.morphemes(["질문"]) == [("질문/NNG",)]
+    assert indexing.is_alive()
+    done.set()
+    indexing.join()
+    assert len(kiwi.asked) == 4001
+
+
+def test_many_threads_with_the_real_kiwi_get_the_same() -> None:
+    words = sorted({word for text in (CONCURRENT * 3) for word in split_words(text)})
+    expected = shared_analyzer().morphemes(words)
+    analyzer = Analyzer(cache_size=3)
+
+    def ask() -> None:
+        for _ in range(5):
+            assert analyzer.morphemes(words) == expected
+
+    in_threads(ask, 6)
+
+
+@pytest.mark.parametrize("text", ["a", '"', "가", "ㅋ", "(", ". ", '"가', "漢", "\n", "1,"])
+def test_sentences_of_a_hundred_thousand_characters(text: str) -> None:
+    """Kiwi alone takes minutes for some of them, and lets no other thread run meanwhile."""
+    found = shared_analyzer().sentences(text * (20_000 // len(text)))
+    assert all(len(one) <= 400 for one in found)
+    assert sum(map(len, found)) <= 20_000
+
+
+def test_sentences_of_ordinary_text() -> None:
+    text = "전입신고는 14일 안에 합니다. 여권은 구청에서 만듭니다! 도서관은 언제 쉬나요?\n월요일에 쉽니다."
+    assert shared_analyzer().sentences(text * 1) == [
+        "전입신고는 14일 안에 합니다.",
+        "여권은 구청에서 만듭니다!",
+        "도서관은 언제 쉬나요?",
+        "월요일에 쉽니다.",
+    ]
+    long = " ".join([text] * 50)
+    assert shared_analyzer().sentences(long) == shared_analyzer().sentences(text) * 50
+
+
+CONCURRENT = [
+    "세탁기가 탈수할 때 심하게 흔들리면 빨래를 고르게 펴고 수평을 맞추십시오.",
+    "비밀번호를 다섯 번 틀리면 계정이 잠기고 30분 뒤에 풀립니다.",
+]
+
+
 def in_threads(function: Callable[[], None], count: int) -> None:
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)

@@ -14,6 +14,7 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_klue_rerank.adapters.convert import check_count, check_one_kind, check_query, to_document
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
+from langchain_klue_rerank.adapters.rebuilding import rebuild
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
@@ -71,6 +72,27 @@ class KlueBM25Retriever(IndexedRetriever):
         # the base class's own passes no options on
         find = partial(self._get_relevant_documents, query, run_manager=run_manager.get_sync(), **options)
         return await run_in_executor(None, find)
+
+    @classmethod
+    def rebuild(cls, folder: str | Path, **fields: Any) -> KlueBM25Retriever:
+        """Build a saved index anew from the documents that it holds, save it in its place, and open it.
+
+        For an index whose words an earlier version split in another way. Until the new index is complete the old one
+        stays.
+
+        Args:
+            folder: The folder given to `save`.
+            **fields: The retriever's fields, such as ``k``.
+
+        Raises:
+            IndexFormatError: If the folder is not an index or is damaged.
+            ValueError: If it also holds vectors: `KlueRetriever.rebuild` builds those, too.
+            OSError: If writing fails; the old index is then untouched.
+        """
+        if PassageIndex.load(Path(folder), any_analysis=True).settings.dense:
+            raise ValueError(f"The index at {str(folder)!r} holds vectors, too; use KlueRetriever.rebuild.")
+        rebuild(Path(folder), None).save(Path(folder))
+        return cls.load(folder, **fields)
 
     @classmethod
     def load(cls, folder: str | Path, **fields: Any) -> KlueBM25Retriever:

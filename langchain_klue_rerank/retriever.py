@@ -17,7 +17,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list, run_in_executor
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.convert import check_query, searchable_text
 from langchain_klue_rerank.adapters.embedding import (
@@ -31,6 +31,7 @@ from langchain_klue_rerank.adapters.embedding import (
 from langchain_klue_rerank.adapters.filters import Filter
 from langchain_klue_rerank.adapters.first_stage import FirstStage, Found, Options, SearchType
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
+from langchain_klue_rerank.adapters.rebuilding import rebuild, warn_words_only
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.adapters.scored import with_metadata, without_scores
 from langchain_klue_rerank.adapters.sources import Source
@@ -110,6 +111,8 @@ class KlueRetriever(IndexedRetriever):
     sources: Sequence[Source] | None = Field(default=None, frozen=True)
     window_words: WindowWords = Field(default="auto", frozen=True)
 
+    _words_only: bool = PrivateAttr(default=False)
+
     def model_post_init(self, context: Any, /) -> None:
         """Start with an empty index."""
         super().model_post_init(context)
@@ -127,8 +130,9 @@ class KlueRetriever(IndexedRetriever):
                 window_words=decide_window_words(self.embeddings, self.window_words) if dense else None,
             )
         )
-        if self._index.settings.dense:
+        if self._index.settings.dense and self.search_type != "lexical":
             check_model(self._index, self.embeddings)
+        self._words_only = self._has_foreign_vectors()
 
     @classmethod
     def load(cls, folder: str | Path, **fields: Any) -> KlueRetriever:
@@ -137,7 +141,8 @@ class KlueRetriever(IndexedRetriever):
         Args:
             folder: The folder.
             **fields: The retriever's other fields: ``embeddings`` if the packaged ones did not make the index,
-                ``reranker``, ``k`` and so on.
+                ``reranker``, ``k`` and so on. With ``search_type="lexical"`` the model may be another one: the words
+                are searched, and a warning says how to make the vectors anew (`rebuild`).
 
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
@@ -154,7 +159,7 @@ class KlueRetriever(IndexedRetriever):
         decided = {name: getattr(settings, name) for name in ("kiwi", "title_key", "window_words")}
         fields = {"search_type": built, **fields, **decided}
         retriever = cls(**fields)
-        if settings.dense:
+        if settings.dense and retriever.search_type != "lexical":
             check_model(index, retriever.embeddings, Path(folder))
         if settings.token_vectors is not None and retriever._vectors_of not in (None, settings.token_vectors):
             raise ModelMismatchError(
@@ -162,7 +167,35 @@ class KlueRetriever(IndexedRetriever):
                 f"{retriever._vectors_of!r}. Load it with that model as its reranker, or build it again."
             )
         retriever._use(index)
+        retriever._words_only = retriever._has_foreign_vectors()
+        if retriever._words_only:
+            warn_words_only(Path(folder), settings.model, model_identity(retriever.embeddings))
         return retriever
+
+    @classmethod
+    def rebuild(cls, folder: str | Path, **fields: Any) -> KlueRetriever:
+        """Build a saved index anew from the documents that it holds, save it in its place, and open it.
+
+        For an index whose vectors were made by another model, such as the packaged weights of an earlier version, or
+        whose words an earlier version split in another way. Until the new index is complete the old one stays.
+
+        Args:
+            folder: The folder given to `save`.
+            **fields: The retriever's fields: ``embeddings``, ``window_words``, ``reranker``, ``k`` and so on. ``kiwi``
+                and ``title_key`` stay as they were.
+
+        Raises:
+            IndexFormatError: If the folder is not an index or is damaged.
+            OSError: If writing fails; the old index is then untouched.
+        """
+        window_words = fields.pop("window_words", "auto")
+        embeddings = fields.setdefault("embeddings", KlueEmbeddings())
+        rebuild(Path(folder), embeddings, window_words).save(Path(folder))
+        return cls.load(folder, **fields)
+
+    def _has_foreign_vectors(self) -> bool:
+        settings = self._index.settings
+        return settings.dense and settings.model not in (None, model_identity(self.embeddings))
 
     def _get_relevant_documents(
         self,
@@ -358,7 +391,18 @@ class KlueRetriever(IndexedRetriever):
             filter=filter,
         )
         self._first_stage.check(options)
+        if options.search_type != "lexical":
+            self._check_vectors()
         return options
+
+    def _check_vectors(self) -> None:
+        """Make sure that the index's vectors are of the model at hand.
+
+        Raises:
+            ModelMismatchError: If they are not, and the index was opened for its words alone.
+        """
+        if self._words_only:
+            check_model(self._index, self.embeddings)
 
     @property
     def _first_stage(self) -> FirstStage:
@@ -438,6 +482,7 @@ class KlueRetriever(IndexedRetriever):
         self, passages: Sequence[Passage], tokens: TokenizedTexts
     ) -> NDArray[np.float32] | PassageVectors | None:
         settings = self._index.settings
+        self._check_vectors()
         return embed_for_index(self.embeddings, settings, passages, tokens) if settings.dense else None
 
     def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:

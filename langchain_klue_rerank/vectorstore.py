@@ -33,6 +33,7 @@ from langchain_klue_rerank.adapters.embedding import (
     model_identity,
 )
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.rebuilding import rebuild
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.index.faiss_folder import read_community_folder
@@ -292,6 +293,28 @@ class KlueVectorStore(VectorStore):
             OSError: If writing fails; an earlier save is then untouched.
         """
         self._index.save(Path(folder))
+
+    @classmethod
+    def rebuild(
+        cls, folder: str | Path, embedding: Embeddings | None = None, *, window_words: WindowWords = "auto"
+    ) -> KlueVectorStore:
+        """Make the vectors of a saved store anew from its documents, save it in its place, and open it.
+
+        For a store whose vectors were made by another model, such as the packaged weights of an earlier version. Until
+        the new store is complete the old one stays.
+
+        Args:
+            folder: The folder given to `save`.
+            embedding: What makes the vectors. Default: the packaged bi-encoder.
+            window_words: As in the constructor.
+
+        Raises:
+            IndexFormatError: If the folder is not an index or is damaged.
+            OSError: If writing fails; the old store is then untouched.
+        """
+        made = embedding if embedding is not None else KlueEmbeddings()
+        rebuild(Path(folder), made, window_words).save(Path(folder))
+        return cls.load(folder, made)
 
     @classmethod
     def load(cls, folder: str | Path, embedding: Embeddings | None = None) -> KlueVectorStore:

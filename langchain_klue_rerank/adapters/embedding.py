@@ -218,5 +218,6 @@ def check_model(index: PassageIndex, embedding: Embeddings, folder: Path | None 
         where = f" at {str(folder)!r}" if folder is not None else ""
         raise ModelMismatchError(
             f"The index{where} was written with the model {index.settings.model!r}, not with {own!r}. "
-            "Load it with that model, or build it again."
+            "Load it with that model, make its vectors anew with rebuild(), or search its words alone with "
+            'KlueRetriever.load(folder, search_type="lexical") or KlueBM25Retriever.load(folder).'
         )

@@ -27,6 +27,7 @@ from typing import Any, Final, TypeVar
 from filelock import FileLock, Timeout
 
 from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, map_file, read_small
+from langchain_klue_rerank.engine.arrays.litter import is_litter
 from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
 
 T = TypeVar("T")
@@ -162,7 +163,7 @@ def check_target(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise IndexFormatError(f"Cannot save to {str(folder)!r}: it is a file. Name a folder.")
     if folder.is_dir() and not isinstance(_read_named(folder), str):
-        names = {path.name for path in folder.iterdir()} - {LOCK}
+        names = {path.name for path in folder.iterdir() if not is_litter(path.name)} - {LOCK}
         own = {name for name in names if _OWN.fullmatch(name)}
         others = names - own - ({MANIFEST} if own else set())  # a damaged save may be replaced
         if others:

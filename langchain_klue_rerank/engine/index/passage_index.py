@@ -320,15 +320,22 @@ class PassageIndex:
             storage.save_folder(folder, asdict(parts.settings), parts.save)
 
     @classmethod
-    def load(cls, folder: Path) -> PassageIndex:
+    def load(cls, folder: Path, *, any_analysis: bool = False) -> PassageIndex:
         """Read what `save` wrote.
 
+        Args:
+            folder: The folder.
+            any_analysis: Whether its words may be split in another way than questions are: only to be built again.
+
         Raises:
-            IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
+            IndexFormatError: If the folder is not an index, is damaged, was written by a newer version, or has words
+                that are split in another way.
         """
         index = cls.__new__(cls)
         index._lock = ForkSafeLock(threading.RLock)
         index._parts = storage.read_folder(Path(folder), Parts.load)
+        if not any_analysis:
+            index.settings.check_analysis(str(folder))
         return index
 
 

@@ -39,8 +39,7 @@ class IndexSettings:
         """Read settings that were saved.
 
         Raises:
-            IndexFormatError: If there are unknown ones, values of another kind, or words that this version splits in
-                another way.
+            IndexFormatError: If there are unknown ones, or values of another kind.
         """
         for name, value in config.items():
             allowed = _KINDS.get(name)
@@ -51,13 +50,20 @@ class IndexSettings:
                 )
             if type(value) not in allowed:
                 raise IndexFormatError(f"The setting {name!r} of the index at {where!r} cannot be {value!r}. {RESTORE}")
-        settings = cls(**{"analysis": 1, **config})
-        if settings.lexical and settings.analysis != ANALYSIS_VERSION:
+        return cls(**{"analysis": 1, **config})
+
+    def check_analysis(self, where: str) -> None:
+        """Make sure that the words of a saved index are split as this version splits a question.
+
+        Raises:
+            IndexFormatError: If they are not.
+        """
+        if self.lexical and self.analysis != ANALYSIS_VERSION:
             raise IndexFormatError(
-                f"The index at {where!r} has words as version {settings.analysis} of the text analysis splits them; "
-                f"this is version {ANALYSIS_VERSION}. Build it again."
+                f"The index at {where!r} has words as version {self.analysis} of the text analysis splits them; this "
+                f"is version {ANALYSIS_VERSION}. rebuild({where!r}), a method of the class that opens it, builds it again "
+                "from the texts that it holds."
             )
-        return settings
 
 
 #: The types that each setting may have in a manifest.

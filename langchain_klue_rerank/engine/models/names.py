@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langchain_klue_rerank.engine.arrays.litter import is_litter
 from langchain_klue_rerank.errors import ModelLoadError
 
 if TYPE_CHECKING:
@@ -81,10 +82,16 @@ _SAMPLE = 1 << 16
 
 
 def _fingerprint(folder: Path) -> str:
-    """Hash names, sizes and samples of a folder's files: enough to tell models apart without reading gigabytes."""
+    """Hash names, sizes and samples of a model's files: enough to tell models apart without reading gigabytes.
+
+    Documentation, hidden files and what operating systems leave behind (``.DS_Store``) are no part of a model.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix != ".md":
+        parts = path.relative_to(folder).parts
+        if any(part.startswith(".") or is_litter(part) for part in parts) or path.suffix == ".md":
+            continue
+        if path.is_file():
             with path.open("rb") as file:
                 size = os.fstat(file.fileno()).st_size
                 digest.update(f"{path.relative_to(folder).as_posix()}:{size}".encode())

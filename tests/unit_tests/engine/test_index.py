@@ -494,5 +494,5 @@ TestIndexAgainstDict = IndexAgainstDict.TestCase
 
 def test_words_that_were_split_in_another_way_are_said_when_loading(tmp_path: Path) -> None:
     PassageIndex(replace(SETTINGS, analysis=1)).save(tmp_path / "old")
-    with pytest.raises(IndexFormatError, match=r"version 1 of the text analysis.*Build it again"):
+    with pytest.raises(IndexFormatError, match=r"version 1 of the text analysis.*rebuild"):
         PassageIndex.load(tmp_path / "old")

@@ -61,7 +61,7 @@ class IndexSettings:
         if self.lexical and self.analysis != ANALYSIS_VERSION:
             raise IndexFormatError(
                 f"The index at {where!r} has words as version {self.analysis} of the text analysis splits them; this "
-                f"is version {ANALYSIS_VERSION}. rebuild({where!r}), a method of the class that opens it, builds it again "
+                f"is version {ANALYSIS_VERSION}. rebuild({where!r}) of the class that opens it builds it again "
                 "from the texts that it holds."
             )
 

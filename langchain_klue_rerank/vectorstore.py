@@ -290,6 +290,7 @@ class KlueVectorStore(VectorStore):
 
         Raises:
             IndexFormatError: If the folder holds something else.
+            IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an earlier save is then untouched.
         """
         self._index.save(Path(folder))

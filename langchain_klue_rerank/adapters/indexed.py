@@ -124,6 +124,7 @@ class IndexedRetriever(BaseRetriever):
 
         Raises:
             IndexFormatError: If the folder holds something else.
+            IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an earlier save is then untouched.
         """
         self._index.save(Path(folder))

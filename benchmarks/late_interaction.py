@@ -55,7 +55,7 @@ def main() -> None:
     firsts = [[document.metadata["relevance_score"] for document in own] for own in found]
     texts = {str(one.id): searchable_text(one.page_content, one.metadata, "title") for own in found for one in own}
 
-    reranker = KlueReranker(model=str(options.model), device="cpu", top_n=None)
+    reranker = KlueReranker(model=str(options.model), model_kwargs={"device": "cpu"}, top_n=None)
     encoder = reranker.encoder
     if not isinstance(encoder, LateInteraction):
         parser.error(f"{options.model} is no late-interaction model")

@@ -64,8 +64,11 @@ def make_reranker(way: str, model: str, options: dict[str, Any]) -> Any:
     common = {"top_n": None, "title_key": None}
     if way == PACKAGED:
         return KlueReranker(**common, **options)
-    settings = {"device": "cpu", "max_length": LENGTH - 2, **OURS[way], **options}
+    settings = {**OURS[way], **options}
     settings.pop("cut", None)
+    windows = {key: settings.pop(key) for key in ("max_windows", "window_length") if key in settings}
+    settings["model_kwargs"] = {"device": "cpu"}
+    settings["encode_kwargs"] = {"max_length": LENGTH - 2, **windows, **settings.pop("encode_kwargs", {})}
     first = settings.pop("first", None)
     if first is None:
         return KlueReranker(model=model, **common, **settings)
@@ -257,7 +260,7 @@ def _search_price(task: dict[str, Any]) -> dict[str, Any]:
     from langchain_klue_rerank.engine.index.fusion import top
     from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
 
-    embeddings = KlueEmbeddings(model=task["model"], device="cpu")
+    embeddings = KlueEmbeddings(model=task["model"], model_kwargs={"device": "cpu"})
     generator = np.random.default_rng(0)
     dimension = len(embeddings.embed_query("가"))
     index = VectorIndex(dimension)

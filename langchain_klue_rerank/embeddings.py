@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.convert import check_texts
 from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
+from langchain_klue_rerank.adapters.options import EncodeKwargs, ModelKwargs, refuse_for_packaged
 from langchain_klue_rerank.engine.contracts import Kind
 from langchain_klue_rerank.engine.lazy import Lazy
-from langchain_klue_rerank.engine.models.names import identity, resolve
+from langchain_klue_rerank.engine.models.names import PACKAGED, identity, resolve
 from langchain_klue_rerank.engine.models.opening import is_static, load_bi_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.packaged.blanks import mark_blanks
@@ -33,55 +34,69 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
     Examples:
         >>> embeddings = KlueEmbeddings()
         >>> vector = embeddings.embed_query("전입신고는 며칠 안에 해야 하나요?")
-        >>> hub = KlueEmbeddings(model="BAAI/bge-m3", device="cuda")  # doctest: +SKIP
+        >>> hub = KlueEmbeddings(model="BAAI/bge-m3", model_kwargs={"device": "cuda"})  # doctest: +SKIP
 
     Args:
         model: ``None`` (the packaged weights), the path of a folder, or a hub id.
-        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand. Not for weights in the packaged
-            format, nor are the following.
-        batch_size: Texts computed at a time. Default 32.
-        max_length: Longest text in tokens, the rest is cut; None for the model's own limit.
+        cache_folder: Where files from the hub are kept; None for the hub's own cache. Not for weights in the packaged
+            format, nor are the following four.
+        model_kwargs: How the model is loaded; see `ModelKwargs`: device, revision, trust_remote_code.
+        encode_kwargs: How it computes; see `EncodeKwargs`: batch_size, max_length.
         query_prompt: Put before every query; None for the model's own prompt, if it has one.
         passage_prompt: The same for passages.
-        revision: Branch, tag or commit of a hub model.
-        trust_remote_code: Whether code from the model's repository may run. Default False.
         show_progress: Whether to draw a progress bar while embedding documents. Default False.
 
     Raises:
         ModelLoadError: At once if the name is neither a folder nor a hub id; on first use if the model cannot be
             loaded.
         MissingExtraError: On first use, if the model needs the ``torch`` extra and that is not installed.
+        ValueError: If weights in the packaged format are given an option that they cannot use.
     """
 
-    model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, protected_namespaces=(), validate_assignment=True)
 
     model_name: str | None = Field(default=None, alias="model", frozen=True)
-    device: str | None = Field(default=None, frozen=True)
-    batch_size: int = Field(default=32, ge=1, frozen=True)
-    max_length: int | None = Field(default=None, ge=8, frozen=True)
+    cache_folder: str | None = Field(default=None, frozen=True)
+    model_kwargs: ModelKwargs = Field(default_factory=ModelKwargs, frozen=True)
+    encode_kwargs: EncodeKwargs = Field(default_factory=EncodeKwargs, frozen=True)
     query_prompt: str | None = Field(default=None, frozen=True)
     passage_prompt: str | None = Field(default=None, frozen=True)
-    revision: str | None = Field(default=None, frozen=True)
-    trust_remote_code: bool = Field(default=False, frozen=True)
     show_progress: bool = False
 
     _encoder: Lazy[BiEncoder] = PrivateAttr()
+    _identity: Lazy[str] = PrivateAttr()
+    _is_static: bool = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Check the model's name; loading waits for the first use."""
-        resolve(self.model_name)
-        options = ModelOptions(self.device, self.batch_size, self.max_length, self.revision, self.trust_remote_code)
-        self._encoder = Lazy(partial(load_bi_encoder, self.model_name, options, self.query_prompt, self.passage_prompt))
+        """Check the model's name, once and for all; loading waits for the first use."""
+        found = resolve(self.model_name)
+        model = str(found)
+        self._is_static = is_static(model)
+        if self._is_static:
+            refuse_for_packaged(
+                "packaged bi-encoder" if found == PACKAGED else f"bi-encoder in {model!r}",
+                cache_folder=self.cache_folder,
+                model_kwargs=self.model_kwargs,
+                encode_kwargs=self.encode_kwargs,
+                query_prompt=self.query_prompt,
+                passage_prompt=self.passage_prompt,
+            )
+        how = {key: value for key, value in self.encode_kwargs.items() if key != "normalize_embeddings"}
+        options = ModelOptions(**{**self.model_kwargs, **how, "cache_folder": self.cache_folder})  # type: ignore[arg-type]
+        self._identity = Lazy(partial(identity, model, options.revision))
+        self._encoder = Lazy(partial(load_bi_encoder, model, options, self.query_prompt, self.passage_prompt))
 
     @property
     def encoder(self) -> BiEncoder:
         """The loaded bi-encoder, for arrays instead of lists; loads it if need be."""
+        if not self._encoder.made:
+            self._identity()  # of the files that are loaded, whatever becomes of them
         return self._encoder()
 
     @property
     def identity(self) -> str:
         """What tells this model's vectors from another's; saved with an index."""
-        return identity(self.model_name, self.revision)
+        return self._identity()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed passages.
@@ -112,4 +127,4 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
     @property
     def reads_tokens(self) -> bool:
         """Whether this is the packaged model or a folder adapted from it, which read tokens and need no torch."""
-        return is_static(self.model_name)
+        return self._is_static

@@ -11,12 +11,13 @@ import numpy as np
 from langchain_core.documents import Document
 from pydantic import Field, PrivateAttr
 
+from langchain_klue_rerank.adapters.options import ModelKwargs, RerankKwargs, refuse_for_packaged
 from langchain_klue_rerank.adapters.reranking import RankedDocument, RankerCompressor
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.lazy import Lazy
 from langchain_klue_rerank.engine.models.names import PACKAGED, identity, is_late_interaction, resolve
 from langchain_klue_rerank.engine.models.opening import load_cross_encoder
-from langchain_klue_rerank.engine.models.options import Backend, CrossEncoderOptions
+from langchain_klue_rerank.engine.models.options import MAX_VECTORS, Backend, CrossEncoderOptions
 from langchain_klue_rerank.engine.rerank.early_stop import calibrate
 from langchain_klue_rerank.engine.rerank.ranker import Ranker, Stage
 from langchain_klue_rerank.errors import ModelLoadError
@@ -66,58 +67,47 @@ class KlueReranker(RankerCompressor):
             faster on a CPU), ``"onnx-int8"`` (faster still, scores rounded) or ``"auto"`` (half precision on a GPU, the
             fastest of these that is installed on a CPU). ONNX needs the ``onnx`` extra. Not for the packaged weights,
             nor are the following.
-        max_windows: Most windows read of a long document, chosen by the words they share with the query (by a
-            late-interaction model, which does not know the query yet, the first ones); None (default) reads all of it.
-        window_length: Tokens of a document read at a time; None for all that fit beside the query. A pair's cost grows
-            with its length, so ``max_windows=1, window_length=128`` is several times cheaper than all.
-        max_vectors: Most vectors that a late-interaction model keeps of a document, the most alike merged; a vector
-            takes the model's dimension in bytes, plus 2. Default 128.
-        batch_size: Most pairs computed at a time. Default 32.
-        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand.
-        max_length: Longest pair in tokens; None for the model's own limit.
-        revision: Branch, tag or commit of a hub model.
-        trust_remote_code: Whether code from the model's repository may run. Default False.
+        cache_folder: Where files from the hub are kept; None for the hub's own cache.
+        model_kwargs: How the model is loaded; see `ModelKwargs`: device, revision, trust_remote_code.
+        encode_kwargs: How it computes; see `RerankKwargs`: batch_size, max_length, max_windows, window_length,
+            max_vectors.
 
     Raises:
         ModelLoadError: At once if the name is neither a folder nor a hub id; on first use if the model cannot be
             loaded.
         MissingExtraError: On first use, if the model needs the ``torch`` or the ``onnx`` extra and that is not
             installed.
+        ValueError: If the packaged weights are given an option that they cannot use.
     """
 
     model_name: str | None = Field(default=None, alias="model", frozen=True)
     early_stop: float | None = Field(default=None, ge=0)
     read_n: int | None = Field(default=None, ge=1)
     backend: Backend = Field(default="torch", frozen=True)
-    max_windows: int | None = Field(default=None, ge=1, frozen=True)
-    window_length: int | None = Field(default=None, ge=8, frozen=True)
-    max_vectors: int = Field(default=128, ge=1, frozen=True)
-    device: str | None = Field(default=None, frozen=True)
-    batch_size: int = Field(default=32, ge=1, frozen=True)
-    max_length: int | None = Field(default=None, ge=8, frozen=True)
-    revision: str | None = Field(default=None, frozen=True)
-    trust_remote_code: bool = Field(default=False, frozen=True)
+    cache_folder: str | None = Field(default=None, frozen=True)
+    model_kwargs: ModelKwargs = Field(default_factory=ModelKwargs, frozen=True)
+    encode_kwargs: RerankKwargs = Field(default_factory=RerankKwargs, frozen=True)
 
     _encoder: Lazy[CrossEncoder] = PrivateAttr()
     _vectors_of: Lazy[str] = PrivateAttr()
     _packaged: bool = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
-        """Check the model's name; loading waits for the first use."""
-        self._packaged = resolve(self.model_name) == PACKAGED
-        options = CrossEncoderOptions(
-            self.device,
-            self.batch_size,
-            self.max_length,
-            self.revision,
-            self.trust_remote_code,
-            self.backend,
-            self.max_windows,
-            self.window_length,
-            self.max_vectors,
-        )
-        self._encoder = Lazy(partial(load_cross_encoder, self.model_name, options))
-        self._vectors_of = Lazy(partial(_vectors_of, self.model_name, self.revision, self.max_vectors))
+        """Check the model's name, once and for all; loading waits for the first use."""
+        found = resolve(self.model_name)
+        self._packaged = found == PACKAGED
+        if self._packaged:
+            refuse_for_packaged(
+                "packaged reranker",
+                backend=self.backend if self.backend != "torch" else None,
+                cache_folder=self.cache_folder,
+                model_kwargs=self.model_kwargs,
+                encode_kwargs=self.encode_kwargs,
+            )
+        how: Any = {**self.model_kwargs, **self.encode_kwargs}
+        options = CrossEncoderOptions(**how, backend=self.backend, cache_folder=self.cache_folder)
+        self._encoder = Lazy(partial(load_cross_encoder, str(found), options))
+        self._vectors_of = Lazy(partial(_vectors_of, str(found), options))
 
     @property
     def encoder(self) -> CrossEncoder:
@@ -171,6 +161,8 @@ class KlueReranker(RankerCompressor):
         return encoder.encode_passages(texts)
 
 
-def _vectors_of(model: str | None, revision: str | None, most: int) -> str:
+def _vectors_of(model: str, options: CrossEncoderOptions) -> str:
     """Return the identity of a late-interaction model's token vectors; empty for another kind of model."""
-    return f"{identity(model, revision)}/{most}" if is_late_interaction(model, revision) else ""
+    if not is_late_interaction(model, options):
+        return ""
+    return f"{identity(model, options.revision)}/{options.max_vectors or MAX_VECTORS}"

@@ -225,7 +225,7 @@ def measure_retrieval(settings: Settings, outcomes: dict[str, Outcome], question
     folder = settings.output / "retrieval"
     corpora = retrieval.read_corpora(settings.data, settings.questions, settings.seed)
     drawn = [retrieval.draw(corpus, questions, settings.seed) for corpus in corpora]
-    options = {"max_length": settings.max_length, "batch_size": 32}
+    options: Any = {"encode_kwargs": {"max_length": settings.max_length, "batch_size": 32}}
     base = retrieval.KlueEmbeddings(model=str(outcomes["sts"].model), **options)
     tuned = retrieval.KlueEmbeddings(model=str(outcomes["mrc"].model), **options)
     reranker = retrieval.KlueReranker(model=str(outcomes["cross_encoder"].model), **options)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
@@ -213,7 +214,7 @@ def measure(settings: Settings) -> list[Measured]:
         ModelLoadError: If a model cannot be loaded.
     """
     corpora = read_corpora(settings.data, settings.questions, settings.seed)
-    options = {"max_length": settings.max_length, "batch_size": settings.batch_size}
+    options: Any = {"encode_kwargs": {"max_length": settings.max_length, "batch_size": settings.batch_size}}
     rows = [lexical(corpus) for corpus in corpora]
     if settings.base is not None:
         base = KlueEmbeddings(model=settings.base, **options)

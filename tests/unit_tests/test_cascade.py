@@ -31,7 +31,9 @@ class TestCascade(CompressorTests):
         self.folder = klue_cross_encoder_folder
 
     def construct(self, **options: Any) -> BaseDocumentCompressor:
-        return KlueCascade(stages=[KlueReranker(), KlueReranker(model=str(self.folder), device="cpu")], **options)
+        return KlueCascade(
+            stages=[KlueReranker(), KlueReranker(model=str(self.folder), model_kwargs={"device": "cpu"})], **options
+        )
 
 
 class Encoder:
@@ -159,7 +161,9 @@ def test_copies_and_pickles_are_the_same_cascade(klue_cross_encoder_folder: Path
 
 
 def two_stages(folder: Path, first: KlueReranker | None = None) -> KlueCascade:
-    return KlueCascade(stages=[first or KlueReranker(), KlueReranker(model=str(folder), device="cpu", read_n=2)])
+    return KlueCascade(
+        stages=[first or KlueReranker(), KlueReranker(model=str(folder), model_kwargs={"device": "cpu"}, read_n=2)]
+    )
 
 
 # In a retriever
@@ -188,7 +192,7 @@ async def test_a_retriever_reads_the_best_of_both_stages_however_it_is_asked(klu
 def test_an_index_keeps_the_first_ones_token_vectors(
     klue_cross_encoder_folder: Path, late_interaction_folder: Path, tmp_path: Path
 ) -> None:
-    first = KlueReranker(model=str(late_interaction_folder), device="cpu")
+    first = KlueReranker(model=str(late_interaction_folder), model_kwargs={"device": "cpu"})
     reranker = two_stages(klue_cross_encoder_folder, first)
     retriever = KlueRetriever.from_documents(documents(), k=6, reranker=reranker)
     assert retriever.token_vector_bytes > 0

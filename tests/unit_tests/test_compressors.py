@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import pickle
+import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ValidationError
 
-from langchain_klue_rerank import KlueReranker
+from langchain_klue_rerank import KlueReranker, KlueRetriever
 from langchain_klue_rerank.engine.lazy import Lazy
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.unit_tests.compressor_suite import CompressorTests, scores, state
@@ -31,7 +32,7 @@ class TestHubStyleFolder(CompressorTests):
         self.folder = klue_cross_encoder_folder
 
     def construct(self, **options: Any) -> BaseDocumentCompressor:
-        return KlueReranker(model=str(self.folder), device="cpu", **options)
+        return KlueReranker(model=str(self.folder), model_kwargs={"device": "cpu"}, **options)
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_nfd_and_nfc_score_the_same(reranker: KlueReranker) -> None:
 
 
 def test_nfd_and_nfc_score_the_same_with_a_hub_style_folder(klue_cross_encoder_folder: Path) -> None:
-    hub = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu", top_n=None)
+    hub = KlueReranker(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"}, top_n=None)
     nfd = [unicodedata.normalize("NFD", text) for text in TEXTS]
     assert hub.score([QUESTION], [nfd]) == hub.score([QUESTION], [TEXTS])
     assert hub.score([unicodedata.normalize("NFD", QUESTION)], [TEXTS]) == hub.score([QUESTION], [TEXTS])
@@ -169,7 +170,7 @@ def test_packaged_may_be_named() -> None:
 
 
 def test_nan_from_a_model_is_an_error(klue_cross_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu")
+    hub = KlueReranker(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"})
     model: Any = hub.encoder
     monkeypatch.setattr(
         model._model.compute.model, "forward", lambda inputs: {"scores": inputs["input_ids"] * math.nan}
@@ -216,3 +217,35 @@ def test_copies_and_pickles_keep_working(kind: str, loaded: bool, klue_cross_enc
     changed = original.model_copy(update={"top_n": 1})
     assert state(changed.compress_documents(documents(), QUESTION)) == expected[:1]
     assert original.top_n == 2
+
+
+def test_a_loaded_model_outlives_its_folder_and_a_change_of_the_working_directory(
+    klue_cross_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(klue_cross_encoder_folder, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    early, late = (KlueReranker(model="model", model_kwargs={"device": "cpu"}) for _ in range(2))
+    expected = early.rerank(TEXTS, QUESTION)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert late.rerank(TEXTS, QUESTION) == expected
+    shutil.rmtree(tmp_path / "model")
+    assert early.rerank(TEXTS, QUESTION) == expected
+    retriever = KlueRetriever.from_documents(documents(), reranker=early)
+    assert retriever.invoke(QUESTION)
+
+
+def test_assigned_values_are_checked(reranker: KlueReranker) -> None:
+    own = reranker.model_copy()
+    own.top_n = 2
+    with pytest.raises(ValueError, match="top_n"):
+        own.top_n = -1
+    with pytest.raises(ValueError, match="score_threshold"):
+        own.score_threshold = 2.0
+    assert len(own.rerank(TEXTS, QUESTION)) == 2
+
+
+def test_a_bi_encoder_is_no_reranker(klue_bi_encoder_folder: Path, late_interaction_folder: Path) -> None:
+    body = KlueReranker(model=str(klue_bi_encoder_folder), model_kwargs={"device": "cpu"})
+    with pytest.raises(ModelLoadError, match="scores would be random"):
+        body.rerank(TEXTS, QUESTION)

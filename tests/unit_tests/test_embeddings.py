@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
+import shutil
 import threading
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,7 @@ from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings
 def embeddings(request: pytest.FixtureRequest) -> KlueEmbeddings:
     if request.param == "packaged":
         return KlueEmbeddings()
-    return KlueEmbeddings(model=str(request.getfixturevalue("klue_bi_encoder_folder")), device="cpu")
+    return KlueEmbeddings(model=str(request.getfixturevalue("klue_bi_encoder_folder")), model_kwargs={"device": "cpu"})
 
 
 def test_vectors_are_lists_of_python_floats_of_length_1(embeddings: KlueEmbeddings) -> None:
@@ -155,7 +156,21 @@ def test_a_megabyte() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"modle": "x"}, {"batchsize": 8}, {"batch_size": 0}, {"max_length": 1}, {"model_kwargs": {}}], ids=str
+    "wrong",
+    [
+        {"modle": "x"},
+        {"batch_size": 8},
+        {"encode_kwargs": {"batch_size": 0}, "model": "a/b"},
+        {"encode_kwargs": {"batchsize": 8}, "model": "a/b"},
+        {"encode_kwargs": {"max_length": 1}, "model": "a/b"},
+        {"encode_kwargs": {"normalize_embeddings": False}, "model": "a/b"},
+        {"model_kwargs": {"divice": "cpu"}, "model": "a/b"},
+        {"model_kwargs": {"device": "cpu"}},  # the packaged weights cannot use these
+        {"encode_kwargs": {"batch_size": 8}},
+        {"cache_folder": "/tmp"},
+        {"query_prompt": "질문: "},
+    ],
+    ids=str,
 )
 def test_wrong_options_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
@@ -181,8 +196,10 @@ def test_both_names_of_the_model_field() -> None:
 
 def test_prompts_are_put_before_texts(klue_bi_encoder_folder: Path) -> None:
     folder = str(klue_bi_encoder_folder)
-    plain = KlueEmbeddings(model=folder, device="cpu")
-    prompted = KlueEmbeddings(model=folder, device="cpu", query_prompt="질문: ", passage_prompt="글: ")
+    plain = KlueEmbeddings(model=folder, model_kwargs={"device": "cpu"})
+    prompted = KlueEmbeddings(
+        model=folder, model_kwargs={"device": "cpu"}, query_prompt="질문: ", passage_prompt="글: "
+    )
     np.testing.assert_allclose(
         prompted.embed_query("전입신고 기한"), plain.embed_query("질문: 전입신고 기한"), atol=1e-5
     )
@@ -192,7 +209,7 @@ def test_prompts_are_put_before_texts(klue_bi_encoder_folder: Path) -> None:
 
 
 def test_nan_from_a_model_is_an_error(klue_bi_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    embeddings = KlueEmbeddings(model=str(klue_bi_encoder_folder), device="cpu")
+    embeddings = KlueEmbeddings(model=str(klue_bi_encoder_folder), model_kwargs={"device": "cpu"})
     model: Any = embeddings.encoder
     monkeypatch.setattr(model._model, "encode_document", lambda texts, **_: np.full((len(texts), 8), np.nan))
     with pytest.raises(ModelOutputError, match="NaN or infinity for text number 0"):
@@ -262,7 +279,7 @@ def test_identities_tell_models_apart(klue_bi_encoder_folder: Path, klue_cross_e
         KlueEmbeddings(model=str(klue_bi_encoder_folder)),
         KlueEmbeddings(model=str(klue_cross_encoder_folder)),
         KlueEmbeddings(model="BAAI/bge-m3"),
-        KlueEmbeddings(model="BAAI/bge-m3", revision="abc"),
+        KlueEmbeddings(model="BAAI/bge-m3", model_kwargs={"revision": "abc"}),
         BigramEmbeddings(),
         BigramEmbeddings(model="another"),
         LoadedEmbeddings("one"),
@@ -278,3 +295,39 @@ def test_a_moved_folder_is_the_same_model(klue_bi_encoder_folder: Path, tmp_path
 
     moved = shutil.copytree(klue_bi_encoder_folder, tmp_path / "moved")
     assert KlueEmbeddings(model=str(moved)).identity == KlueEmbeddings(model=str(klue_bi_encoder_folder)).identity
+
+
+def test_a_loaded_model_keeps_its_identity_when_its_folder_goes(
+    klue_bi_encoder_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(klue_bi_encoder_folder, tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    embeddings = KlueEmbeddings(model="model", model_kwargs={"device": "cpu"})
+    vector = embeddings.embed_query("강물")
+    expected = KlueEmbeddings(model=str(klue_bi_encoder_folder)).identity
+    monkeypatch.chdir("/")
+    shutil.rmtree(tmp_path / "model")
+    assert embeddings.embed_query("강물") == vector
+    assert embeddings.identity == expected
+
+
+def test_a_static_model_of_sentence_transformers_is_a_model_as_any_other(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Whitespace
+
+    tokenizer = Tokenizer(WordLevel({"[UNK]": 0, "강물": 1, "바다": 2, "산": 3}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    module = StaticEmbedding(tokenizer, embedding_weights=np.eye(4, 8, dtype=np.float32))
+    SentenceTransformer(modules=[module], device="cpu").save(str(tmp_path / "static"))
+    embeddings = KlueEmbeddings(model=str(tmp_path / "static"), model_kwargs={"device": "cpu"})
+    river, sea, both = (np.asarray(embeddings.embed_query(text)) for text in ("강물", "바다", "강물 바다"))
+    assert river @ sea == pytest.approx(0)
+    assert both @ river == pytest.approx(0.5**0.5, abs=1e-6)
+
+
+def test_a_cross_encoder_makes_no_vectors(klue_cross_encoder_folder: Path) -> None:
+    with pytest.raises(ModelLoadError, match="KlueReranker"):
+        KlueEmbeddings(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"}).embed_query("강물")

@@ -26,7 +26,7 @@ from tests.unit_tests.saved_index_suite import SavedIndexTests
 
 @pytest.fixture(scope="module")
 def late(late_interaction_folder: Path) -> KlueReranker:
-    return KlueReranker(model=str(late_interaction_folder), device="cpu", top_n=None)
+    return KlueReranker(model=str(late_interaction_folder), model_kwargs={"device": "cpu"}, top_n=None)
 
 
 class TestCompressor(CompressorTests):
@@ -35,7 +35,7 @@ class TestCompressor(CompressorTests):
         self.folder = late_interaction_folder
 
     def construct(self, **options: Any) -> BaseDocumentCompressor:
-        return KlueReranker(model=str(self.folder), device="cpu", **options)
+        return KlueReranker(model=str(self.folder), model_kwargs={"device": "cpu"}, **options)
 
 
 class TestSavedIndex(SavedIndexTests):
@@ -75,7 +75,9 @@ def test_a_long_document_is_read_to_its_end(late: KlueReranker) -> None:
 
 
 def test_few_vectors_are_kept_of_a_document(late_interaction_folder: Path) -> None:
-    few = KlueReranker(model=str(late_interaction_folder), device="cpu", max_vectors=4)
+    few = KlueReranker(
+        model=str(late_interaction_folder), model_kwargs={"device": "cpu"}, encode_kwargs={"max_vectors": 4}
+    )
     assert np.diff(few._encode_documents([TEXTS[0] * 20, "글"]).offsets).tolist() == [4, 3]  # [CLS], the word, [SEP]
 
 
@@ -86,17 +88,17 @@ def test_the_curve_in_the_config_makes_the_scores(
     config = json.loads((tmp_path / "model/config.json").read_text())
     config["late_interaction"] = {"slope": 5, "intercept": -2}
     (tmp_path / "model/config.json").write_text(json.dumps(config))
-    curved = KlueReranker(model=str(tmp_path / "model"), device="cpu").score([QUESTION], [TEXTS])[0]
+    curved = KlueReranker(model=str(tmp_path / "model"), model_kwargs={"device": "cpu"}).score([QUESTION], [TEXTS])[0]
     cosines = [2 * score - 1 for score in late.score([QUESTION], [TEXTS])[0]]
     assert curved == pytest.approx([1 / (1 + math.exp(2 - 5 * cosine)) for cosine in cosines], abs=1e-5)
     config["late_interaction"] = {"slope": "steep"}
     (tmp_path / "model/config.json").write_text(json.dumps(config))
     with pytest.raises(ModelLoadError, match="slope and intercept"):
-        KlueReranker(model=str(tmp_path / "model"), device="cpu").rerank(TEXTS, QUESTION)
+        KlueReranker(model=str(tmp_path / "model"), model_kwargs={"device": "cpu"}).rerank(TEXTS, QUESTION)
 
 
 def test_documents_are_read_once(late_interaction_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reranker = KlueReranker(model=str(late_interaction_folder), device="cpu", top_n=None)
+    reranker = KlueReranker(model=str(late_interaction_folder), model_kwargs={"device": "cpu"}, top_n=None)
     model: Any = reranker.encoder
     read: list[str] = []
     encode = model._model.encode_document
@@ -130,7 +132,7 @@ def test_a_deadline_may_be_as_far_away_as_one_likes(late_interaction_folder: Pat
 
 
 def test_nan_from_a_model_is_an_error(late_interaction_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reranker = KlueReranker(model=str(late_interaction_folder), device="cpu")
+    reranker = KlueReranker(model=str(late_interaction_folder), model_kwargs={"device": "cpu"})
     model: Any = reranker.encoder
     monkeypatch.setattr(
         model._model, "encode_document", lambda texts, **_: [np.full((2, 16), np.nan, np.float32) for _ in texts]
@@ -145,7 +147,10 @@ def test_other_backends_are_refused(late_interaction_folder: Path) -> None:
 
 
 def test_other_models_have_no_token_vectors(klue_cross_encoder_folder: Path) -> None:
-    for reranker in (KlueReranker(), KlueReranker(model=str(klue_cross_encoder_folder), device="cpu")):
+    for reranker in (
+        KlueReranker(),
+        KlueReranker(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"}),
+    ):
         assert reranker._token_vectors is None
 
 
@@ -164,7 +169,7 @@ def test_kept_vectors_give_the_same_and_documents_are_not_read_again(
     late_interaction_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def new() -> KlueReranker:
-        return KlueReranker(model=str(late_interaction_folder), device="cpu")
+        return KlueReranker(model=str(late_interaction_folder), model_kwargs={"device": "cpu"})
 
     without = KlueRetriever.from_documents(documents(), reranker=None)
     without.reranker = new()  # set afterwards: the index keeps nothing, vectors are computed when they are needed
@@ -186,7 +191,9 @@ def test_token_vectors_of_another_model_are_refused(
     late: KlueReranker, late_interaction_folder: Path, tmp_path: Path
 ) -> None:
     KlueRetriever.from_documents(documents(), reranker=late).save(tmp_path)
-    other = KlueReranker(model=str(late_interaction_folder), device="cpu", max_vectors=7)
+    other = KlueReranker(
+        model=str(late_interaction_folder), model_kwargs={"device": "cpu"}, encode_kwargs={"max_vectors": 7}
+    )
     with pytest.raises(ModelMismatchError, match="token vectors"):
         KlueRetriever.load(tmp_path, reranker=other)
 
@@ -212,7 +219,7 @@ def test_a_dense_index_keeps_them_too(late: KlueReranker) -> None:
 def test_after_the_packaged_reranker_it_reads_the_kept_vectors(
     late_interaction_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reranker = KlueReranker(model=str(late_interaction_folder), device="cpu", read_n=3)
+    reranker = KlueReranker(model=str(late_interaction_folder), model_kwargs={"device": "cpu"}, read_n=3)
     cascade = KlueCascade(stages=[KlueReranker(), reranker])
     retriever = KlueRetriever.from_documents(documents(), reranker=cascade)
     assert retriever.token_vector_bytes > 0

@@ -118,7 +118,19 @@ async def test_loading_does_not_count() -> None:
         assert deadline > began + HOUR / 1000 + 0.05
 
 
-@pytest.mark.parametrize("wrong", [{"max_latency_ms": 0}, {"max_windows": 0}, {"window_length": 1}, {"backend": "tf"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"max_latency_ms": 0},
+        {"encode_kwargs": {"max_windows": 0}, "model": "a/b"},
+        {"encode_kwargs": {"window_length": 1}, "model": "a/b"},
+        {"backend": "tf"},
+        {"encode_kwargs": {"max_windows": 1}},  # the packaged weights cannot use these
+        {"model_kwargs": {"device": "cpu"}},
+        {"backend": "onnx"},
+        {"cache_folder": "/tmp"},
+    ],
+)
 def test_wrong_limits_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(wrong))):
         KlueReranker(**wrong)
@@ -195,7 +207,11 @@ async def test_a_retriever_under_overload_gives_the_first_stages_order() -> None
 
 async def test_concurrent_calls_of_a_transformer_get_what_single_ones_get(klue_cross_encoder_folder: Path) -> None:
     pytest.importorskip("torch")
-    hub = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu", max_windows=1, window_length=16)
+    hub = KlueReranker(
+        model=str(klue_cross_encoder_folder),
+        model_kwargs={"device": "cpu"},
+        encode_kwargs={"max_windows": 1, "window_length": 16},
+    )
     retriever = KlueRetriever.from_documents(documents(), k=6, reranker=hub)
     queries = [QUESTION, "여권 사진", "책 대출", "세탁기 탈수"] * 4
     expected = [retriever.invoke(query) for query in queries]

@@ -542,7 +542,7 @@ async def test_a_foreign_reranker() -> None:
 
 
 def test_a_hub_style_folder_as_reranker(klue_cross_encoder_folder: Path) -> None:
-    reranker = KlueReranker(model=str(klue_cross_encoder_folder), device="cpu")
+    reranker = KlueReranker(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"})
     retriever = foreign(reranker=reranker, rerank_weight=1.0)
     found = retriever.invoke(EVERYTHING, k=6)
     first = foreign(reranker=None).invoke(EVERYTHING, k=6)
@@ -554,8 +554,8 @@ def test_a_hub_style_folder_as_reranker(klue_cross_encoder_folder: Path) -> None
 def test_hub_style_folders_for_both_stages(klue_bi_encoder_folder: Path, klue_cross_encoder_folder: Path) -> None:
     retriever = KlueRetriever.from_documents(
         documents(),
-        embeddings=KlueEmbeddings(model=str(klue_bi_encoder_folder), device="cpu"),
-        reranker=KlueReranker(model=str(klue_cross_encoder_folder), device="cpu"),
+        embeddings=KlueEmbeddings(model=str(klue_bi_encoder_folder), model_kwargs={"device": "cpu"}),
+        reranker=KlueReranker(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"}),
     )
     assert len(retriever.invoke(QUESTION)) == 4
 

@@ -21,8 +21,8 @@ def test_a_widened_model_gives_the_same_scores(shape: str, klue_cross_encoder_fo
     folder = klue_cross_encoder_folder if shape == "klue" else save_bert_cross_encoder(tmp_path / "bert")
     torch.manual_seed(0)
     wide = widen(folder, tmp_path / "wide", 3)
-    [narrow_scores] = KlueReranker(model=str(folder), device="cpu").score([QUESTION], [TEXTS])
-    [wide_scores] = KlueReranker(model=str(wide), device="cpu").score([QUESTION], [TEXTS])
+    [narrow_scores] = KlueReranker(model=str(folder), model_kwargs={"device": "cpu"}).score([QUESTION], [TEXTS])
+    [wide_scores] = KlueReranker(model=str(wide), model_kwargs={"device": "cpu"}).score([QUESTION], [TEXTS])
     np.testing.assert_allclose(wide_scores, narrow_scores, atol=1e-5)
     assert np.ptp(narrow_scores) > 0.01
     config, before = AutoConfig.from_pretrained(wide), AutoConfig.from_pretrained(folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.engine.arrays.litter import is_litter
+from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.errors import ModelLoadError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parents[2] / "weights"
 
 
+_DEFAULTS = ModelOptions()
 #: The name of the packaged weights.
 PACKAGED = "packaged"
 
@@ -51,7 +53,7 @@ def resolve(model: str | None) -> str | Path:
     except (OSError, RuntimeError) as error:  # too long a name, a home folder of nobody
         raise ModelLoadError(f"The model {model!r} cannot be looked up ({error}).") from error
     if is_folder:
-        return folder
+        return folder.absolute()  # a change of the working directory changes no model
     if is_file:
         raise ModelLoadError(f"The model {model!r} is a file. Name the folder that holds it.")
     if not _HUB_ID.fullmatch(model) or model.startswith((".", "/", "~")):
@@ -102,7 +104,7 @@ def _fingerprint(folder: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def is_late_interaction(model: str | None, revision: str | None = None) -> bool:
+def is_late_interaction(model: str | None, options: ModelOptions = _DEFAULTS) -> bool:
     """Say whether a model makes a vector of every token, from its configuration files, without loading it.
 
     Of a hub model the files are fetched, if they are not in the hub's cache.
@@ -113,19 +115,19 @@ def is_late_interaction(model: str | None, revision: str | None = None) -> bool:
     found = resolve(model)
     if found == PACKAGED:
         return False
-    ours = read_config(found, "config_sentence_transformers.json", revision).get("model_type")
+    ours = read_config(found, "config_sentence_transformers.json", options).get("model_type")
     if ours is not None:
         return ours in ("MultiVectorEncoder", "ColBERT")  # the latter by PyLate
-    return "HF_ColBERT" in (read_config(found, "config.json", revision).get("architectures") or [])
+    return "HF_ColBERT" in (read_config(found, "config.json", options).get("architectures") or [])
 
 
-def read_config(model: str | Path, file: str, revision: str | None = None) -> dict[str, Any]:
+def read_config(model: str | Path, file: str, options: ModelOptions = _DEFAULTS) -> dict[str, Any]:
     """Read a configuration file of a folder or hub model; empty if it has none, or one that is no JSON object.
 
     Raises:
         ModelLoadError: If it is a hub model and the hub cannot be reached: then nothing is known.
     """
-    path = model / file if isinstance(model, Path) else _fetch(model, file, revision)
+    path = model / file if isinstance(model, Path) else _fetch(model, file, options)
     if path is None:
         return {}
     try:
@@ -135,16 +137,16 @@ def read_config(model: str | Path, file: str, revision: str | None = None) -> di
     return content if isinstance(content, dict) else {}
 
 
-def has_file(model: str, file: str, revision: str | None = None) -> bool:
+def has_file(model: str, file: str, options: ModelOptions = _DEFAULTS) -> bool:
     """Say whether a hub model has a file.
 
     Raises:
         ModelLoadError: If the hub cannot be reached.
     """
-    return _fetch(model, file, revision) is not None
+    return _fetch(model, file, options) is not None
 
 
-def _fetch(model: str, file: str, revision: str | None) -> Path | None:
+def _fetch(model: str, file: str, options: ModelOptions) -> Path | None:
     """Return a hub model's file from the hub's cache or the hub; None if the model has no such file."""
     try:
         from huggingface_hub import hf_hub_download
@@ -152,7 +154,7 @@ def _fetch(model: str, file: str, revision: str | None) -> Path | None:
     except ImportError:  # loading the model will say that an extra is missing
         return None
     try:
-        return Path(hf_hub_download(model, file, revision=revision))
+        return Path(hf_hub_download(model, file, revision=options.revision, cache_dir=options.cache_folder))
     except LocalEntryNotFoundError as error:
         raise ModelLoadError(
             f"The hub cannot be reached for {file!r} of {model!r} ({error}). Try again, or name a local folder."

@@ -78,10 +78,14 @@ def load_cross_encoder(model: str | None, options: CrossEncoderOptions) -> Cross
     if found == PACKAGED:
         shared_analyzer().kiwi  # noqa: B018  # loading it is a part of loading the model
         return PackagedCrossEncoder(packaged_pair_scorer(), packaged_bi_encoder)
-    if is_late_interaction(model, options.revision):
+    if is_late_interaction(model, options):
         from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction
 
         return LateInteraction(str(found), options)
+    if options.max_vectors is not None:
+        raise ValueError(
+            f"max_vectors is for late-interaction models, and {str(found)!r} is a cross-encoder: leave it out."
+        )
     from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
 
     return TransformerCrossEncoder(str(found), options)

@@ -127,14 +127,14 @@ def test_the_bi_encoder_loads_plainly_and_in_the_package(bi_encoder: Outcome) ->
     name = str(bi_encoder.model)
     plain = SentenceTransformer(name, device="cpu").encode(list(_PAIR), normalize_embeddings=True)
     assert plain.shape == (2, 32)
-    ours = KlueEmbeddings(model=name, device="cpu").embed_documents(list(_PAIR))
+    ours = KlueEmbeddings(model=name, model_kwargs={"device": "cpu"}).embed_documents(list(_PAIR))
     assert np.allclose(ours, plain, atol=1e-5)
 
 
 def test_the_cross_encoder_loads_plainly_and_in_the_package(reranker: Outcome) -> None:
     name = str(reranker.model)
     plain = float(CrossEncoder(name, device="cpu").predict([_PAIR])[0])  # would end in "index out of range" for KLUE's
-    ours = KlueReranker(model=name, device="cpu").rerank([_PAIR[1]], _PAIR[0])
+    ours = KlueReranker(model=name, model_kwargs={"device": "cpu"}).rerank([_PAIR[1]], _PAIR[0])
     assert 0 < plain < 1
     assert ours[0]["relevance_score"] == pytest.approx(plain, abs=1e-5)
     assert "KlueReranker(model=" in (reranker.model / "README.md").read_text(encoding="utf-8")

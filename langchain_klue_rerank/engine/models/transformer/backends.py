@@ -126,7 +126,7 @@ def _open_torch(name: str, options: CrossEncoderOptions, dtype: Any = None) -> T
 
 
 def _load_torch(name: str, options: CrossEncoderOptions, dtype: Any = None) -> Any:
-    torch_loading.require_cross_encoder(name, options.revision)
+    torch_loading.require_cross_encoder(name, options)
     settings = {} if dtype is None else {"model_kwargs": {"dtype": dtype}}
     model = torch_loading.load("CrossEncoder", name, options, **settings)
     if model.num_labels != 1:

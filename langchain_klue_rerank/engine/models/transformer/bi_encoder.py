@@ -34,7 +34,7 @@ class TorchBiEncoder:
     def __init__(
         self, name: str, options: ModelOptions, query_prompt: str | None = None, passage_prompt: str | None = None
     ) -> None:
-        torch_loading.require_bi_encoder(name, options.revision)
+        torch_loading.require_bi_encoder(name, options)
         self._model = torch_loading.load("SentenceTransformer", name, options)
         torch_loading.repair_tokenizer(self._model)
         if not torch_loading.is_static(self._model):

@@ -21,7 +21,7 @@ from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.deadline import seconds_until
 from langchain_klue_rerank.engine.forks import ForkSafeLock
-from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
+from langchain_klue_rerank.engine.models.options import MAX_VECTORS, CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.engine.models.transformer.windows import cut
 from langchain_klue_rerank.engine.text.cache import TextCache
@@ -163,7 +163,11 @@ class LateInteraction:
 
     def _encode_passages(self, texts: Sequence[str], deadline: float | None) -> TokenVectors | None:
         read = self.read_passages(texts, deadline)
-        return None if read is None else TokenVectors.of([pool(own, self._options.max_vectors) for own in read])
+        return (
+            None
+            if read is None
+            else TokenVectors.of([pool(own, self._options.max_vectors or MAX_VECTORS) for own in read])
+        )
 
     def read_passages(self, texts: Sequence[str], deadline: float | None = None) -> list[NDArray[np.float32]] | None:
         """Return the unit vectors of all tokens of passages, neither pooled nor rounded.

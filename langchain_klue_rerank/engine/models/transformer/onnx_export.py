@@ -104,11 +104,11 @@ def open_cached(name: str, options: ModelOptions, quantized: bool, load_torch: C
     _require("onnxruntime")
     _require("tokenizers")
     precision = "int8" if quantized else "fp32"
-    known = _weights_identity(name, options.revision)
+    known = _weights_identity(name, options)
     loaded = None
     if known is None:  # not downloaded yet
         loaded = load_torch()
-        known = _weights_identity(name, options.revision) or identity(name, options.revision)
+        known = _weights_identity(name, options) or identity(name, options.revision)
     export = CachedExport(known, precision)
     config = export.read()
     if config is None:
@@ -136,13 +136,13 @@ def _require(package: str) -> Any:
         raise MissingExtraError(package, "onnx", "An ONNX backend") from error
 
 
-def _weights_identity(name: str, revision: str | None) -> str | None:
+def _weights_identity(name: str, options: ModelOptions) -> str | None:
     """Tell a model's weights from all others without loading them; None for a hub model not downloaded yet."""
     if isinstance(resolve(name), Path):
         return identity(name)
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    found = try_to_load_from_cache(name, "config.json", revision=options.revision, cache_dir=options.cache_folder)
     return f"hub:{name}@{Path(found).parent.name}" if isinstance(found, str) else None
 
 

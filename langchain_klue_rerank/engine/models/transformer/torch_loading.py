@@ -52,6 +52,7 @@ def load(kind: str, name: str, options: ModelOptions, **settings: Any) -> Any:
             device=options.device,
             revision=options.revision,
             trust_remote_code=options.trust_remote_code,
+            cache_folder=options.cache_folder,
             **settings,
         )
     except Exception as error:  # a damaged file raises what its reader likes, such as SafetensorError
@@ -65,13 +66,13 @@ def load(kind: str, name: str, options: ModelOptions, **settings: Any) -> Any:
     return model
 
 
-def require_cross_encoder(name: str, revision: str | None) -> None:
+def require_cross_encoder(name: str, options: ModelOptions) -> None:
     """Make sure that a model has a head that scores pairs: another would get one of random numbers.
 
     Raises:
         ModelLoadError: If it is a bi-encoder, a bare language model or a late-interaction model.
     """
-    kind, architectures = _kind(name, revision)
+    kind, architectures = _kind(name, options)
     if kind in (None, "CrossEncoder") and (not architectures or any(_SCORES.search(one) for one in architectures)):
         return
     what = f"a {kind}" if kind not in (None, "CrossEncoder") else f"of the kind {', '.join(architectures)}"
@@ -81,13 +82,13 @@ def require_cross_encoder(name: str, revision: str | None) -> None:
     )
 
 
-def require_bi_encoder(name: str, revision: str | None) -> None:
+def require_bi_encoder(name: str, options: ModelOptions) -> None:
     """Make sure that a model makes vectors of texts.
 
     Raises:
         ModelLoadError: If it is a cross-encoder or another classifier, or a late-interaction model.
     """
-    kind, architectures = _kind(name, revision)
+    kind, architectures = _kind(name, options)
     if kind not in (None, "SentenceTransformer", "SparseEncoder"):
         raise ModelLoadError(
             f"The model {name!r} is a {kind} and makes no vectors of texts. A cross-encoder or a late-interaction "
@@ -100,18 +101,18 @@ def require_bi_encoder(name: str, revision: str | None) -> None:
         )
 
 
-def _kind(name: str, revision: str | None) -> tuple[str | None, list[str]]:
+def _kind(name: str, options: ModelOptions) -> tuple[str | None, list[str]]:
     """Return sentence-transformers' own name of a model's kind, if the model has one, and its architectures."""
     found = resolve(name)
     assert not isinstance(found, str) or found != PACKAGED
-    ours = read_config(found, "config_sentence_transformers.json", revision)
-    kind = ours.get("model_type") or ("SentenceTransformer" if ours or _has_modules(found, revision) else None)
-    architectures = read_config(found, "config.json", revision).get("architectures") or []
+    ours = read_config(found, "config_sentence_transformers.json", options)
+    kind = ours.get("model_type") or ("SentenceTransformer" if ours or _has_modules(found, options) else None)
+    architectures = read_config(found, "config.json", options).get("architectures") or []
     return kind, [str(one) for one in architectures]
 
 
-def _has_modules(model: str | Path, revision: str | None) -> bool:
-    return (model / "modules.json").exists() if isinstance(model, Path) else has_file(model, "modules.json", revision)
+def _has_modules(model: str | Path, options: ModelOptions) -> bool:
+    return (model / "modules.json").exists() if isinstance(model, Path) else has_file(model, "modules.json", options)
 
 
 def repair_tokenizer(model: Any) -> None:

@@ -14,6 +14,9 @@ from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from tests.torture import versions
 from tests.torture.attack import Attack, Trials
 
+#: Seconds after the start of a change within which a process is ended: in the change, in the save, in later ones.
+_MOMENTS = (0.004, 0.02, 0.08)
+
 
 def write(folder: Path, version: int, saved: int, *, append: bool) -> None:
     """Make version after version and tell which are saved; runs until it is ended."""
@@ -75,7 +78,7 @@ def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Pat
             os.close(writing)
             with open(reading) as pipe:
                 pipe.readline()  # it has begun
-                time.sleep(chance.uniform(0, 0.06))
+                time.sleep(chance.uniform(0, chance.choice(_MOMENTS)))
                 os.kill(child, number)
                 said = [f"begun {least + 1}", *pipe.read().splitlines()]
             os.waitpid(child, 0)

@@ -14,6 +14,7 @@ from typing import Any
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from tests.torture import versions
 from tests.torture.attack import Attack, Trials, address_space, guarded
+from tests.unit_tests.engine.helpers import add, passage
 
 _CALLS = ("fsync", "replace", "mkdir", "open", "close", "stat", "unlink", "rmdir", "scandir")
 _ERRORS = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EINVAL, errno.EACCES, errno.EMFILE, errno.ENOMEM, errno.EROFS)
@@ -34,7 +35,7 @@ def open_files(chance: random.Random) -> None:
 
 def memory(chance: random.Random) -> None:
     """Memory ends soon."""
-    limit = address_space() + int(10 ** chance.uniform(3, 7))
+    limit = address_space() + int(10 ** chance.uniform(5, 7))
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
@@ -70,6 +71,8 @@ def refused(refuse: Callable[[random.Random], None]) -> Callable[[random.Random,
                 limits = resource.getrlimit(resource.RLIMIT_AS)
                 refuse(random.Random(seed))
                 try:
+                    if refuse is memory:  # changes that need some
+                        add(index, *(passage(f"판 {n}", f"{n} 번째 글 {seed}") for n in range(100, 500)))
                     versions.change(index, version + 1)
                     index.save(place)
                     os.write(writing, b"saved")

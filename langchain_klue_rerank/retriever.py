@@ -473,6 +473,11 @@ class KlueRetriever(IndexedRetriever):
         found = list(documents)[: options.k]
         return found if self.scores_in_metadata else [without_scores(document) for document in found]
 
+    def _adopt(self, index: PassageIndex) -> None:
+        if index.settings.dense:
+            check_model(index, self.embeddings)
+        super()._adopt(index)
+
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         settings = self._index.settings
         needed = (settings.lexical and self.kiwi) or (settings.dense and reads_tokens(self.embeddings))

@@ -65,7 +65,8 @@ class KlueVectorStore(VectorStore):
 
     Args:
         embedding: What makes the vectors. Default: the packaged bi-encoder.
-        title_key: The metadata key of a title that is embedded with the text. Default None: the text alone.
+        title_key: The metadata key of a title that is embedded with the text. Default
+            ``"title"``; None for the text alone.
         window_words: A document longer than this gets a vector for each window of so many words; None for one vector a
             document. Default ``"auto"``: 50 with the packaged bi-encoder and those adapted from it, None with others.
     """
@@ -74,7 +75,7 @@ class KlueVectorStore(VectorStore):
         self,
         embedding: Embeddings | None = None,
         *,
-        title_key: str | None = None,
+        title_key: str | None = "title",
         window_words: WindowWords = "auto",
     ) -> None:
         self._embedding = embedding if embedding is not None else KlueEmbeddings()
@@ -138,21 +139,30 @@ class KlueVectorStore(VectorStore):
             self._index.add(passages, vectors=embed_for_index(self._embedding, self._index.settings, passages))
         return [passage.id for passage in passages]
 
-    def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool:
+    def delete(self, ids: list[str] | None = None, *, filter: Filter | None = None, **kwargs: Any) -> bool:
         """Remove documents.
 
         Args:
-            ids: Their identifiers; unknown ones are passed over. None removes all documents.
+            ids: Their identifiers; unknown ones are passed over.
+            filter: Also remove the documents that it keeps; see `similarity_search_with_score`.
             **kwargs: None are known.
 
         Returns:
             True.
+
+        Raises:
+            TypeError: If ids are not a list of strings.
+            ValueError: If neither is given: a forgotten argument empties no store.
         """
         _refuse(kwargs)
-        if ids is None:
-            self._index = PassageIndex(self._index.settings)
-        else:
-            self._index.delete(check_ids(ids))
+        keep = to_predicate(filter)
+        if ids is None and keep is None:
+            raise ValueError("delete() needs ids or a filter.")
+        self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
+        return True
+
+    def __bool__(self) -> bool:
+        """Return True: an empty store is a store."""
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -263,7 +273,7 @@ class KlueVectorStore(VectorStore):
         metadatas: list[dict[str, Any]] | None = None,
         *,
         ids: list[str] | None = None,
-        title_key: str | None = None,
+        title_key: str | None = "title",
         window_words: WindowWords = "auto",
         **kwargs: Any,
     ) -> KlueVectorStore:
@@ -340,7 +350,7 @@ class KlueVectorStore(VectorStore):
     def from_community_folder(
         cls,
         folder: str | Path,
-        embeddings: Embeddings | None = None,
+        embedding: Embeddings | None = None,
         *,
         re_embed: bool = False,
         index_name: str = "index",
@@ -356,9 +366,9 @@ class KlueVectorStore(VectorStore):
 
         Args:
             folder: The folder.
-            embeddings: What made its vectors. Default: the packaged bi-encoder, which then most likely did not, so that
+            embedding: What made its vectors. Default: the packaged bi-encoder, which then most likely did not, so that
                 ``re_embed`` is needed.
-            re_embed: Whether to embed the documents anew with ``embeddings`` instead of reading vectors.
+            re_embed: Whether to embed the documents anew with ``embedding`` instead of reading vectors.
             index_name: As given to ``save_local``. Default ``"index"``.
 
         Raises:
@@ -367,7 +377,9 @@ class KlueVectorStore(VectorStore):
             ModelMismatchError: If the vectors have another dimension than the model's.
         """
         content = read_community_folder(Path(folder), index_name, with_vectors=not re_embed)
-        store = cls(embeddings, window_words="auto" if content.vectors is None else None)
+        # vectors that are there were made of the texts alone
+        new = content.vectors is None
+        store = cls(embedding, window_words="auto" if new else None, title_key="title" if new else None)
         texts = [passage.text for passage in content.passages]
         vectors: NDArray[np.float32] | PassageVectors | None = content.vectors
         if content.vectors is None:

@@ -265,7 +265,7 @@ def first_stage(
     Returns:
         The measured row, and for each question its candidates: number of the passage and cosine.
     """
-    options = {} if model == "packaged" else {"max_length": settings.max_length}
+    options: Any = {} if model == "packaged" else {"encode_kwargs": {"max_length": settings.max_length}}
     embeddings = KlueEmbeddings(model=model, **options)
     retriever = KlueRetriever.from_documents(
         corpus.documents, search_type="dense", embeddings=embeddings, reranker=None, title_key=None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -46,9 +47,13 @@ def check_count(name: str, value: Any) -> int:
     Raises:
         ValueError: If it is not.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    try:
+        number = -1 if isinstance(value, bool) else operator.index(value)  # numpy's whole numbers are whole numbers
+    except TypeError:
+        number = -1
+    if number < 0:
         raise ValueError(f"{name}={value!r} is not a whole number from 0 up.")
-    return value
+    return number
 
 
 def check_ids(ids: Any) -> list[str]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import run_in_executor
+from langchain_core.runnables.configurable import RunnableConfigurableFields
+from langchain_core.runnables.utils import AnyConfigurableField
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from langchain_klue_rerank.adapters.convert import check_ids, searchable_text, to_documents, to_passages
+from langchain_klue_rerank.adapters.convert import check_ids, searchable_text, to_document, to_documents, to_passages
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.adapters.scored import with_metadata, without_scores
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
@@ -27,15 +32,12 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 class IndexedRetriever(BaseRetriever):
     """A retriever over a `PassageIndex`. A subclass makes the index and searches it."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
 
     k: int = Field(default=4, ge=0)
     scores_in_metadata: bool = True
     kiwi: bool = Field(default=True, frozen=True)
     title_key: str | None = Field(default="title", frozen=True)
-    # A field, not only a private attribute, because LangChain's configurable fields make a new retriever of the fields.
-    # Not for callers: `from_documents` and `load` make it.
-    index: PassageIndex | None = Field(default=None, exclude=True, repr=False)
 
     _index: PassageIndex = PrivateAttr()
 
@@ -97,6 +99,25 @@ class IndexedRetriever(BaseRetriever):
             self._index.add(passages, tokens, self._embed(passages, tokens), token_vectors)
         return [passage.id for passage in passages]
 
+    async def aadd_documents(
+        self, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None
+    ) -> list[str]:
+        """Add documents without blocking the event loop; see `add_documents`."""
+        return await run_in_executor(None, partial(self.add_documents, documents, ids=ids))
+
+    def get_by_ids(self, ids: Sequence[str]) -> list[Document]:
+        """Return the documents with these identifiers; unknown ones are passed over."""
+        return [to_document(passage) for passage in self._index.get(check_ids(ids))]
+
+    def documents(self) -> list[Document]:
+        """Return all documents, in the order in which they were added."""
+        return [to_document(passage) for passage in self._index.get(self._index.find(lambda passage: True))]
+
+    def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[str, list[Document]]:
+        """Make fields configurable at run time; the retriever that LangChain makes of them searches the same index."""
+        fields = super().configurable_fields(**kwargs)
+        return _ConfigurableFields(default=fields.default, fields=kwargs)  # type: ignore[attr-defined]
+
     def delete(self, ids: Sequence[str] | None = None, *, filter: Filter | None = None) -> int:
         """Remove documents.
 
@@ -134,18 +155,22 @@ class IndexedRetriever(BaseRetriever):
         return with_metadata(document, **scores) if self.scores_in_metadata else without_scores(document)
 
     def _start(self, settings: IndexSettings) -> None:
-        """Start with the index that another retriever hands on, or with an empty one.
+        """Start with an empty index."""
+        self._use(PassageIndex(settings))
+
+    def _adopt(self, index: PassageIndex) -> None:
+        """Search an index that another retriever made.
 
         Raises:
-            ValueError: If it was built with other settings.
+            ValueError: If it was built with other settings, or by another model.
         """
         for name in ("kiwi", "title_key"):
-            if self.index is not None and getattr(self.index.settings, name) != getattr(self, name):
+            if getattr(index.settings, name) != getattr(self, name):
                 raise ValueError(f"{name}={getattr(self, name)!r}: this was decided when the index was built.")
-        self._use(self.index if self.index is not None else PassageIndex(settings))
+        self._use(index)
 
     def _use(self, index: PassageIndex) -> None:
-        self.index = self._index = index
+        self._index = index
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi else None)
@@ -159,3 +184,17 @@ class IndexedRetriever(BaseRetriever):
     def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:
         """Return the passages' token vectors, or None for an index without."""
         return None
+
+
+class _ConfigurableFields(RunnableConfigurableFields[str, list[Document]]):
+    """LangChain makes a new retriever of the fields; the index, which is none, is handed on."""
+
+    def _prepare(self, config: RunnableConfig | None = None) -> tuple[Runnable[str, list[Document]], RunnableConfig]:
+        made, config = super()._prepare(config)
+        if (
+            made is not self.default
+            and isinstance(made, IndexedRetriever)
+            and isinstance(self.default, IndexedRetriever)
+        ):
+            made._adopt(self.default._index)
+        return made, config

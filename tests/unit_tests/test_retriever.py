@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 from langchain_core.load import dumps
@@ -864,3 +865,35 @@ def test_loading_refuses_what_the_index_decides(tmp_path: Path, field: dict[str,
     KlueRetriever.from_documents(documents(), search_type="lexical", reranker=None).save(tmp_path / "index")
     with pytest.raises(ValueError, match=next(iter(field))):
         KlueRetriever.load(tmp_path / "index", reranker=None, **field)
+
+
+async def test_documents_are_read_back_and_added_without_blocking() -> None:
+    retriever = KlueRetriever.from_documents(documents(), reranker=None)
+    assert [one.id for one in retriever.documents()] == [one.id for one in documents()]
+    assert [one.id for one in retriever.get_by_ids(["d2", "없음", "d0"])] == ["d2", "d0"]
+    assert await retriever.aadd_documents([Document("도서관은 월요일에 쉽니다.")], ids=["new"]) == ["new"]
+    assert retriever.get_by_ids(["new"])[0].page_content == "도서관은 월요일에 쉽니다."
+    with pytest.raises(TypeError, match="list of ids"):
+        retriever.get_by_ids("d0")
+
+
+def test_the_index_is_no_field_and_assigned_values_are_checked() -> None:
+    retriever = KlueRetriever.from_documents(documents(), reranker=None)
+    assert "index" not in KlueRetriever.model_fields
+    with pytest.raises(ValueError, match="index"):
+        KlueRetriever(index=retriever._index)
+    retriever.k = 2
+    for name, wrong in (("k", -1), ("fetch_k", 0), ("search_type", "exact"), ("rerank_weight", 2.0)):
+        with pytest.raises(ValueError, match=name):
+            setattr(retriever, name, wrong)
+    assert len(retriever.invoke(QUESTION)) == 2
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    retriever = KlueRetriever.from_documents(documents(), k=np.int64(2))
+    assert len(retriever.invoke(QUESTION)) == 2
+    assert len(retriever.invoke(QUESTION, k=np.int32(3), fetch_k=np.uint8(4))) == 3
+    assert len(KlueReranker().rerank(TEXTS, QUESTION, top_n=np.int64(2))) == 2
+    for wrong in (True, 2.0, np.float64(2), "2"):
+        with pytest.raises(ValueError, match="k="):
+            retriever.invoke(QUESTION, k=wrong)

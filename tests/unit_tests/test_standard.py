@@ -42,7 +42,7 @@ class TestHubStyleEmbeddings(EmbeddingsIntegrationTests):
 
     @property
     def embedding_model_params(self) -> dict[str, Any]:
-        return {"model": self.folder, "device": "cpu"}
+        return {"model": self.folder, "model_kwargs": {"device": "cpu"}}
 
 
 class _WithDocuments(RetrieversIntegrationTests):

@@ -287,8 +287,13 @@ def test_removing(store: KlueVectorStore) -> None:
     assert len(store) == 5
     store.add_documents([documents()[0]])
     assert store.similarity_search(TEXTS[0], k=1)[0].id == "d0"
-    assert store.delete(None) is True
+    with pytest.raises(ValueError, match="ids or a filter"):
+        store.delete()  # a forgotten argument empties no store
+    assert store.delete(filter=lambda document: document.id == "d1") is True
+    assert len(store) == 5
+    assert store.delete([one.id for one in store.documents()]) is True
     assert len(store) == 0
+    assert store  # an empty store is a store
     assert store.similarity_search(QUESTION) == []
 
 
@@ -386,14 +391,15 @@ def test_uses_the_packaged_embeddings_by_default() -> None:
     assert store.similarity_search("이사한 뒤 전입신고는 언제까지?", k=1)[0].id == "d0"
 
 
-def test_titles_are_embedded_where_asked_for(tmp_path: Path) -> None:
+def test_titles_are_embedded_unless_asked_not_to(tmp_path: Path) -> None:
     given = [
         Document("자세한 것은 문의하십시오.", id=title, metadata={"title": title})
         for title in ("주차 등록", "여권 발급")
     ]
-    titled = KlueVectorStore.from_documents(given, BigramEmbeddings(), title_key="title")
+    titled = KlueVectorStore.from_documents(given, BigramEmbeddings())
     assert titled.similarity_search("여권 발급", k=1)[0] == given[1]
-    scores = KlueVectorStore.from_documents(given, BigramEmbeddings()).similarity_search_with_score("여권 발급")
+    bare = KlueVectorStore.from_documents(given, BigramEmbeddings(), title_key=None)
+    scores = bare.similarity_search_with_score("여권 발급")
     assert len({score for _, score in scores}) == 1
     titled.save(tmp_path)
     loaded = KlueVectorStore.load(tmp_path, BigramEmbeddings())

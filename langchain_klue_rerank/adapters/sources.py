@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 from langchain_core.callbacks import Callbacks
@@ -14,11 +13,15 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import ArrayLike
 
-from langchain_klue_rerank.adapters.filters import Filter, stores_filter, to_predicate
+from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.store_filters import StoreFilter, store_filter
 from langchain_klue_rerank.engine.index.fusion import reciprocal_rank_fusion
 from langchain_klue_rerank.engine.index.passages import Passage
 
 Source = VectorStore | BaseRetriever
+
+#: How many times more documents a store is asked for that has found too few which a filter keeps.
+_MORE = 4
 
 
 def ask(
@@ -38,7 +41,7 @@ def ask(
         What each source found, best first, as the source gave it.
     """
     return [
-        _identified(source, source.similarity_search(query, k=fetch_k, **stores_filter(source, filter)))
+        _search(source, query, fetch_k, store_filter(source, filter))
         if isinstance(source, VectorStore)
         else _kept(source.invoke(query, {"callbacks": callbacks}), filter)
         for source in sources
@@ -52,15 +55,45 @@ async def aask(
 
     async def one(source: Source) -> list[Document]:
         if isinstance(source, VectorStore):
-            arguments = {"k": fetch_k, **stores_filter(source, filter)}
+            how = store_filter(source, filter)
             if getattr(source, "async_mode", True):
-                found = await source.asimilarity_search(query, **arguments)
-            else:  # a PGVector with a sync connection fails at its async methods
-                found = await run_in_executor(None, partial(source.similarity_search, query, **arguments))
-            return _identified(source, found)
+                return await _asearch(source, query, fetch_k, how)
+            # a PGVector with a sync connection fails at its async methods
+            return await run_in_executor(None, _search, source, query, fetch_k, how)
         return _kept(await source.ainvoke(query, {"callbacks": callbacks}), filter)
 
     return await asyncio.gather(*map(one, sources))
+
+
+def _search(store: VectorStore, query: str, k: int, how: StoreFilter) -> list[Document]:
+    """Ask a vector store for the k best documents that a filter keeps.
+
+    Where the store cannot say the whole filter it is asked for more and more, until k are kept or it has no more.
+    """
+    count = 0 if how.nothing else k
+    while count:
+        found = _identified(store, store.similarity_search(query, k=count, **how.arguments))
+        if (kept := _enough(found, k, count, how)) is not None:
+            return kept
+        count *= _MORE
+    return []
+
+
+async def _asearch(store: VectorStore, query: str, k: int, how: StoreFilter) -> list[Document]:
+    """Ask a vector store without blocking the event loop; see `_search`."""
+    count = 0 if how.nothing else k
+    while count:
+        found = _identified(store, await store.asimilarity_search(query, k=count, **how.arguments))
+        if (kept := _enough(found, k, count, how)) is not None:
+            return kept
+        count *= _MORE
+    return []
+
+
+def _enough(found: list[Document], k: int, count: int, how: StoreFilter) -> list[Document] | None:
+    """Return what is kept of so many documents asked for, if more of them would change nothing."""
+    kept = found if how.keep is None else [one for one in found if how.keep(one)]
+    return kept[:k] if how.keep is None or len(kept) >= k or len(found) < count else None
 
 
 def fuse(rankings: Sequence[Sequence[Document]]) -> list[tuple[Document, float]]:

@@ -13,8 +13,7 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import ArrayLike
 
-from langchain_klue_rerank.adapters.filters import Filter, to_predicate
-from langchain_klue_rerank.adapters.store_filters import StoreFilter, store_filter
+from langchain_klue_rerank.adapters.filters import Filter, StoreFilter, store_filter, to_predicate
 from langchain_klue_rerank.engine.index.fusion import reciprocal_rank_fusion
 from langchain_klue_rerank.engine.index.passages import Passage
 

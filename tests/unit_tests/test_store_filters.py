@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_klue_rerank import KlueVectorStore
-from langchain_klue_rerank.adapters.store_filters import store_filter
+from langchain_klue_rerank.adapters.filters import store_filter
 from tests.unit_tests.fakes import BigramEmbeddings
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.errors import MissingExtraError
-from langchain_klue_rerank.loaders import read_csv, read_jsonl
+from langchain_klue_rerank.files.loading import read_rows_of
 from training.data import with_title
 
 logger = logging.getLogger(__name__)
@@ -167,10 +167,8 @@ def _find(folder: Path, part: str) -> Path | None:
 def _read_file(path: Path) -> _Rows:
     if path.suffix not in (".csv", ".jsonl"):
         raise DataError(f"{path} ends in {path.suffix!r}; give a .csv or .jsonl file")
-    rows: Iterable[tuple[int, dict[str, Any]]]
     try:
-        rows = read_jsonl(path) if path.suffix == ".jsonl" else enumerate(read_csv(path), 2)
-        found = [(f"{path}, line {number}", row) for number, row in rows]
+        found = [(f"{path}, line {number}", row) for number, row in read_rows_of(path)]
     except ValueError as error:
         raise DataError(str(error)) from error
     if not found:

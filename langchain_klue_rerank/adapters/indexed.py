@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from langchain_core.documents import Document
@@ -27,6 +28,30 @@ from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+
+
+#: Documents that `IndexedRetriever.sync` adds at a time.
+_SYNC_BATCH = 512
+
+
+@dataclass(frozen=True)
+class SyncResult:
+    """What `IndexedRetriever.sync` did.
+
+    Attributes:
+        added: Documents that were new or different.
+        removed: Documents that went.
+        unchanged: Documents that were there already.
+    """
+
+    added: int
+    removed: int
+    unchanged: int
+
+
+def _is_of(identifier: str, sources: Container[str]) -> bool:
+    """Say whether an id is that of a document of one of the sources; see `IndexedRetriever.sync`."""
+    return any(identifier[:place] in sources for place, one in enumerate(identifier) if one == "#")
 
 
 class IndexedRetriever(BaseRetriever):
@@ -136,6 +161,64 @@ class IndexedRetriever(BaseRetriever):
         if ids is None and keep is None:
             raise ValueError("delete() needs ids or a filter.")
         return self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
+
+    def sync(
+        self,
+        documents_by_source: Mapping[str, Sequence[Document]],
+        *,
+        cleanup: Literal["full", "incremental"] = "full",
+        progress: Callable[[int, int], None] | None = None,
+    ) -> SyncResult:
+        """Bring the index in step with sources: files, pages, records of a database.
+
+        Only documents that are new or differ from those in the index, in text or metadata, are tokenized and embedded.
+
+        Args:
+            documents_by_source: For each source, by a name that stays the same, the documents that it has now; none
+                for one that is gone. Their ids become the source's name, a ``#``, and their own id or their place.
+                ``source`` in their metadata is the name where they have no other.
+            cleanup: What is removed: ``"full"`` (default) everything else in the index, ``"incremental"`` only what
+                the named sources no longer have.
+            progress: Told after each batch how many new documents of how many are in the index.
+
+        Returns:
+            How many documents were added, removed and left alone.
+
+        Raises:
+            ValueError: If two documents of a source have one id, or `cleanup` is something else.
+        """
+        if cleanup not in ("full", "incremental"):
+            raise ValueError(f"cleanup={cleanup!r} is neither 'full' nor 'incremental'.")
+        wanted: dict[str, Document] = {}
+        for source, documents in documents_by_source.items():
+            for place, document in enumerate(documents):
+                prefix = f"{source}#"
+                own = document.id or str(place)
+                name = own if own.startswith(prefix) else prefix + own
+                if name in wanted:
+                    raise ValueError(f"Two documents of the source {source!r} have the id {own!r}.")
+                metadata = {**document.metadata, "source": document.metadata.get("source") or source}
+                wanted[name] = Document(document.page_content, id=name, metadata=metadata)
+        same: set[str] = set()
+        stale: list[str] = []
+
+        def look(passage: Passage) -> bool:
+            document = wanted.get(passage.id)
+            if document is None:
+                if cleanup == "full" or _is_of(passage.id, documents_by_source):
+                    stale.append(passage.id)
+            elif passage == Passage(passage.id, document.page_content, document.metadata).plain():
+                same.add(passage.id)
+            return False
+
+        self._index.find(look)
+        new = [document for name, document in wanted.items() if name not in same]
+        for start in range(0, len(new), _SYNC_BATCH):
+            self.add_documents(new[start : start + _SYNC_BATCH])
+            if progress is not None:
+                progress(min(start + _SYNC_BATCH, len(new)), len(new))
+        removed = self.delete(stale) if stale else 0
+        return SyncResult(len(new), removed, len(same))
 
     def save(self, folder: str | Path) -> None:
         """Save the index, completely or not at all.

@@ -11,7 +11,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 from langchain_klue_rerank.errors import MissingExtraError
-from langchain_klue_rerank.loaders import read_csv, read_jsonl
+from langchain_klue_rerank.files.loading import read_rows_of
 
 #: Where the sample passages and questions lie that come with the package.
 SAMPLES = Path(__file__).parents[1] / "samples"
@@ -96,7 +96,7 @@ def read_pairs(path: Path) -> list[dict[str, str]]:
     if path.suffix == ".jsonl":
         rows = _jsonl(path)
     elif path.suffix == ".csv":
-        rows = read_csv(path)
+        rows = [row for _, row in read_rows_of(path)]
     else:
         raise ValueError(f"{str(path)!r} ends in {path.suffix!r}; expected .csv, .jsonl or .json.")
     pairs = []
@@ -165,7 +165,7 @@ def read_passages(path: Path) -> list[Document]:
 def _jsonl(path: Path, *needed: str) -> list[dict[str, Any]]:
     """Read a jsonl file whose lines have all of these keys, each with a text."""
     rows = []
-    for number, row in read_jsonl(path):
+    for number, row in read_rows_of(path):
         for key in needed:
             if not isinstance(row.get(key), str):
                 raise ValueError(f"{str(path)!r}, line {number} has no text under {key!r}.")

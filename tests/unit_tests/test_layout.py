@@ -26,7 +26,7 @@ LAYERS = [
     ["embeddings", "reranker"],
     ["cascade"],
     ["bm25", "retriever", "vectorstore"],
-    ["loaders", "evaluation"],
+    ["files", "evaluation"],
     ["cli"],
 ]
 #: Rooms of one layer that know nothing of each other.

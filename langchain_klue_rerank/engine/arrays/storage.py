@@ -40,6 +40,8 @@ FORMAT: Final = "langchain-klue-rerank index"
 VERSION: Final = 2
 #: The file that writers lock. It stays: to remove it while another waits for it would make two locks of one.
 LOCK: Final = ".lock"
+#: A record beside the index of the files that it was made from; it counts for one state only, see `state_of`.
+SOURCES: Final = ".sources.json"
 _DATA_PREFIX = "data-"
 #: Seconds that a save waits for another one.
 _LOCK_TIMEOUT = 30.0
@@ -163,7 +165,7 @@ def check_target(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise IndexFormatError(f"Cannot save to {str(folder)!r}: it is a file. Name a folder.")
     if folder.is_dir() and not isinstance(_read_named(folder), str):
-        names = {path.name for path in folder.iterdir() if not is_litter(path.name)} - {LOCK}
+        names = {path.name for path in folder.iterdir() if not is_litter(path.name)} - {LOCK, SOURCES}
         own = {name for name in names if _OWN.fullmatch(name)}
         others = names - own - ({MANIFEST} if own else set())  # a damaged save may be replaced
         if others:
@@ -171,6 +173,22 @@ def check_target(folder: Path) -> None:
                 f"Cannot save to {str(folder)!r}: the folder holds other files (such as {min(others)!r}) and no "
                 "index. Name a new or an empty folder."
             )
+
+
+def state_of(folder: Path) -> str | None:
+    """Return what identifies the state of a saved index, another one after each save; None without an index."""
+    try:
+        return hashlib.sha256(_read_manifest(folder).encode("utf-8", "surrogatepass")).hexdigest()
+    except OSError:
+        return None
+
+
+def is_index(folder: Path) -> bool:
+    """Say whether a folder is a saved index, readable or not."""
+    named = _read_named(folder)
+    if named is _UNREADABLE:
+        return any(_OWN.fullmatch(path.name) for path in folder.iterdir())
+    return named is not None
 
 
 def read_folder(folder: Path, read: Callable[[SavedFiles, dict[str, Any]], T]) -> T:

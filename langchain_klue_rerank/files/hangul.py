@@ -1,0 +1,86 @@
+"""Hangul files, the older hwp and the open hwpx, read by unhwp."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from langchain_klue_rerank.files.content import Piece, sections, table_rows
+from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
+
+#: Pictures of letters and other data that is no text.
+_NO_TEXT = frozenset(
+    {"style", "alignment", "vertical_alignment", "background_color", "font_name", "color", "id", "kind"}
+)
+
+
+def read_hangul(path: str, content: bytes) -> list[Piece]:
+    """Read a Hangul file: a piece for each heading, with tables, notes, headers and footers.
+
+    Raises:
+        UnreadableFileError: If it wants a password, is a distribution document, or is damaged.
+    """
+    import unhwp
+
+    try:
+        with unhwp.parse_bytes(content) as result:
+            document = json.loads(result.json)
+    except unhwp.UnhwpError as error:
+        kinds = unhwp.ErrorKind
+        reasons = {kinds.ENCRYPTED: "password", kinds.DISTRIBUTION_RESTRICTED: "restricted"}
+        raise UnreadableFileError(Problem(path, reasons.get(error.kind, "damaged"), 0, str(error)[:200])) from error
+    seen: set[str] = set()
+    blocks = [
+        block
+        for section in document.get("sections", ())
+        for group in ("header", "content", "footer")
+        for block in _blocks(section.get(group), seen)
+    ]
+    return list(sections(blocks))
+
+
+def _blocks(value: Any, seen: set[str]) -> Iterator[tuple[int, str]]:
+    if isinstance(value, list):
+        for one in value:
+            yield from _blocks(one, seen)
+    elif isinstance(value, dict):
+        for kind, block in value.items():
+            if kind == "Paragraph":
+                text = _text(block.get("content"))
+                level = block.get("style", {}).get("heading_level") or 0
+                if text.strip():
+                    yield level, text if level else f"{text}\n"
+            elif kind == "Table":
+                rows = [[_cell(cell) for cell in row["cells"]] for row in block["rows"]]
+                yield 0, "\n".join(table_rows(rows)) + "\n"
+            else:
+                text = _text(block)
+                if text.strip():
+                    yield 0, f"{text}\n"
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    texts = [_text(cell.get("content"))]
+    texts += [_text(value) for key, value in cell.items() if key != "content" and isinstance(value, list)]
+    return "\n".join(text for text in texts if text)
+
+
+def _text(value: Any) -> str:
+    """Return all text in a part of a document, whatever it is made of."""
+    if isinstance(value, str):
+        return {"LineBreak": "\n", "Tab": "\t", "PageBreak": "\n"}.get(value, "")
+    if isinstance(value, list):
+        paragraphs = bool(value) and all(isinstance(one, dict) and "style" in one for one in value)
+        return ("\n" if paragraphs else "").join(map(_text, value))
+    if not isinstance(value, dict):
+        return ""
+    parts = []
+    for key, one in value.items():
+        if key in ("text", "script", "latex", "alt_text") and isinstance(one, str):
+            parts.append(one)
+        elif key == "Table" and isinstance(one, dict):
+            parts.append("\n".join(table_rows([[_cell(cell) for cell in row["cells"]] for row in one["rows"]])))
+        elif key not in _NO_TEXT:
+            parts.append(_text(one))
+    return "".join(parts)

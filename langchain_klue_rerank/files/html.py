@@ -1,0 +1,105 @@
+"""Web pages: the text that a browser would show, under its headings."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from langchain_klue_rerank.files.content import Piece, sections, table_rows
+from langchain_klue_rerank.files.encodings import decode
+from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
+
+_CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9_-]{1,40})", re.I)
+_UNSEEN = frozenset({"script", "style", "template", "head", "title", "noscript", "svg", "math", "datalist"})
+_INLINE = frozenset(
+    {"a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i", "ins"}
+    | {"kbd", "label", "mark", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup"}
+    | {"time", "tt", "u", "var", "wbr", "img"}
+)
+
+#: Elements within elements that are read; browsers, too, stop somewhere.
+_DEPTH = 500
+
+
+def read_html(path: str, content: bytes) -> list[Piece]:
+    """Read a web page: a piece for each heading; table rows as lines, scripts and styles left out.
+
+    Raises:
+        UnreadableFileError: If it is no text.
+    """
+    from lxml import html
+
+    declared = _CHARSET.search(content[:4096])
+    try:
+        text = decode(content, declared[1].decode() if declared else None)
+    except UnicodeError as error:
+        raise UnreadableFileError(Problem(path, "encoding")) from error
+    text = re.sub(r"^\s*<\?xml[^>]*\?>", "", text, count=1)
+    if not text.strip():
+        return []
+    root = html.document_fromstring(text, parser=html.HTMLParser(encoding=None, huge_tree=False, no_network=True))
+    title = root.find(".//title")
+    name = " ".join((title.text_content() if title is not None else "").split())
+    writer = _Writer()
+    writer.walk(root, 0)
+    writer.flush()
+    pieces = list(sections(writer.blocks, name))
+    return pieces or ([Piece(name, {"title": name})] if name else [])
+
+
+class _Writer:
+    """Gathers lines: inline elements run on, others begin a line."""
+
+    def __init__(self) -> None:
+        self.blocks: list[tuple[int, str]] = []
+        self._line: list[str] = []
+
+    def flush(self, level: int = 0) -> None:
+        text = "".join(self._line)
+        self._line = []
+        if text.strip():
+            self.blocks.append((level, text.strip()))
+
+    def walk(self, element: Any, depth: int, is_pre: bool = False) -> None:
+        tag = element.tag
+        if not isinstance(tag, str) or tag in _UNSEEN or "hidden" in element.attrib or depth > _DEPTH:
+            return
+        is_inline = tag in _INLINE
+        if tag == "br":
+            self._line.append("\n")
+            return
+        if not is_inline:
+            self.flush()
+        if tag == "table" and element.find(".//table") is None:
+            self.blocks.append((0, "\n".join(table_rows(_rows(element))) + "\n"))
+            return
+        if tag == "img" and element.get("alt"):
+            self._line.append(f" {element.get('alt')} ")
+        if tag == "li":
+            self._line.append("- ")
+        if tag in ("pre", "textarea"):
+            self.blocks.append((0, element.text_content()))
+            return
+        self._add(element.text)
+        for child in element:
+            self.walk(child, depth + 1)
+            self._add(child.tail)
+        if not is_inline:
+            self.flush(int(tag[1]) if re.fullmatch(r"h[1-6]", tag) else 0)
+
+    def _add(self, text: str | None) -> None:
+        if text:
+            self._line.append(re.sub(r"[ \t\r\n\f]+", " ", text))
+
+
+def _rows(table: Any) -> list[list[str]]:
+    rows = [[element.text_content() for element in table.iter("caption")]]
+    for row in table.iter("tr"):
+        cells = []
+        for cell in row.iter("td", "th"):
+            writer = _Writer()
+            writer.walk(cell, 0)
+            writer.flush()
+            cells.append(" ".join(text for _, text in writer.blocks))
+        rows.append(cells)
+    return rows

@@ -1,0 +1,271 @@
+"""Rows: csv, tsv, jsonl and JSON. Which columns hold the text and the title is found out from their names."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from langchain_klue_rerank.engine.text.words import clean
+from langchain_klue_rerank.files.content import Content, Piece
+from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
+
+#: Columns that may hold the text, the title or a question, in the order in which they are tried.
+TEXT_COLUMNS = (
+    "text", "passage", "context", "content", "page_content", "answer", "body", "본문", "내용", "답변", "답", "설명",
+)  # fmt: skip
+TITLE_COLUMNS = ("title", "제목", "subject", "표제")
+QUESTION_COLUMNS = ("question", "질문", "문의", "query")
+#: Keys that our own results write; in a file they are a column like any other, under another name.
+RESERVED = frozenset({"relevance_score", "first_stage_score", "rerank_score"})
+_DELIMITERS = ",\t;|"
+#: Rows by which the delimiter is found out.
+_SAMPLE = 20
+
+
+def parse_csv(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Split csv text into rows, in time linear in its length and without a limit on a field.
+
+    The standard library's parser has a limit on fields that can only be changed for the whole process.
+
+    Yields:
+        The line in which a row begins, counted from 1, and its cells.
+    """
+    cell = re.compile(
+        rf'(?:[ ]*"(?P<quoted>[^"]*+(?:""[^"]*+)*+)(?:"|\Z)(?P<after>[^{re.escape(delimiter)}\r\n]*+)'
+        rf"|(?P<plain>[^{re.escape(delimiter)}\r\n]*+))(?P<end>{re.escape(delimiter)}|\r\n|\r|\n|\Z)"
+    )
+    place, line, start, row = 0, 1, 1, list[str]()
+    while place < len(text) or row:
+        found = cell.match(text, place)
+        if found is None:  # cannot be: every text has a cell at every place
+            break
+        if found["plain"] is None:
+            row.append(found["quoted"].replace('""', '"') + found["after"])
+        else:
+            row.append(found["plain"])
+        line += len(re.findall(r"\r\n|\r|\n", found[0]))
+        place = found.end()
+        if found["end"] != delimiter:
+            yield start, row
+            start, row = line, []
+            if place >= len(text):
+                return
+
+
+def find_delimiter(text: str) -> str:
+    """Return what separates the cells: a comma, a tab, a semicolon or a bar."""
+
+    def fit(delimiter: str) -> tuple[bool, int, int]:
+        widths = []
+        for _, row in parse_csv(text[:65536], delimiter):
+            if any(row):
+                widths.append(len(row))
+            if len(widths) == _SAMPLE:
+                break
+        widths = widths[:-1] if len(text) > 65536 and len(widths) > 1 else widths
+        same = sum(width == widths[0] for width in widths) if widths else 0
+        return bool(widths) and widths[0] > 1, same, widths[0] if widths else 0
+
+    return max(_DELIMITERS, key=fit) if text else ","
+
+
+def csv_rows(text: str, delimiter: str | None = None) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the rows of csv text with a header; blank rows are passed over.
+
+    Yields:
+        The line in which a row begins, and its cells by column. A column without a name, or with one that was there
+        already, is called by its place (``column 3``).
+    """
+    names: list[str] = []
+    for line, row in parse_csv(text, delimiter or find_delimiter(text)):
+        if not any(cell.strip() for cell in row):
+            continue
+        if not names:
+            for place, name in enumerate(row, 1):
+                name = name.strip()
+                names.append(name if name and name not in names else f"column {place}")
+            continue
+        names += [f"column {place}" for place in range(len(names) + 1, len(row) + 1)]
+        yield line, dict(zip(names, row, strict=False))
+
+
+def read_csv_text(
+    path: str, text: str, delimiter: str | None, text_column: str | None, title_column: str | None
+) -> Content:
+    """Read csv or tsv text with a header."""
+    delimiter = delimiter or find_delimiter(text)
+    rows = list(csv_rows(text, delimiter))
+    content = read_rows(path, rows, text_column, title_column)
+    if rows:
+        content.notes["delimiter"] = {"\t": "tab"}.get(delimiter, delimiter)
+    return content
+
+
+def read_jsonl_text(path: str, text: str, text_column: str | None, title_column: str | None) -> Content:
+    """Read JSON Lines; lines that are no objects are problems, and the others are read."""
+    problems: list[Problem] = []
+    content = read_rows(path, list(_jsonl_rows(path, text, problems)), text_column, title_column)
+    content.problems[:0] = problems
+    return content
+
+
+def jsonl_rows(path: str, text: str) -> list[tuple[int, dict[str, Any]]]:
+    """Return lines and objects of JSON Lines as they stand, every one readable.
+
+    Raises:
+        UnreadableFileError: If a line is no JSON object.
+    """
+    problems: list[Problem] = []
+    rows = [
+        (line, {clean(key): clean(value) if isinstance(value, str) else value for key, value in row.items()})
+        for line, row in _jsonl_rows(path, text, problems)
+    ]
+    if problems:
+        raise UnreadableFileError(problems[0])
+    return rows
+
+
+def _jsonl_rows(path: str, text: str, problems: list[Problem]) -> Iterator[tuple[int, dict[str, Any]]]:
+    # not splitlines(): a JSON string may hold U+2028 and other characters that it takes for the end of a line
+    for line, row_text in enumerate(text.split("\n"), 1):
+        if not row_text.strip():
+            continue
+        try:
+            row = json.loads(row_text)
+        except (ValueError, RecursionError) as error:
+            problems.append(Problem(path, "json", line, _message(error)))
+            continue
+        if isinstance(row, dict):
+            yield line, row
+        else:
+            problems.append(Problem(path, "object", line))
+
+
+def read_json_text(path: str, text: str, text_column: str | None, title_column: str | None) -> Content:
+    """Read JSON: a list of objects as rows, anything else as lines of ``key: value``."""
+    try:
+        value = json.loads(text) if text.strip() else []
+    except (ValueError, RecursionError) as error:
+        raise UnreadableFileError(Problem(path, "json", getattr(error, "lineno", 0), _message(error))) from error
+    rows = value
+    if isinstance(value, dict):
+        lists = [one for one in value.values() if _is_rows(one)]
+        rows = lists[0] if len(lists) == 1 and len(value) == 1 else [value] if _unwrapped(value) is not value else None
+    if _is_rows(rows):
+        return read_rows(path, [(0, row) for row in rows], text_column, title_column)
+    return Content([Piece("\n".join(_lines(value)))])
+
+
+def _message(error: Exception) -> str:
+    return error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply" if isinstance(
+        error, RecursionError
+    ) else str(error)[:200]  # fmt: skip
+
+
+def _is_rows(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _unwrapped(row: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a LangChain Document, also in its serialized form, as a row; other rows as they are."""
+    if row.get("type") == "constructor" and isinstance(row.get("kwargs"), dict):
+        row = row["kwargs"]
+    if isinstance(row.get("page_content"), str) and isinstance(row.get("metadata"), dict):
+        own = {"id": row["id"]} if row.get("id") is not None else {}
+        return {**own, **row["metadata"], "page_content": row["page_content"]}
+    return row
+
+
+def read_rows(
+    path: str, rows: Sequence[tuple[int, dict[str, Any]]], text_column: str | None, title_column: str | None
+) -> Content:
+    """Turn rows into pieces.
+
+    Args:
+        path: The file, for messages.
+        rows: Lines and rows.
+        text_column: The column of the text; None to find it out. Without one, all columns are the text.
+        title_column: The column of the title; None to find it out. A question is the title where there is no other.
+
+    Raises:
+        UnreadableFileError: If a column that was named is in no row.
+    """
+    content = Content([])
+    cleaned = []
+    for line, row in rows:
+        try:
+            cleaned.append((line, {clean(str(key)): _cleaned(value) for key, value in _unwrapped(row).items()}))
+        except RecursionError:
+            content.problems.append(Problem(path, "json", line, "nested too deeply"))
+    rows = cleaned
+    columns = list(dict.fromkeys(name for _, row in rows for name in row))
+    for name in (text_column, title_column):
+        if rows and name is not None and name not in columns:
+            raise UnreadableFileError(Problem(path, "column", 0, f"{name!r} is not among {', '.join(columns)}"))
+    used: dict[str, str] = {}
+    for line, row in rows:
+        body = _first(row, (text_column,) if text_column else TEXT_COLUMNS)
+        title = _first(row, (title_column,) if title_column else TITLE_COLUMNS)
+        question = _first(row, QUESTION_COLUMNS) if text_column not in QUESTION_COLUMNS else None
+        if title is None and title_column is None:
+            title, question = question, None
+        if title == body:
+            title = None
+        if body is None:  # no column of text, or nothing in it: everything that the row says
+            text = " | ".join(f"{key}: {value}" for key, value in _shown(row))
+            if len(row) == 1 or (title is not None and text == f"{title}: {row[title]}"):
+                text = " | ".join(value for _, value in _shown(row))
+            kept = {key: value for key, value in row.items() if key in ("id", "source")}
+        else:
+            text = str(row[body])
+            if question is not None and question != body:
+                text = f"{row[question]}\n{text}"
+            kept = {key: value for key, value in row.items() if key not in (body, question, title)}
+        if not text.strip():
+            if any(value not in (None, "", [], {}) for value in row.values()):
+                content.problems.append(Problem(path, "no text", line))
+            continue
+        if title is not None:
+            kept["title"] = str(row[title])
+            used["title"] = title
+        if body is not None:
+            used["text"] = body
+        kept = {f"{key} (file)" if key in RESERVED else key: value for key, value in kept.items()}
+        content.pieces.append(Piece(text, kept, line))
+    content.notes = used
+    return content
+
+
+def _first(row: dict[str, Any], names: Iterable[str]) -> str | None:
+    lower = {name.strip().lower(): name for name in row}
+    found = (lower.get(name.lower()) for name in names)
+    return next((name for name in found if name is not None and isinstance(row[name], str) and row[name].strip()), None)
+
+
+def _shown(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, value in row.items():
+        if value not in (None, "", [], {}):
+            yield key, value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, list):
+        return [_cleaned(one) for one in value]
+    return {clean(str(key)): _cleaned(one) for key, one in value.items()} if isinstance(value, dict) else value
+
+
+def _lines(value: Any, name: str = "") -> Iterator[str]:
+    """Write JSON as lines, keys before values."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _lines(one, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for one in value:
+            yield from _lines(one, name)
+    elif value is not None and value != "":
+        shown = clean(value) if isinstance(value, str) else json.dumps(value)
+        yield f"{name}: {shown}" if name else shown

@@ -1,0 +1,75 @@
+"""Plain text and Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from langchain_klue_rerank.files.content import Content, Piece, sections
+
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
+_HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+_UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
+#: Lines that front matter may have at most.
+_FRONT_LINES = 200
+
+
+def read_txt(text: str) -> Content:
+    """Read plain text: one piece."""
+    return Content([Piece(text)])
+
+
+def read_markdown(text: str) -> Content:
+    """Read Markdown: a piece for each heading, its text as it stands, with tabs, indentation and tables."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    title, front, lines = _front_matter(lines)
+    blocks = [(0, line) for line in front]
+    return Content(list(sections([*blocks, *_blocks(lines)], title)))
+
+
+def _front_matter(lines: list[str]) -> tuple[str, list[str], list[str]]:
+    """Take YAML front matter off: its title, its other lines and the lines after it."""
+    if not lines or lines[0].rstrip() != "---":
+        return "", [], lines
+    end = next((n for n in range(1, min(len(lines), _FRONT_LINES)) if lines[n].rstrip() in ("---", "...")), None)
+    if end is None or not any(re.match(r"[\w-]+\s*:", line) for line in lines[1:end]):
+        return "", [], lines
+    title, rest = "", []
+    for line in lines[1:end]:
+        found = re.match(r"(?:title|제목)\s*:\s*(.*)$", line, re.IGNORECASE)
+        if found and not title:
+            title = found[1].strip().strip("\"'").strip()
+        else:
+            rest.append(line)
+    return title, rest, lines[end + 1 :]
+
+
+def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
+    fence = ""
+    held: str | None = None  # a line that the next one may make a heading
+    for line in lines:
+        mark = _FENCE.match(line)
+        if fence:
+            yield 0, line
+            if mark and mark[1].startswith(fence) and not line.strip().strip(fence[0]):
+                fence = ""
+            continue
+        if held is not None:
+            under = _UNDERLINE.match(line)
+            if under:
+                yield (1 if under[1][0] == "=" else 2), held.strip()
+                held = None
+                continue
+            yield 0, held
+            held = None
+        if mark:
+            fence = mark[1]
+            yield 0, line
+        elif (heading := _HEADING.match(line)) is not None:
+            yield len(heading[1]), heading[2] or ""
+        elif line.strip() and not line.startswith(("    ", "\t")) and not re.match(r" {0,3}(?:[-*+>|]|\d+[.)])", line):
+            held = line
+        else:
+            yield 0, line
+    if held is not None:
+        yield 0, held

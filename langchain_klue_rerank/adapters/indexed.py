@@ -29,7 +29,6 @@ from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 
-
 #: Documents that `IndexedRetriever.sync` adds at a time.
 _SYNC_BATCH = 512
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
 
+from langchain_klue_rerank.cli.messages import say
 from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.evaluation.metrics import METRICS
 
@@ -30,14 +34,16 @@ def results(query: str, documents: Sequence[Document], sentences: Sequence[str],
         sentences: Of each the sentence that matched.
         milliseconds: How long it took.
     """
-    lines = [f"{_bold(_flat(query))}  {_dim(f'{milliseconds:.0f} ms')}"]
+    lines = [f"{_bold(flat(query))}  {dim(f'{milliseconds:.0f} ms')}"]
     if not documents:
-        lines.append("  nothing found")
+        lines.append("  " + say("nothing found"))
     for rank, (document, sentence) in enumerate(zip(documents, sentences, strict=True), 1):
         before = document.metadata.get("first_stage_score")
-        note = "" if before is None else _dim(f"  before reranking {before:.2f}")
+        note = "" if not isinstance(before, float) else dim("  " + say("before reranking {score:.2f}", score=before))
         lines.append(f"{rank:>3}  {document.metadata['relevance_score']:.2f} {_bold(_title(document))}{note}")
-        lines += [" " * _MARGIN + line for line in _wrap(_flat(sentence), _columns() - _MARGIN)]
+        if place := _place(document):
+            lines += [dim(" " * _MARGIN + line) for line in _wrap(place, _columns() - _MARGIN)]
+        lines += [" " * _MARGIN + line for line in _wrap(flat(sentence), _columns() - _MARGIN)]
     return "\n".join([*lines, ""])
 
 
@@ -54,15 +60,20 @@ def comparison(
         milliseconds: How long either took.
     """
     half = (_columns() - 5) // 2
-    heads = [f"{when} reranking ({time:.0f} ms)" for when, time in zip(("before", "after"), milliseconds, strict=True)]
-    lines = [_bold(_flat(query)), _dim(f"     {_fit(heads[0], half)}{heads[1]}")]
+    heads = [
+        say(message, time=time)
+        for message, time in zip(
+            ("before reranking ({time:.0f} ms)", "after reranking ({time:.0f} ms)"), milliseconds, strict=True
+        )
+    ]
+    lines = [_bold(flat(query)), dim(f"     {_fit(heads[0], half)}{heads[1]}")]
     for rank in range(max(len(before), len(after))):
         cells = [
             f"{own[rank].metadata['relevance_score']:.2f} {_title(own[rank])}" if rank < len(own) else ""
             for own in (before, after)
         ]
         lines.append(f"{rank + 1:>3}  {_fit(cells[0], half)}{_bold(_fit(cells[1], half).rstrip())}")
-    lines += ["     " + line for line in _wrap(f"-> {_flat(sentence)}", _columns() - 5) if sentence]
+    lines += ["     " + line for line in _wrap(f"-> {flat(sentence)}", _columns() - 5) if sentence]
     return "\n".join([*lines, ""])
 
 
@@ -80,19 +91,53 @@ def report(measured: Report) -> str:
         lines.append(_bold(f"{row.search_type:<11}") + f"{values}{p_value:>13}{row.milliseconds:>13.1f}")
         lines.append(
             _bold(f"{'+ reranked' * row.reranked:<11}")
-            + _dim(f"{intervals}{'':>13}{f'p95 {row.p95_milliseconds:.1f}':>13}")
+            + dim(f"{intervals}{'':>13}{f'p95 {row.p95_milliseconds:.1f}':>13}")
         )
     note = "below: 95% bootstrap intervals; p: paired test of HitRate@1 against the same without reranking"
-    return "\n".join([*lines, _dim(note), ""])
+    return "\n".join([*lines, dim(note), ""])
 
 
 def _title(document: Document) -> str:
-    return _flat(str(document.metadata.get("title") or document.id))
+    return flat(str(document.metadata.get("title") or document.id))
 
 
-def _flat(text: str) -> str:
-    """Return a text on one line, without control characters: a document must not command the terminal."""
-    return " ".join("".join(" " if unicodedata.category(one) == "Cc" else one for one in clean(text)).split())
+def _place(document: Document) -> str:
+    """Return where a result stands: its source, short, and its page or sheet."""
+    metadata = document.metadata
+    source = metadata.get("source")
+    parts = []
+    if isinstance(source, str) and source:
+        path = PurePosixPath(source)
+        parts.append(source if "://" in source or len(path.parts) < 3 else "/".join(path.parts[-2:]))
+    if isinstance(metadata.get("page"), int | str):
+        parts.append(say("page {page}", page=metadata["page"]))
+    return flat(", ".join(parts))
+
+
+#: Characters that command a terminal or hide what stands there: control and format characters, zero-width and
+#: bidirectional ones among them, line and paragraph separators, and fillers that show nothing.
+_UNSEEN = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u2028\u2029\u3164\uffa0\U000e0000-\U000e0fff]")
+
+
+def flat(text: str) -> str:
+    """Return a text on one line, without control and invisible characters: a document must not command the terminal."""
+    shown = []
+    for one in _UNSEEN.sub("", clean(text)):
+        category = unicodedata.category(one)
+        shown.append(" " if category == "Cc" else "" if category == "Cf" else one)
+    return " ".join("".join(shown).split())
+
+
+def to_json(value: Any) -> str:
+    """Write JSON that loses nothing and commands no terminal: control and invisible characters are escaped."""
+    return "".join(
+        one if one.isascii() or not _commands(one) else json.dumps(one)[1:-1]
+        for one in clean(json.dumps(value, ensure_ascii=False, default=str)).replace("\x7f", "\\u007f")
+    )
+
+
+def _commands(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf") or _UNSEEN.fullmatch(character) is not None
 
 
 def _columns() -> int:
@@ -131,7 +176,8 @@ def _bold(text: str) -> str:
     return _styled(text, 1)
 
 
-def _dim(text: str) -> str:
+def dim(text: str) -> str:
+    """Return a text as a remark: dim where the terminal can."""
     return _styled(text, 2)
 
 

@@ -100,12 +100,15 @@ def ask(
     return answers
 
 
-def evaluate(data: EvaluationSet, *, show_progress: bool = True, **fields: Any) -> Report:
+def evaluate(
+    data: EvaluationSet, *, show_progress: bool = True, details: list[Answers] | None = None, **fields: Any
+) -> Report:
     """Index a set's corpus and ask its questions in every way.
 
     Args:
         data: The set.
         show_progress: Whether to draw progress bars. Default True.
+        details: A list to which what came back for each line of the table is appended.
         **fields: Fields of the `KlueRetriever`, such as ``fetch_k``, ``embeddings``, ``reranker``. Without a reranker
             only the lines without one are made.
 
@@ -132,6 +135,8 @@ def evaluate(data: EvaluationSet, *, show_progress: bool = True, **fields: Any) 
             asked = retriever if reranked else retriever.model_copy(update={"reranker": None})
             label = f"{data.name}: {search_type}{' + reranking' if reranked else ''}"
             answers = ask(asked, data, label, show_progress=show_progress, k=10, search_type=search_type)
+            if details is not None:
+                details.append(answers)
             judged = answers.judge(data)
             report.rows.append(_row(search_type, judged, baseline, answers.milliseconds))
             baseline = judged

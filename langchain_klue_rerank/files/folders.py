@@ -104,7 +104,7 @@ def _walk(
             is_folder = entry.is_dir(follow_symlinks=False)
             reason = _reason(entry, is_folder, path, rules)
         except OSError as error:
-                skipped.append(os_problem(_shown(path), error))
+            skipped.append(os_problem(_shown(path), error))
             continue
         if reason:
             if entry.name not in IGNORE_FILES:

@@ -168,7 +168,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         import_module(imported)
     except ImportError:
         return {"missing": package}
-    read: Callable[[str, bytes], list[Piece]] = getattr(import_module(f"{__package__}.{module}"), function)
+    read: Callable[[str, bytes], list[Piece]] = getattr(import_module(f"{__package__}.formats.{module}"), function)
     _limit(request["memory"], request["seconds"])
     try:
         with open(path, "rb") as file:

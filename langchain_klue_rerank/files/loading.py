@@ -16,9 +16,9 @@ from typing import Any
 from langchain_core.documents import Document
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
-from langchain_klue_rerank.files import pdf, rows, text
 from langchain_klue_rerank.files.content import Content, Piece
 from langchain_klue_rerank.files.encodings import decode
+from langchain_klue_rerank.files.formats import pdf, rows, text
 from langchain_klue_rerank.files.isolated import READERS, IsolatedReader, Limits
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
@@ -103,8 +103,9 @@ def load_documents(
         chunk_size: Longest passage in characters; longer texts are split at paragraphs, lines or sentences. Default
             600.
         chunk_overlap: Characters that neighbouring passages share at most. Default 80.
-        text_column: The column of the text in csv, tsv, json and jsonl files. Default: the first that is called
-            text, passage, context, content, page_content, answer, body, 본문, 내용, 답변, 답 or 설명; without one, all columns.
+        text_column: The column of the text in csv, tsv, json and jsonl files. Default: the first that is called text,
+            passage, context, content, page_content, answer, body, 본문, 내용, 답변, 답 or 설명; without one, all
+            columns.
         title_column: The column of the title. Default: title, 제목, subject or 표제, or else question, 질문 or 문의.
         strict: Whether a line that cannot be read is an error. Default False: it is logged and passed over.
         limits: What reading the file may take. Default: `Limits()`.
@@ -166,9 +167,7 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableFileError(Problem(shown, "special"))
     if ending not in ENDINGS:
-        raise UnreadableFileError(
-            Problem(shown, "old" if ending in _OLD else "kind", 0, "" if ending in _OLD else ending)
-        )
+        raise UnreadableFileError(Problem(shown, "old") if ending in OLD else Problem(shown, "kind", 0, ending))
     if status.st_size > isolated.limits.file_bytes:
         raise UnreadableFileError(Problem(shown, "large", 0, f"{status.st_size >> 20} MB"))
     if not status.st_size:

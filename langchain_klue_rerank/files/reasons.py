@@ -14,6 +14,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "this is the older format (doc, xls, ppt); save it as docx, xlsx, pptx or PDF",
         "예전 형식(doc, xls, ppt)입니다. docx, xlsx, pptx나 PDF로 저장해 주세요",
     ),
+    "ole": (
+        "it is protected by a password, or in the older format (doc, xls, ppt); save it without, as docx, xlsx or pptx",
+        "암호가 걸렸거나 예전 형식(doc, xls, ppt)입니다. 암호를 풀고 docx, xlsx, pptx나 PDF로 저장해 주세요",
+    ),
     "password": ("it is protected by a password", "암호가 걸려 있어 읽을 수 없습니다. 암호를 푼 파일을 주세요"),
     "restricted": (
         "it is a distribution document, which may not be copied",

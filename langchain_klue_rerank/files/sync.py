@@ -17,12 +17,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-
 from langchain_klue_rerank.engine.arrays.storage import LOCK, SOURCES, state_of, writer_lock
 from langchain_klue_rerank.errors import MissingExtraError
 from langchain_klue_rerank.files.folders import find_files
 from langchain_klue_rerank.files.isolated import IsolatedReader, Limits
-from langchain_klue_rerank.files.loading import READING_VERSION, FileDocuments, Reading, canonical, os_problem, read_file
+from langchain_klue_rerank.files.loading import (
+    READING_VERSION,
+    FileDocuments,
+    Reading,
+    canonical,
+    os_problem,
+    read_file,
+)
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 from langchain_klue_rerank.retriever import KlueRetriever
 
@@ -114,8 +120,8 @@ def sync_folder(
         reading: How files are read. Default: `Reading()`.
         exclude: Patterns as in ``.gitignore``.
         limits: What reading one file may take.
-        mode: ``"sync"`` (default) also removes the passages of files that are no longer there, ``"append"`` leaves them,
-            ``"replace"`` begins with an empty index.
+        mode: ``"sync"`` (default) also removes the passages of files that are no longer there, ``"append"`` leaves
+            them, ``"replace"`` begins with an empty index.
         progress: Told how many passages of how many are indexed.
 
     Returns:
@@ -160,7 +166,9 @@ def _sync(
     is_new = mode == "replace" or (mode == "sync" and state_of(index) is None)
     known = Sources(_identity(reading), {}) if is_new else Sources.load(index, reading)
     changed, files = _read_changed(found, known, reading, limits, report)
-    missing = {name for name in known.files if name not in files and _is_below(name, roots)} if mode == "sync" else set()
+    missing = (
+        {name for name in known.files if name not in files and _is_below(name, roots)} if mode == "sync" else set()
+    )
     report.gone += len(missing)
     has_record = bool(known.files)
     if not is_new and has_record and not changed and not missing:
@@ -174,7 +182,7 @@ def _sync(
         raise ValueError(f"There is nothing to index: {why}{more}")
     retriever = make(None if is_new else index)
     documents = {file.path: file.documents for file in changed}
-    documents.update(dict.fromkeys(missing, []))
+    documents.update({name: [] for name in missing})
     result = retriever.sync(documents, cleanup="incremental", progress=progress)
     report.added, report.removed = result.added, result.removed
     if mode == "sync" and not has_record and not is_new:  # what is gone is found out from the ids
@@ -225,8 +233,10 @@ def _read_changed(
             try:
                 file = read_file(path, reading, isolated)
             except (UnreadableFileError, MissingExtraError) as error:
-                is_ours = isinstance(error, UnreadableFileError)
-                report.problems.append(error.problem if is_ours else Problem(str(path), "extra", 0, str(error)))
+                if isinstance(error, UnreadableFileError):
+                    report.problems.append(error.problem)
+                else:
+                    report.problems.append(Problem(str(path), "extra", 0, str(error)))
                 changed.append(FileDocuments(name, []))  # what it said before is not true any more
                 continue
             report.problems += file.problems
@@ -255,5 +265,3 @@ def watch(step: Callable[[], None], seconds: float) -> None:
         while True:
             step()
             time.sleep(seconds)
-
-

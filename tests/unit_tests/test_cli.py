@@ -101,7 +101,7 @@ def test_search_json(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert first["query"] == QUESTION
     assert second["results"][0]["id"] == "d1"
     best = first["results"][0]
-    assert set(best) == {"rank", "id", "score", "first_stage_score", "title", "sentence", "text", "source"}
+    assert set(best) == {"rank", "id", "score", "first_stage_score", "title", "sentence", "text", "source", "metadata"}
     assert (best["rank"], best["id"], best["text"], best["sentence"]) == (1, "d0", TEXTS[0], TEXTS[0])
     assert 0 <= best["score"] <= 1
     assert first["milliseconds"] >= 0
@@ -207,7 +207,7 @@ def test_demo_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         ("a.txt", b""),
         ("a.txt", b"\xff\xfe\x00\x81\xff"),
         ("a.jsonl", b'{"text": '),
-        ("a.csv", b"name\nx\n"),
+        ("a.csv", b"name\n"),
         ("folder", "empty"),
     ],
     ids=str,
@@ -251,7 +251,7 @@ def test_a_failing_model_leaves_the_old_index(
     assert main(["index", str(files / "여권.md"), "--out", str(out), "--json"]) == 0
     capsys.readouterr()
     broken = BrokenEmbeddings("전입")
-    monkeypatch.setattr("langchain_klue_rerank.cli.main._models", lambda options: {"embeddings": broken})
+    monkeypatch.setattr("langchain_klue_rerank.cli.commands._models", lambda options: {"embeddings": broken})
     assert "NaN" in fails(capsys, "index", files, "--out", out, "--json")
     monkeypatch.undo()
     assert len(KlueRetriever.load(out)) == 1
@@ -295,7 +295,6 @@ def test_sets_that_cannot_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFix
         [],
         ["index"],
         ["index", "a.txt"],
-        ["search", "index"],
         ["search", "index", "x", "-k", "0"],
         ["search", "index", "x", "-k", "three"],
         ["search", "index", "x", "--search-type", "bm25"],
@@ -312,7 +311,9 @@ def test_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith("usage: klue-rerank")
+    first, second = captured.err.splitlines()[:2]
+    assert first.startswith("klue-rerank")
+    assert second.startswith("usage: klue-rerank")
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,6 +323,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
         ["search", "--help"],
         ["evaluate", "--help"],
         ["demo", "--help"],
+        ["sync", "--help"],
     ):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)

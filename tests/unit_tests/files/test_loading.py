@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import unicodedata
 from pathlib import Path
 
 import pytest
 
-from langchain_klue_rerank.loaders import load_documents
+from langchain_klue_rerank.files import UnreadableFileError, load_documents
 from tests.unit_tests.fakes import TEXTS
 
 
@@ -163,25 +164,26 @@ def test_empty_files_hold_no_passages(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.pdf", b"%PDF", r"'\.pdf'.*can be read"),
-        ("a", b"text", "can be read"),
-        ("a.txt", b"\xff\xfe\x00\x81\xff", "neither UTF-8 nor CP949"),
-        ("a.jsonl", b'{"text": "ok"}\n{"text": ', "line 2 is not JSON"),
-        ("a.jsonl", b'["text"]', "line 1 is not a JSON object"),
-        ("a.jsonl", b'{"body": "x"}', "line 1 has no text"),
-        ("a.jsonl", b'{"text": 3}', "line 1 has no text"),
-        ("a.csv", b"question,reply\na,b\n", "line 2 has no text"),
-        ("a.csv", b"text,title\n,only a title\n", "line 2 has no text"),
+        ("a.xyz", b"text", "of this kind are not read"),
+        ("a", b"text", "of this kind are not read"),
+        ("a.doc", b"\xd0\xcf", "older format"),
+        ("a.txt", b"\x89PNG\r\n\0\0\xff\xfe", "not text"),
+        ("a.txt", b"\xff\xff\xff\xff", "neither UTF-8, UTF-16 nor CP949"),
+        ("a.jsonl", b'{"text": "ok"}\n{"text": ', "line 2: it is not JSON"),
+        ("a.jsonl", b'["text"]', "line 1: it is not a JSON object"),
+        ("a.json", b'{"text": ', "line 1: it is not JSON"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        load_documents(tmp_path / name)
+    with pytest.raises(UnreadableFileError, match=message) as refused:
+        load_documents(tmp_path / name, strict=True)
+    assert str(tmp_path / name) in str(refused.value)
+    assert re.search("[가-힣]", refused.value.problem.sentence(korean=True, with_path=False))
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"missing\.txt"):
         load_documents(tmp_path / "missing.txt")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(UnreadableFileError, match="no regular file"):
         load_documents(tmp_path)

@@ -31,7 +31,7 @@ def check_zip(path: str, content: bytes) -> None:
     """
     if content.startswith(OLE):
         is_locked = "EncryptedPackage".encode("utf-16-le") in content
-        raise UnreadableFileError(Problem(path, "password" if is_locked else "old"))
+        raise UnreadableFileError(Problem(path, "password" if is_locked else "ole"))
     if not zipfile.is_zipfile(io.BytesIO(content)):
         raise UnreadableFileError(Problem(path, "damaged"))
 

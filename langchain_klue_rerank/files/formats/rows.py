@@ -228,7 +228,7 @@ def read_rows(
                 content.problems.append(Problem(path, "no text", line))
             continue
         if title is not None:
-            kept["title"] = str(row[title])
+            kept["title"] = " ".join(str(row[title]).split())
             used["title"] = title
         if body is not None:
             used["text"] = body

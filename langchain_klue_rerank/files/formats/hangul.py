@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
 from langchain_klue_rerank.files.content import Piece, sections, table_rows
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
-#: Pictures of letters and other data that is no text.
+_MANIFEST = "META-INF/manifest.xml"
+#: What describes text and is none.
 _NO_TEXT = frozenset(
     {"style", "alignment", "vertical_alignment", "background_color", "font_name", "color", "id", "kind"}
 )
@@ -23,6 +26,10 @@ def read_hangul(path: str, content: bytes) -> list[Piece]:
     """
     import unhwp
 
+    if content.startswith(b"PK") and zipfile.is_zipfile(io.BytesIO(content)):
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if _MANIFEST in archive.namelist() and b"encryption-data" in archive.open(_MANIFEST).read(1 << 20):
+                raise UnreadableFileError(Problem(path, "password"))
     try:
         with unhwp.parse_bytes(content) as result:
             document = json.loads(result.json)

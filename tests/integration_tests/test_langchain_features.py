@@ -195,6 +195,49 @@ async def test_retriever_tool_in_an_agent(retriever: KlueRetriever) -> None:
         assert observation.startswith(TEXTS[0])
 
 
+async def test_create_agent(retriever: KlueRetriever) -> None:
+    agents = pytest.importorskip("langchain.agents")
+
+    def answers() -> Iterator[BaseMessage]:
+        for _ in range(2):
+            call = ToolCall(name="search_notices", args={"query": QUESTION}, id="1", type="tool_call")
+            yield AIMessage("", tool_calls=[call])
+            yield AIMessage("14일 안에 합니다.")
+
+    tool = create_retriever_tool(
+        retriever, "search_notices", "안내문을 찾습니다.", response_format="content_and_artifact"
+    )
+    agent = agents.create_agent(ToolCallingModel(messages=answers()), tools=[tool])
+    asked: Any = {"messages": [("human", QUESTION)]}
+    for state in (agent.invoke(asked), await agent.ainvoke(asked)):
+        assert state["messages"][-1].content == "14일 안에 합니다."
+        [found] = [message for message in state["messages"] if isinstance(message, ToolMessage)]
+        assert found.content.startswith(TEXTS[0])
+        assert found.artifact[0].id == "d0"
+        assert 0 <= found.artifact[0].metadata["relevance_score"] <= 1
+
+
+async def test_documents_in_the_memory_of_an_agent(retriever: KlueRetriever) -> None:
+    """A checkpoint writes messages with the documents that a tool has found, and reads them again."""
+    agents = pytest.importorskip("langchain.agents")
+    memory = pytest.importorskip("langgraph.checkpoint.memory").InMemorySaver()
+    call = ToolCall(name="search_notices", args={"query": QUESTION}, id="1", type="tool_call")
+    messages = iter([AIMessage("", tool_calls=[call]), AIMessage("14일"), AIMessage("네")])
+    tool = create_retriever_tool(
+        retriever, "search_notices", "안내문을 찾습니다.", response_format="content_and_artifact"
+    )
+    agent = agents.create_agent(ToolCallingModel(messages=messages), tools=[tool], checkpointer=memory)
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        agent.invoke({"messages": [("human", QUESTION)]}, thread)
+        state = agent.invoke({"messages": [("human", "고맙습니다.")]}, thread)
+    [found] = [message for message in state["messages"] if isinstance(message, ToolMessage)]
+    first = found.artifact[0]  # LangGraph reads documents in a message again as dictionaries
+    assert (first["id"], first["metadata"]["number"]) == ("d0", 0)
+    assert 0 <= first["metadata"]["relevance_score"] <= 1
+
+
 # --- LangChain's retrievers, compressors and embeddings -----------------------------------------------------------
 
 

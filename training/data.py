@@ -102,6 +102,12 @@ def read_squad(path: Path) -> list[Pair]:
     ]
 
 
+def read_boolq(data: Path) -> list[Pair]:
+    """Return yes-no questions and statements, each with the paragraph that it is about; training rows only."""
+    with (data / "kobest_boolq" / "train.tsv").open(encoding="utf-8", newline="") as file:
+        return [Pair(row["Question"], row["Text"]) for row in csv.DictReader(file, delimiter="\t")]
+
+
 def read_welfare(data: Path) -> list[tuple[Pair, str]]:
     """Return question and answer of the welfare help desk, each with the programme it is about."""
     rows = read_jsonl(data / "welfare_qa" / "train.jsonl")

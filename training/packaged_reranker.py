@@ -22,7 +22,9 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,10 +41,13 @@ from langchain_klue_rerank.engine.models.packaged.query_terms import TERM_FEATUR
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.evaluation.metrics import calibration_error
 from training import data as readers
+from training.exact_kinds import EXACT_KINDS
 from training.reranker_examples import (
     Examples,
     ExampleSettings,
     FirstStage,
+    Kind,
+    by_kind,
     make_examples,
     make_kind,
     read_everything,
@@ -71,7 +76,8 @@ class Settings:
     examples: ExampleSettings = field(default_factory=ExampleSettings)
     weights: dict[str, float] = field(
         default_factory=lambda: {
-            "klue_mrc": 1.0, "tydiqa": 1.0, "welfare": 0.3, "strategy": 0.3, "petitions": 0.2, "manuals": 0.2,
+            "klue_mrc": 1.0, "tydiqa": 1.0, "welfare": 0.9, "strategy": 0.5, "petitions": 0.3, "manuals": 0.3,
+            "boolq": 0.3, "articles": 0.2, "codes": 0.2, "one word": 0.2, "quoted": 0.2, "long": 0.3,
         }
     )  # fmt: skip
     networks: int = 5
@@ -307,6 +313,29 @@ def measure(examples: Examples, networks: Sequence[Network], calibration: tuple[
     }
 
 
+def kind_examples(
+    number: int,
+    kind: Kind,
+    work: Path | None,
+    blind: StaticBiEncoder,
+    statistics: TermStatistics,
+    vectors: TermVectors,
+    settings: ExampleSettings,
+) -> tuple[Examples, Examples]:
+    """Make the examples of a kind that train and those that are held out, or take them from the work folder."""
+    own, held = split_questions(kind, settings)
+    paths = [work / f"examples{number}_{part}.npz" if work else None for part in ("training", "held")]
+    if all(path and path.exists() for path in paths):
+        return tuple(Examples.load(path) for path in paths if path)  # type: ignore[return-value]
+    first_stage = FirstStage(kind, blind, settings.dense_weight)
+    common = (first_stage, statistics, vectors, settings)
+    made = (make_examples(kind, own, *common, training=True), make_examples(kind, held, *common, training=False))
+    for path, examples in zip(paths, made, strict=True):
+        if path:
+            examples.save(path)
+    return made
+
+
 def main() -> None:
     """Run all steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -319,7 +348,12 @@ def main() -> None:
         "--blind", type=Path, required=True, help="a bi-encoder that has not seen the training questions"
     )
     parser.add_argument("--work", type=Path, default=Path("runs/reranker"), help="where checkpoints go")
-    parser.add_argument("--resume", action="store_true", help="take finished networks from the work folder")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="keep examples in the work folder, and take from it what is done",
+    )
+    parser.add_argument("--workers", type=int, default=1, help="processes that compute features; default 1")
     parser.add_argument("--max-minutes", type=float, default=60.0, help="stop training after so long; default 60")
     options = parser.parse_args()
     settings = Settings()
@@ -331,13 +365,17 @@ def main() -> None:
     kinds, statistics, vocabulary, numbers = read_everything(options.data, options.bi_encoder, settings.examples)
     vectors = TermVectors(vocabulary, numbers)
 
-    training, held_out = [], []
-    for kind in kinds:
-        first_stage = FirstStage(kind, blind, settings.examples.dense_weight)
-        own, held = split_questions(kind, settings.examples)
-        common = (first_stage, statistics, vectors, settings.examples)
-        training.append(make_examples(kind, own, *common, training=True))
-        held_out.append(make_examples(kind, held, *common, training=False))
+    work = partial(
+        kind_examples,
+        work=options.work if options.resume else None,
+        blind=blind,
+        statistics=statistics,
+        vectors=vectors,
+        settings=settings.examples,
+    )
+    with ProcessPoolExecutor(options.workers) as pool:
+        made = list(pool.map(work, range(len(kinds)), kinds))
+    training, held_out = [own for own, _ in made], [held for _, held in made]
     validation_pairs = readers.read_mrc(options.data, "validation")
     validation = make_kind("klue_mrc", [*validation_pairs, *readers.read_mrc(options.data)])
     questions = validation.questions[: len(validation_pairs)]
@@ -350,13 +388,14 @@ def main() -> None:
         for number in range(settings.networks)
     ]
 
-    logits = np.concatenate([outputs(networks, part).ravel() for part in held_out])
-    labels = np.concatenate([pair_labels(part).ravel() for part in held_out])
-    # Every kind counts the same, however many of its questions are held out.
-    weights = np.concatenate([np.full(part.first_stage.size, 1e4 / part.first_stage.size) for part in held_out])
+    parts = {**by_kind(held_out[:-1]), "klue_mrc validation": held_out[-1]}
+    # Only questions that people asked tell how likely an answer is. Every kind counts the same, whatever its size.
+    asked = [part for name, part in parts.items() if name not in EXACT_KINDS]
+    logits = np.concatenate([outputs(networks, part).ravel() for part in asked])
+    labels = np.concatenate([pair_labels(part).ravel() for part in asked])
+    weights = np.concatenate([np.full(part.first_stage.size, 1e4 / part.first_stage.size) for part in asked])
     calibration = fit_calibration(logits, labels, weights)
-    names = [*(f"{kind.name} held out" for kind in kinds), "klue_mrc validation"]
-    figures = {name: measure(part, networks, calibration) for name, part in zip(names, held_out, strict=True)}
+    figures = {name: measure(part, networks, calibration) for name, part in parts.items()}
     print(json.dumps(figures, indent=2))
     about = {"settings": asdict(settings), "figures": figures}
     write_weights(options.out, statistics, vocabulary, numbers, networks, settings.anchor, calibration, about)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
 from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
-from langchain_klue_rerank.engine.index.fusion import fuse_scores
+from langchain_klue_rerank.engine.index.fusion import LEXICAL_SHARE, fuse_scores, with_leading
 from langchain_klue_rerank.engine.index.tokens import TokenStore
 from langchain_klue_rerank.engine.models.packaged.match_features import (
     MATCH_FEATURES,
@@ -30,12 +30,14 @@ from langchain_klue_rerank.engine.models.packaged.query_terms import (
     prepare_query,
 )
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.text.exact import exact_share
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
 from langchain_klue_rerank.engine.text.words import bigrams, split_words
 from training import data as readers
 from training.data import Pair
+from training.exact_kinds import exact_pairs
 from training.morpheme_vectors import unit
 from training.static_vectors import Base
 
@@ -49,7 +51,9 @@ class ExampleSettings:
         held_out: Share of each kind's groups of passages whose questions only calibrate.
         candidates: How many of the first stage's best count. A question whose right passage is not among them does not
             train: it would teach that what the first stage left out is better.
+        most: Of any kind but KLUE-MRC so many questions are used, at most.
         headings: How many headings of software manuals are asked for the text below them.
+        exact: About how many questions of each kind whose exact words decide (`exact_kinds`).
         per_question: Pairs per training question, the right passage among them.
         hardest: How many of the negatives are the first stage's very best; the others are drawn from the rest.
         without_title: Share of training questions whose candidates lose their titles, and with them the lexical scores,
@@ -67,7 +71,9 @@ class ExampleSettings:
     seed: int = 0
     held_out: float = 0.1
     candidates: int = 30
+    most: int = 2500
     headings: int = 4000
+    exact: int = 1600
     per_question: int = 16
     hardest: int = 8
     without_title: float = 0.3
@@ -133,6 +139,30 @@ class Examples:
         """Return some of the questions."""
         return Examples(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
 
+    def save(self, path: Path) -> None:
+        """Write them to a file."""
+        np.savez(path, **{one.name: getattr(self, one.name) for one in fields(self)})
+
+    @classmethod
+    def load(cls, path: Path) -> Examples:
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as arrays:
+            return cls(**{one.name: arrays[one.name] for one in fields(cls)})
+
+    @classmethod
+    def join(cls, parts: Sequence[Examples]) -> Examples:
+        """Return the questions of several parts, which have equally many candidates, as one."""
+        return cls(**{one.name: np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(cls)})
+
+
+def by_kind(parts: Sequence[Examples]) -> dict[str, Examples]:
+    """Put the parts of one kind together; parts without questions are left out."""
+    named: dict[str, list[Examples]] = {}
+    for part in parts:
+        if len(part.positive):
+            named.setdefault(str(part.kinds[0]), []).append(part)
+    return {name: Examples.join(own) for name, own in named.items()}
+
 
 # Step 1: questions and passages -------------------------------------------------------------------------------------
 
@@ -168,7 +198,14 @@ def read_kinds(data: Path, settings: ExampleSettings) -> list[Kind]:
         make_kind("strategy", readers.read_strategy(data), titled=False),
         make_kind("petitions", [pair for pair in petitions if len(pair.passage) >= 150], titled=False),
         make_kind("manuals", random.Random(settings.seed).sample(headings, settings.headings), titled=False),
+        make_kind("boolq", readers.read_boolq(data), titled=False),
     ]
+
+
+def read_exact_kinds(data: Path, settings: ExampleSettings) -> list[Kind]:
+    """Make the kinds whose exact words decide; one of several corpora is several kinds of one name."""
+    made = exact_pairs(data, settings.seed, settings.exact)
+    return [make_kind(name, pairs, titled=False) for name, corpora in made.items() for pairs in corpora if pairs]
 
 
 def read_other_texts(data: Path, settings: ExampleSettings) -> TokenStore:
@@ -258,6 +295,10 @@ def read_everything(
     """
     kinds = read_kinds(data, settings)
     stores = [*(kind.tokens for kind in kinds), read_other_texts(data, settings)]
+    kinds += read_exact_kinds(data, settings)
+    for kind in kinds:
+        if kind.name != "klue_mrc" and len(kind.questions) > settings.most:
+            kind.questions = random.Random(settings.seed).sample(kind.questions, settings.most)
     return kinds, count_terms(stores, settings), *make_vectors(stores, Base.open(str(bi_encoder)), settings)
 
 
@@ -278,11 +319,13 @@ class FirstStage:
         windows, self._offsets = cut_tokens(passages, kind.title_words.tolist(), WINDOW_WORDS)
         self._vectors = encoder.encode(windows)
 
-    def scores(self, query: TokenizedTexts) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    def scores(
+        self, query: TokenizedTexts, text: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the passages' scores, cosines with their best windows and lexical scores, each (passages,)."""
         cosines = np.maximum.reduceat(self._vectors @ self._encoder.encode(query)[0], self._offsets[:-1])
         lexical = self._index.scores(query)[0]
-        return fuse_scores(lexical, cosines, self._weight), cosines, lexical
+        return fuse_scores(lexical, cosines, self._weight, exact_share(text)), cosines, lexical
 
 
 def drop_titles(passages: TokenizedTexts, title_words: NDArray[np.int64]) -> TokenizedTexts:
@@ -345,23 +388,30 @@ def make_examples(
     queries = tokenize([question for question, _ in questions], shared_analyzer())
     for i in tqdm(range(n), desc=f"{kind.name} {'training' if training else 'held out'}", mininterval=5):
         query, right = one_text(queries, i), questions[i][1]
-        scores, cosines, lexical = first_stage.scores(query)
+        scores, cosines, lexical = first_stage.scores(query, questions[i][0])
         if training:
             allowed = np.where(groups == groups[right], -np.inf, scores)
-            reachable[i] = np.sum(allowed > scores[right]) < settings.candidates
+            reachable[i] = (
+                np.sum(allowed > scores[right]) < settings.candidates
+                or np.sum(lexical[np.isfinite(allowed)] > lexical[right]) < LEXICAL_SHARE * settings.candidates
+            )
             best = np.argsort(-allowed, kind="stable")[: settings.candidates]
+            words = np.argsort(-np.where(np.isfinite(allowed), lexical, -1), kind="stable")
+            best = with_leading(best, words[: int(LEXICAL_SHARE * settings.candidates)], allowed, settings.candidates)
             drawn = generator.choice(len(best) - settings.hardest, width - 1 - settings.hardest, replace=False)
             chosen = np.concatenate([[right], best[: settings.hardest], best[settings.hardest + drawn]])
         else:
             # Other passages of the right one's group may be as right: they are left out.
             allowed = np.where((groups == groups[right]) & (np.arange(len(groups)) != right), -np.inf, scores)
             chosen = np.argsort(-allowed, kind="stable")[:width]
+            words = np.argsort(-np.where(np.isfinite(allowed), lexical, -1), kind="stable")
+            chosen = with_leading(chosen, words[: int(LEXICAL_SHARE * width)], allowed, width)
         passages, known = kind.tokens.take(chosen), True
         if training and generator.random() < settings.without_title:
             passages, known = drop_titles(passages, kind.title_words[chosen]), False
         elif training and generator.random() < settings.without_lexical:
             known = False
-        terms = prepare_query(query, statistics.idf, vectors)
+        terms = prepare_query(query, statistics.idf, vectors, questions[i][0])
         own = lexical[chosen] if known else None
         features = pair_features(terms, passages, vectors, cosines[chosen], own, trust)
         count = len(features.terms)

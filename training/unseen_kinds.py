@@ -14,6 +14,7 @@ import argparse
 import logging
 import time
 import zlib
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from training.packaged_reranker import (
     pair_labels,
     train_network,
 )
-from training.reranker_examples import Examples, FirstStage, Kind, make_examples, read_everything
+from training.reranker_examples import Examples, FirstStage, Kind, by_kind, make_examples, read_everything
 
 #: Shares of the reranker's score that are compared.
 SHARES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)
@@ -69,6 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
     parser.add_argument("--blind", type=Path, required=True, help="a bi-encoder that has not seen the questions")
+    parser.add_argument("--most", type=int, help="questions of a kind at most; all if left out")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(1)
@@ -77,17 +79,23 @@ def main() -> None:
     kinds, statistics, *named = read_everything(options.data, WEIGHTS / "bi_encoder", settings.examples)
     vectors = TermVectors(*named)
 
-    training: dict[str, list[Examples]] = {}
-    asked: dict[str, list[Examples]] = {}
+    trains: list[list[Examples]] = [[] for _ in range(_FOLDS)]
+    asks: list[list[Examples]] = [[] for _ in range(_FOLDS)]
+    corpora = Counter(kind.name for kind in kinds)
     for kind in kinds:
+        if options.most is not None:
+            kind.questions = kind.questions[: options.most // corpora[kind.name]]
         first_stage, fold = FirstStage(kind, blind, settings.examples.dense_weight), folds(kind)
         for number in range(_FOLDS):
             questions = [one for one, own in zip(kind.questions, fold.tolist(), strict=True) if own == number]
             common = (kind, questions, first_stage, statistics, vectors, settings.examples)
-            training.setdefault(kind.name, []).append(make_examples(*common, training=True))
-            asked.setdefault(kind.name, []).append(make_examples(*common, training=False))
+            trains[number].append(make_examples(*common, training=True))
+            asks[number].append(make_examples(*common, training=False))
+    names = list(corpora)
+    training = {name: [by_kind(trains[number])[name] for number in range(_FOLDS)] for name in names}
+    asked = {name: [by_kind(asks[number])[name] for number in range(_FOLDS)] for name in names}
 
-    seen: dict[str, list[NDArray[np.float64]]] = {kind.name: [] for kind in kinds}
+    seen: dict[str, list[NDArray[np.float64]]] = {name: [] for name in names}
     for number in range(_FOLDS):
         parts = [own[other] for own in training.values() for other in range(_FOLDS) if other != number]
         networks = trained(parts, settings, deadline)

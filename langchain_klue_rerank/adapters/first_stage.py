@@ -18,9 +18,11 @@ from langchain_klue_rerank.adapters.embedding import embed_each, reads_tokens
 from langchain_klue_rerank.adapters.filters import Filter, to_predicate
 from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
 from langchain_klue_rerank.engine.contracts import Evidence
+from langchain_klue_rerank.engine.index.fusion import LEXICAL_SHARE
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.models.names import packaged_identity
+from langchain_klue_rerank.engine.text.exact import exact_share
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 #: What places in a store's ranking weigh beside cosines, of which those of 30 candidates differ by about that much.
@@ -178,6 +180,8 @@ class FirstStage:
             keep=to_predicate(options.filter),
             with_tokens=self.with_tokens,
             with_token_vectors=kept is not None and kept == self.token_vectors_of,
+            keep_lexical=int(LEXICAL_SHARE * options.candidates) if self.with_tokens else 0,
+            exact=[exact_share(query) for query in queries] if options.search_type == "hybrid" else None,
         )
         for number, one in zip(good, found, strict=True):
             result[number] = Found(

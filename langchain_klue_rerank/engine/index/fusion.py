@@ -13,9 +13,13 @@ Key = TypeVar("Key", bound=Hashable)
 #: The lexical score, a share of the query's idf mass, of which half is taken for more than an accident. The best
 #: passage for a question in other words has some 0.07, for one that shares its words 0.3 and more.
 ACCIDENT: Final = 0.18
+#: Share of a reranker's candidates that the words alone choose.
+LEXICAL_SHARE: Final = 1 / 3
 
 
-def fuse_scores(lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_weight: float) -> NDArray[np.float32]:
+def fuse_scores(
+    lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_weight: float, exact: float = 0.0
+) -> NDArray[np.float32]:
     """Add lexical and dense scores that are comparable from query to query.
 
     A lexical score far below `ACCIDENT` counts next to nothing, one far above it fully: any passage shares words such
@@ -25,17 +29,20 @@ def fuse_scores(lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_
         lexical: Lexical scores in 0..1, any shape.
         dense: Cosine similarities of the same shape.
         dense_weight: Weight of the dense scores, the lexical ones having 1.
+        exact: How much of the query has to be found as it is written, 0..1 (`text.exact.exact_share`). Dense scores
+            weigh so much less, and so much smaller lexical scores count fully.
 
     Returns:
         The weighted mean, in 0..1, rising with both: a negative similarity counts as none.
     """
-    weight, fourth = np.float32(dense_weight), np.square(np.square(lexical))
-    evidence = lexical * fourth / (fourth + np.float32(ACCIDENT**4))
+    weight, fourth = np.float32(dense_weight * (1 - exact)), np.square(np.square(lexical))
+    accident = ACCIDENT * max(1 - exact, 0.02)
+    evidence = lexical * fourth / (fourth + np.float32(accident**4))
     return np.asarray((evidence + weight * np.maximum(dense, 0)) / (1 + weight), np.float32)
 
 
 def first_stage(
-    lexical: NDArray[np.float32] | None, cosines: NDArray[np.float32], dense_weight: float
+    lexical: NDArray[np.float32] | None, cosines: NDArray[np.float32], dense_weight: float, exact: float = 0.0
 ) -> NDArray[np.float32]:
     """Turn cosines, and lexical scores beside them, into scores in 0..1.
 
@@ -43,13 +50,14 @@ def first_stage(
         lexical: Lexical scores in 0..1, or None for dense search alone.
         cosines: Cosine similarities of the same shape.
         dense_weight: See `fuse_scores`.
+        exact: See `fuse_scores`.
 
     Returns:
         The fused scores, or (1 + cosine) / 2.
     """
     if lexical is None:
         return np.clip((1 + cosines) / 2, 0, 1)
-    return fuse_scores(lexical, cosines, dense_weight)
+    return fuse_scores(lexical, cosines, dense_weight, exact)
 
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[Key]], constant: float = 60) -> dict[Key, float]:
@@ -115,3 +123,25 @@ def top(
         threshold = np.partition(scores[candidates], len(candidates) - k)[len(candidates) - k]
         candidates = candidates[scores[candidates] >= threshold]
     return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+
+
+def with_leading(
+    best: NDArray[np.int64], leading: NDArray[np.integer], scores: NDArray[np.float32], k: int
+) -> NDArray[np.int64]:
+    """Make room among the best for what leads by another score.
+
+    Args:
+        best: Numbers of the best by `scores`, at most k, the highest first.
+        leading: Numbers that are to be among them, at most k.
+        scores: By number.
+        k: How many there may be.
+
+    Returns:
+        At most k numbers, the highest by `scores` first; the lowest of the others make room.
+    """
+    missing = leading[~np.isin(leading, best)]
+    if not len(missing):
+        return best
+    others = best[~np.isin(best, leading)][: k - len(leading)]
+    kept = np.concatenate([others, leading])
+    return np.asarray(kept[np.argsort(-scores[kept], kind="stable")], np.int64)

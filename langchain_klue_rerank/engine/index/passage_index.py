@@ -248,6 +248,8 @@ class PassageIndex:
         keep: Callable[[Passage], bool] | None = None,
         with_tokens: bool = False,
         with_token_vectors: bool = False,
+        keep_lexical: int = 0,
+        exact: Sequence[float] | None = None,
     ) -> list[Candidates]:
         """Find the best passages for m queries.
 
@@ -259,6 +261,9 @@ class PassageIndex:
             keep: Says of a passage whether it may be found; None for all.
             with_tokens: Whether to give the passages' stored tokens with them.
             with_token_vectors: The same for their token vectors.
+            keep_lexical: How many of the passages that the words alone rank first stay among those found, wherever
+                fusion puts them; a reranker can then tell what they are worth.
+            exact: How much of each query has to be found as it is written; see `fusion.fuse_scores`. Default: nothing.
 
         Returns:
             For each query its candidates. Lexical search finds only passages that share a term with the query.
@@ -290,7 +295,9 @@ class PassageIndex:
                     parts.token_vectors.take(rows) if with_token_vectors and parts.token_vectors is not None else None,
                 ),
             )
-            for rows, scores, cosines, lexical in _rank(parts, k, tokens, vectors, dense_weight, allowed)
+            for rows, scores, cosines, lexical in _rank(
+                parts, k, tokens, vectors, dense_weight, allowed, keep_lexical, exact
+            )
         ]
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
@@ -346,6 +353,8 @@ def _rank(
     vectors: NDArray[np.float32] | None,
     dense_weight: float,
     allowed: NDArray[np.bool_],
+    keep_lexical: int,
+    exact: Sequence[float] | None,
 ) -> Iterator[_Ranked]:
     """Rank passages for each query; see `search`."""
     count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
@@ -362,16 +371,19 @@ def _rank(
         for number, cosines in enumerate(parts.vectors.scores(asked)):
             words = lexical[number] if lexical is not None else None
             cosines = _blanks_last(parts.vectors, np.arange(len(cosines)), cosines)
-            scores = fusion.first_stage(words, cosines, dense_weight)
+            share = exact[int(some[number])] if exact is not None else 0.0
+            scores = fusion.first_stage(words, cosines, dense_weight, share)
             rows = np.arange(len(scores))
+            leading = fusion.top(words, keep_lexical, allowed) if words is not None else rows[:0]
             if parts.vectors.has_windows:
                 read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
-                rows = np.sort(fusion.top(scores, read, allowed, above=-1))
+                rows = np.union1d(fusion.top(scores, read, allowed, above=-1), leading)
                 cosines = _blanks_last(parts.vectors, rows, parts.vectors.best_scores(asked[number], rows))
-                scores = fusion.first_stage(words[rows] if words is not None else None, cosines, dense_weight)
+                scores = fusion.first_stage(words[rows] if words is not None else None, cosines, dense_weight, share)
             # a query without a word has no vector: nothing is near it
             least = 0 if words is not None else -1 if asked[number].any() else 1
             best = fusion.top(scores, k, allowed[rows], above=least)
+            best = fusion.with_leading(best, np.searchsorted(rows, leading), scores, k)
             rows = rows[best]
             yield rows, scores[best], cosines[best], words[rows] if words is not None else None
 

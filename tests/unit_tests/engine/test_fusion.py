@@ -6,7 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from langchain_klue_rerank.engine.index.fusion import ACCIDENT, fuse_scores, reciprocal_rank_fusion, top
+from langchain_klue_rerank.engine.index.fusion import (
+    ACCIDENT,
+    fuse_scores,
+    reciprocal_rank_fusion,
+    top,
+    with_leading,
+)
 from langchain_klue_rerank.engine.rerank.blend import blend_scores
 
 SCORES = arrays(np.float32, st.integers(0, 30), elements=st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, 0.75, 1.0]))
@@ -89,3 +95,23 @@ def test_blended_scores_lie_between_the_two(pairs: list[tuple[float, float]], we
     blended = blend_scores([a for a, _ in pairs], [b for _, b in pairs], weight)
     for score, (a, b) in zip(blended, pairs, strict=True):
         assert min(a, b) - 1e-9 <= score <= max(a, b) + 1e-9
+
+
+@given(SCORES, SCORES, st.integers(1, 12), st.data())
+def test_what_leads_stays_among_the_best(scores: np.ndarray, words: np.ndarray, k: int, data: st.DataObject) -> None:
+    scores, words = scores[: len(words)], words[: len(scores)]
+    leading = top(words, data.draw(st.integers(0, k)))
+    kept = with_leading(top(scores, k, above=-1), leading, scores, k)
+    assert set(leading.tolist()) <= set(kept.tolist())
+    assert len(kept) == len(set(kept.tolist())) == min(k, len(scores))
+    assert (np.diff(scores[kept]) <= 0).all()
+    others = [number for number in kept.tolist() if number not in leading]
+    left = [number for number in range(len(scores)) if number not in kept]
+    assert all(scores[one] >= scores[other] for one in others for other in left)
+
+
+def test_what_has_to_be_found_as_it_is_written_is_left_to_the_words() -> None:
+    lexical, dense = np.asarray([0.12, 0.10], np.float32), np.asarray([0.2, 0.6], np.float32)
+    assert fuse_scores(lexical, dense, 0.25).argmax() == 1
+    assert fuse_scores(lexical, dense, 0.25, exact=0.9).argmax() == 0
+    np.testing.assert_allclose(fuse_scores(lexical, dense, 0.25, exact=1.0), lexical, rtol=1e-3)

@@ -32,7 +32,7 @@ def test_the_first_stage_is_that_of_the_retriever() -> None:
         "사람", [Pair("전입신고는 언제 하나요?", f"전입신고\n{PASSAGE}"), *(Pair("장", o) for o in others)]
     )
     scores, cosines, lexical = FirstStage(kind, packaged_bi_encoder(), 0.25).scores(
-        tokenize(["전입신고는 언제 하나요?"], shared_analyzer())
+        tokenize(["전입신고는 언제 하나요?"], shared_analyzer()), "전입신고는 언제 하나요?"
     )
     assert scores.shape == cosines.shape == lexical.shape == (4,)
     assert scores.argmax() == cosines.argmax() == lexical.argmax() == 0

@@ -84,7 +84,14 @@ class PackagedCrossEncoder:
         evidence = request.evidence or Evidence()
         tokens = evidence.tokens if evidence.tokens is not None else tokenize(request.passages, shared_analyzer())
         cosines = evidence.cosines if evidence.cosines is not None else self._cosines(query, tokens)
-        scores = self._model.score(query, tokens, cosines, evidence.lexical, evidence.corpus_size)
+        scores = self._model.score(
+            query,
+            tokens,
+            cosines,
+            evidence.lexical,
+            evidence.corpus_size,
+            text=request.query,
+        )
         if request.alone:
             scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
         return scores

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.models.packaged.exact_features import EXACT_FEATURES, exact_features
 from langchain_klue_rerank.engine.models.packaged.query_terms import QUESTION_WORDS, QueryTerms, TermVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
@@ -32,7 +33,7 @@ EVIDENCE_TAGS: Final = ("NNP", "SN", "NNB", "NR", "SL", "SH", "VV", "VA", "NNG")
 
 #: Sizes of the last axis of `PairFeatures.matches` and of `PairFeatures.pairs`; `pair_features` names the numbers.
 MATCH_FEATURES: Final = 6 + len(WINDOWS)
-PAIR_FEATURES: Final = 25 + len(EVIDENCE_TAGS) + len(QUESTION_WORDS)
+PAIR_FEATURES: Final = 25 + len(EVIDENCE_TAGS) + len(QUESTION_WORDS) + EXACT_FEATURES
 
 _F32 = np.float32
 
@@ -183,6 +184,7 @@ def pair_features(
         np.full(n, query.term_idf.max(initial=0)),
         np.full(n, min(len(query.words), 40) / 20),
         np.tile(query.question, (n, 1)),
+        exact_features(query.exact, passages),
     ]
     by_term = [
         present[:, :terms],

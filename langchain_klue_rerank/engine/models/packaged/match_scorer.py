@@ -34,7 +34,7 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 FORMAT: Final = "klue-pair-scorer"
 #: Raised when a reader of the old version would misread the new files.
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 CONFIG_FILE: Final = "config.json"
 FREQUENCIES_FILE: Final = "document_frequencies.npy"
 VOCABULARY_FILE: Final = "vocabulary.txt"
@@ -128,6 +128,8 @@ class PairScorer:
         cosines: NDArray[np.float32],
         lexical: NDArray[np.float32] | None = None,
         searched: int = 0,
+        *,
+        text: str = "",
     ) -> NDArray[np.float32]:
         """Score passages for a query.
 
@@ -138,6 +140,7 @@ class PairScorer:
             lexical: (n,): lexical scores in 0..1 of a search that knows how frequent words are in its corpus; None
                 (default) where there was none: words then weigh what they weigh in general.
             searched: How many passages that search has; of a handful nobody learns how frequent a word is.
+            text: The query as it was written, for what it quotes.
 
         Returns:
             float32, shape (n,), each in 0..1: the probability that the passage answers the query. It depends on the
@@ -151,7 +154,7 @@ class PairScorer:
         scores = np.zeros(len(passages), np.float32)
         if not len(query.word_ids) or not len(passages.word_ids):
             return scores
-        terms = prepare_query(query, self.statistics.idf, self.vectors)
+        terms = prepare_query(query, self.statistics.idf, self.vectors, text)
         trust = lexical_trust(searched)
         owners, starts, ends = _windows(passages.offsets)
         logits = np.empty(len(owners))

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.models.packaged.exact_features import ExactTerms, exact_terms
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import bigrams
 
@@ -114,6 +115,7 @@ class QueryTerms:
         descriptors: float32, shape (terms, `TERM_FEATURES`).
         question: float32, shape (kinds of question words,): which of them occur.
         vectors: float32, shape (terms, dimension): see `TermVectors`.
+        exact: What it says exactly: numbers, quoted forms, its words in order.
     """
 
     words: list[str]
@@ -127,15 +129,17 @@ class QueryTerms:
     descriptors: NDArray[np.float32]
     question: NDArray[np.float32]
     vectors: NDArray[np.float32]
+    exact: ExactTerms
 
 
-def prepare_query(query: TokenizedTexts, idf: Idf, vectors: TermVectors) -> QueryTerms:
+def prepare_query(query: TokenizedTexts, idf: Idf, vectors: TermVectors, text: str = "") -> QueryTerms:
     """Make a query ready.
 
     Args:
         query: One tokenized text with at least one word.
         idf: Weights of terms and bigrams.
         vectors: What tells similar terms.
+        text: The query as it was written, for what it quotes.
 
     Returns:
         The query's terms.
@@ -169,6 +173,7 @@ def prepare_query(query: TokenizedTexts, idf: Idf, vectors: TermVectors) -> Quer
         descriptors=_descriptors(sequence, words, term_index, term_idf),
         question=np.array([any(word.startswith(kind) for word in words) for kind in QUESTION_WORDS], np.float32),
         vectors=vectors.take(numbers),
+        exact=exact_terms([query.words[number] for number in ids], text),
     )
 
 

@@ -93,15 +93,17 @@ def writer_lock(folder: Path, timeout: float | None = None) -> Iterator[None]:
     if key in _HELD.locks:
         yield
         return
+    if path.is_symlink():  # not to be opened for writing: it may lead anywhere
+        raise IndexFormatError(f"Cannot save to {str(folder)!r}: its {LOCK} is a link. Remove the link.")
     lock = FileLock(path)
-    try:
-        lock.acquire(timeout=_LOCK_TIMEOUT if timeout is None else timeout)
-    except Timeout:
-        raise IndexLockedError(
-            f"Another process or thread is writing the index at {str(folder)!r}. Wait until it has finished and try "
-            "again; what it writes is then part of the index."
-        ) from None
-    try:
+    try:  # an interrupt may arrive as soon as the lock is ours
+        try:
+            lock.acquire(timeout=_LOCK_TIMEOUT if timeout is None else timeout)
+        except Timeout:
+            raise IndexLockedError(
+                f"Another process or thread is writing the index at {str(folder)!r}. Wait until it has finished and "
+                "try again; what it writes is then part of the index."
+            ) from None
         _HELD.locks.add(key)
         yield
     finally:

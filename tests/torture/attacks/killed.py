@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import select
 import signal
 import time
 from collections.abc import Callable
@@ -65,6 +66,7 @@ def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Pat
         least = 0
         while True:
             reading, writing = os.pipe()
+            alive, dying = os.pipe()  # its end is heard when the child ends
             append = chance.random() < 0.3
             child = os.fork()
             if child == 0:
@@ -72,15 +74,22 @@ def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Pat
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 try:
                     act(index, least, writing, append=append)
+                except KeyboardInterrupt:  # another one
+                    pass
                 except BaseException as error:
                     os.write(writing, f"fault: {error!r}\n".encode())
                 os._exit(0)
             os.close(writing)
+            os.close(dying)
             with open(reading) as pipe:
                 pipe.readline()  # it has begun
                 time.sleep(chance.uniform(0, chance.choice(_MOMENTS)))
                 os.kill(child, number)
+                # Python loses an interrupt that arrives in a callback of its own: as people do, send another one
+                while not select.select([alive], [], [], 3)[0]:
+                    os.kill(child, number)
                 said = [f"begun {least + 1}", *pipe.read().splitlines()]
+            os.close(alive)
             os.waitpid(child, 0)
             begun = [int(line.split()[1]) for line in said if line.startswith("begun")]
             least = max([least, *(int(line.split()[1]) for line in said if line.startswith("saved"))])

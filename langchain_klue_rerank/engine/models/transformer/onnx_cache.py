@@ -117,6 +117,7 @@ class CachedExport:
         """
         folder = self.folder
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _check_owner(folder.parent)
         with self._lock():
             if (found := self.read()) is not None:
                 return found

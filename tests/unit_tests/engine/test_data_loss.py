@@ -276,14 +276,15 @@ def test_of_two_that_append_the_second_is_told(tmp_path: Path, processes: list[A
     out = str(tmp_path / "index")
     assert main(["index", str(tmp_path / "하나.txt"), "--out", out, "--json"]) == 0
     code = """
-import langchain_klue_rerank.cli.main as cli
-real = cli.add_documents
+from langchain_klue_rerank.cli.main import main
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+real = PassageIndex.add
 def slow(*arguments, **options):
     print("appending", flush=True)
     sys.stdin.read()
-    real(*arguments, **options)
-cli.add_documents = slow
-sys.exit(cli.main(["index", sys.argv[2], "--out", sys.argv[1], "--append"]))
+    return real(*arguments, **options)
+PassageIndex.add = slow
+sys.exit(main(["index", sys.argv[2], "--out", sys.argv[1], "--append"]))
 """
     process = subprocess.Popen(
         [sys.executable, "-c", "import sys\n" + code, out, str(tmp_path / "둘.txt")],

@@ -14,7 +14,6 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import pytest
 from langchain_core.documents import Document
@@ -22,6 +21,9 @@ from langchain_core.documents import Document
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.errors import IndexFormatError, ModelMismatchError
 from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings, documents
+
+faiss = pytest.importorskip("faiss")
+pytest.importorskip("langchain_community")
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # every import from langchain_community warns

@@ -38,7 +38,7 @@ def test_resolve(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder.parent))
     assert resolve("~/모델") == folder
     monkeypatch.chdir(folder.parent)
-    assert resolve("모델") == Path("모델")
+    assert resolve("모델") == folder  # absolute: a later change of the working directory changes no model
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ from langchain_klue_rerank.engine.models.transformer.late_interaction import poo
 from langchain_klue_rerank.errors import IndexFormatError
 from tests.unit_tests.engine.helpers import files_in
 
+pytest.importorskip("scipy")
+
 
 def unit_vectors(count: int, dimension: int = 8, seed: int = 0) -> NDArray[np.float32]:
     vectors = np.random.default_rng(seed).normal(size=(count, dimension)).astype(np.float32)

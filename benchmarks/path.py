@@ -2,12 +2,13 @@
 
     python -m benchmarks.path
 
-Counts calls of functions of the package by `sys.setprofile` on a small corpus, after a first call that loads everything:
+Counts calls of functions of the package by `sys.setprofile` on a small corpus, after a first call that loads all of it:
 what a reader of the code has to open to follow ``KlueRetriever.invoke`` and ``add_documents``.
 """
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +50,7 @@ def main() -> None:
     }
     for name, call in ways.items():
         files = walk(call)
-        changes = sum(one != other for one, other in zip(files, files[1:], strict=False))
+        changes = sum(one != other for one, other in itertools.pairwise(files))
         print(f"{name}: {len(set(files))} files, {changes} changes of file")
         print("  " + ", ".join(dict.fromkeys(files)))
 

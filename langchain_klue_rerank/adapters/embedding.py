@@ -22,7 +22,7 @@ from langchain_klue_rerank.engine.models.packaged.blanks import ADDED, without_m
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_texts, cut_tokens
-from langchain_klue_rerank.engine.text.words import has_words, split_words
+from langchain_klue_rerank.engine.text.words import has_words
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def embed_for_index(
     titles = [title_of(passage.metadata, key) for passage in passages]
     if reads_tokens(embedding):
         tokens = tokens if tokens is not None else tokenize(_searchable_texts(passages, key), shared_analyzer())
-        headings = [len(split_words(title)) for title in titles]
+        headings = tokenize(titles, shared_analyzer()).lengths().tolist()
         parts = []
         for start in range(0, len(passages), _PASSAGES_AT_ONCE):
             rows = np.arange(start, min(start + _PASSAGES_AT_ONCE, len(passages)))

@@ -108,6 +108,15 @@ class Analyzer:
                 if token.tag.split("-")[0] in CONTENT_TAGS
             )
 
+    def count(self, word: str) -> int:
+        """Return how many morphemes a word has."""
+        return len(self.kiwi.tokenize(word))
+
+    def gain_of_joining(self, left: str, right: str) -> float:
+        """Return by how much one word is likelier than the same as two, in log-likelihood."""
+        kiwi = self.kiwi
+        return float(kiwi.analyze(left + right)[0][1] - kiwi.analyze(f"{left} {right}")[0][1])
+
     def sentences(self, text: str) -> list[str]:
         """Split text into sentences with Kiwi, for showing the one that matched.
 

@@ -14,6 +14,7 @@ from langchain_klue_rerank.engine.arrays.ragged import Ragged
 if TYPE_CHECKING:
     pass
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
+from langchain_klue_rerank.engine.text.mending import mend
 from langchain_klue_rerank.engine.text.words import split_words
 
 
@@ -58,7 +59,8 @@ def tokenize(texts: Iterable[str], analyzer: Analyzer | None) -> TokenizedTexts:
 
     Args:
         texts: Any strings.
-        analyzer: What makes the morphemes, or None for words (and so bigrams) alone.
+        analyzer: What makes the morphemes, or None for words (and so bigrams) alone. It also puts together words that
+            a page's layout has parted (`mend`).
 
     Returns:
         The tokenized texts, in order.
@@ -67,6 +69,8 @@ def tokenize(texts: Iterable[str], analyzer: Analyzer | None) -> TokenizedTexts:
     ids: list[int] = []
     offsets = [0]
     for text in texts:
+        if isinstance(analyzer, Analyzer):
+            text = mend(text, analyzer)
         ids += [vocabulary.setdefault(word, len(vocabulary)) for word in split_words(text)]
         offsets.append(len(ids))
     words = list(vocabulary)

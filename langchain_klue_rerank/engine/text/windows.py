@@ -48,7 +48,7 @@ def cut_tokens(texts: TokenizedTexts, headings: Sequence[int], words: int) -> tu
     bounds = texts.offsets.tolist()
     for number, heading in enumerate(headings):
         first, last = bounds[number], bounds[number + 1]
-        body = first + (heading if heading <= words else 0)
+        body = min(last, first + (heading if heading <= words else 0))
         begins = body + starts(last - body, words)
         offsets[number + 1] = offsets[number] + len(begins)
         rows = np.empty((len(begins), 4), np.int64)  # from and to: the title, then the window

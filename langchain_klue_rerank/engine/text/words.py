@@ -30,7 +30,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 # "ㅋㅋ" are left alone: NFKC would turn them into conjoining jamo.
 _COMPATIBILITY = re.compile(
     r"[\u00aa\u00b2\u00b3\u00b9\u00ba\u2070-\u209f\u2100-\u214f\u2150-\u218f\u2460-\u24ff"
-    r"\u3200-\u33ff\uff01-\uff9f\uffe0-\uffef]+"
+    r"\u3200-\u33ff\ufb00-\ufb06\uff01-\uff9f\uffe0-\uffef]+"
 )
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
 #: A word: letters and digits. The minus that `plain_numbers` leaves is part of it, and so are the signs of names such

@@ -44,6 +44,7 @@ from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.rerank.blend import blend_scores
+from langchain_klue_rerank.engine.rerank.confidence import LEAST_CANDIDATES, packaged_confidence, signals
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.errors import ModelMismatchError
@@ -64,6 +65,10 @@ class KlueRetriever(IndexedRetriever):
     the reranker's and the first stage's score, which also stand there as ``rerank_score`` and ``first_stage_score``:
     where the reranker is sure it decides, where it finds nothing the first stage's order stays. Documents given in are
     never changed.
+
+    The first result of a hybrid search with the packaged models also carries ``metadata["confidence"]``, 0..1: how
+    likely it answers the question, rather than being the nearest of what is there. Below `confidence_threshold` the
+    answer is more likely not among the documents.
 
     Examples:
         >>> from langchain_core.documents import Document
@@ -428,6 +433,7 @@ class KlueRetriever(IndexedRetriever):
         # where the deadline came first no threshold can tell
         kept = reranker._passes(scores) & (scores.is_late | (blended >= (options.score_threshold or 0)))
         order = np.argsort(-blended, kind="stable")  # equals keep their order
+        confidence = self._confidence(found, scores, blended, options) if len(order) else {}
         return [
             self._scored(
                 found.documents[place],
@@ -435,9 +441,58 @@ class KlueRetriever(IndexedRetriever):
                 rerank_score=float(scores.values[place]),
                 relevance_score=float(blended[place]),
                 **reranker._marks(scores, place),
+                **(confidence if place == order[0] else {}),
             )
             for place in order[kept[order]][: options.k].tolist()
         ]
+
+    def _confidence(
+        self, found: Found, scores: Scores, blended: NDArray[np.float64], options: Options
+    ) -> dict[str, float]:
+        """Return what the first result's metadata say of its confidence: nothing where it is not known.
+
+        It is fitted on the packaged models' scores of what hybrid search finds.
+        """
+        evidence = found.evidence
+        if (
+            not isinstance(self.reranker, KlueReranker)
+            or not self.reranker._reads_tokens
+            or evidence is None
+            or evidence.lexical is None
+            or evidence.cosines is None
+            or evidence.tokens is None
+            or options.candidates < LEAST_CANDIDATES
+            or not scores.is_read.all()
+        ):
+            return {}
+        known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens)
+        return {"confidence": float(packaged_confidence()(known))}
+
+    @property
+    def confidence_threshold(self) -> float:
+        """The ``confidence`` from which an answer is recommended; below it, say that nothing was found."""
+        return packaged_confidence().threshold
+
+    def confidence(self, query: str, *, filter: Filter | None = None) -> float | None:
+        """Return how likely the first result for a query answers it.
+
+        Args:
+            query: The query.
+            filter: Which documents may be found; None for all.
+
+        Returns:
+            The ``confidence`` of the first result, 0..1; 0 if nothing is found; None where it is not known: with other
+            models than the packaged ones, with sources, without hybrid search, or with a ``fetch_k`` below 10.
+
+        Examples:
+            >>> from langchain_core.documents import Document
+            >>> retriever = KlueRetriever.from_documents([Document("전입신고는 이사한 날부터 14일 안에 합니다.")])
+            >>> retriever.confidence("전입신고는 언제까지 하나요?") > retriever.confidence("여권 사진 크기는?")
+            True
+        """
+        told = self.model_copy(update={"scores_in_metadata": True, "score_threshold": None})
+        found = told.invoke(query, k=1, filter=filter)
+        return found[0].metadata.get("confidence") if found else 0.0
 
     def _first_only(self, found: Found, options: Options) -> list[Document]:
         """Return the first stage's best: without a reranker its score is the last word."""

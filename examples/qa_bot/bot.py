@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 
 from examples.qa_bot import chat
 from examples.qa_bot.answers import Answer, Source, candidates, cited_numbers, keep_known_citations, quote, source
-from examples.qa_bot.settings import SCORE_THRESHOLD, SOURCES, SURE_SCORE
+from examples.qa_bot.settings import CONFIDENCE, NEAREST, SOURCES, SURE_CONFIDENCE
 from examples.qa_bot.shelf import Shelf
 from examples.qa_bot.timings import StageTimer
 from langchain_klue_rerank import KlueReranker
@@ -22,10 +22,11 @@ logger = logging.getLogger(__name__)
 
 EMPTY_QUESTION = "질문을 적어 주세요."
 NO_FILES = "먼저 문서를 올려 주세요. 올린 문서에서 답을 찾습니다."
-NOT_IN_FILES = "올린 문서에 없습니다."
+NOT_IN_FILES = "올린 문서에서 답을 찾지 못했습니다."
 
 QUOTING = "대화 모델이 설정되어 있지 않아 문서의 문장을 그대로 옮겼습니다."
 STILL_READING = "아직 읽고 있는 파일이 있습니다. 다 읽은 뒤에 물으면 답이 달라질 수 있습니다."
+NEAREST_PASSAGES = "대신 질문에 가장 가까운 단락을 아래에 보여 드립니다. 답이 있는지 직접 확인해 주세요."
 UNSURE = "질문에 꼭 맞는 내용은 찾지 못했습니다. 가장 가까운 문장이니 원문을 확인해 주세요."
 NO_SOURCES_NAMED = "대화 모델이 근거를 밝히지 않아 그 답 대신 문서의 문장을 그대로 옮겼습니다."
 
@@ -39,15 +40,13 @@ class Bot:
     Args:
         shelf: The files.
         model: The chat model; None to quote.
-        score_threshold: Lowest relevance score of a passage that may answer, 0..1.
+        confidence: Lowest confidence of the first passage with which it answers, 0..1.
     """
 
-    def __init__(
-        self, shelf: Shelf, model: BaseChatModel | None = None, score_threshold: float = SCORE_THRESHOLD
-    ) -> None:
+    def __init__(self, shelf: Shelf, model: BaseChatModel | None = None, confidence: float = CONFIDENCE) -> None:
         self._shelf = shelf
         self._model = model
-        self._threshold = score_threshold
+        self._confidence = confidence
 
     def ask(self, question: str, turns: Sequence[chat.Turn] = ()) -> Iterator[Answer]:
         """Answer a question.
@@ -71,9 +70,9 @@ class Bot:
         query = self._whole_question(question, turns, timer, notes)
         found = self._shelf.retriever.invoke(query, {"callbacks": [timer]})
         answer = Answer(notes=tuple(notes), candidates=candidates(found), milliseconds=timer.milliseconds)
-        passages = [one for one in found if one.metadata["relevance_score"] >= self._threshold][:SOURCES]
-        if not passages:
-            yield replace(answer, text=NOT_IN_FILES)
+        passages = found[:SOURCES]
+        if not passages or passages[0].metadata["confidence"] < self._confidence:
+            yield self._nearest(answer, query, passages)
         elif self._model is None:
             yield from self._quote(answer, query, passages, QUOTING)
         else:
@@ -111,14 +110,21 @@ class Bot:
             sources = tuple(one for one in self._sources(answer, query, passages) if one.number in cited)
             yield replace(answer, text=text, sources=sources, found=True)
         elif chat.NOT_FOUND.rstrip(".") in text:
-            yield replace(answer, text=NOT_IN_FILES)
+            yield self._nearest(answer, query, passages)
         else:
             yield from self._quote(answer, query, passages, NO_SOURCES_NAMED)
+
+    def _nearest(self, answer: Answer, query: str, passages: list[Document]) -> Answer:
+        """Say that nothing was found, and show what came nearest: a person may see what a search does not."""
+        nearest = tuple(self._sources(answer, query, passages[:NEAREST]))
+        notes = (*answer.notes, NEAREST_PASSAGES) if nearest else answer.notes
+        return replace(answer, text=NOT_IN_FILES, sources=nearest, notes=notes)
 
     def _quote(self, answer: Answer, query: str, passages: list[Document], why: str) -> Iterator[Answer]:
         """Answer with the passages' own sentences."""
         best = passages[0].metadata["relevance_score"]
-        notes = (*answer.notes, *([UNSURE] if best < SURE_SCORE else []), why)
+        unsure = passages[0].metadata["confidence"] < SURE_CONFIDENCE
+        notes = (*answer.notes, *([UNSURE] if unsure else []), why)
         near = [one for one in passages if one.metadata["relevance_score"] >= _NEARLY * best]
         sources: list[Source] = []
         for one in self._sources(answer, query, near):

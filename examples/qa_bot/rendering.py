@@ -42,7 +42,7 @@ def answer_html(answer: Answer, turn: int, *, writing: bool = False) -> str:
     if answer.notes:
         parts.append(f'<ul class="qa-notes">{"".join(f"<li>{escape(note)}</li>" for note in answer.notes)}</ul>')
     if answer.sources:
-        parts.append('<div class="qa-label">근거</div>')
+        parts.append(f'<div class="qa-label">{"근거" if answer.found else "가까운 단락"}</div>')
         parts += [_source(one, turn) for one in answer.sources]
     if answer.candidates and not writing:
         parts.append(_scores(answer))

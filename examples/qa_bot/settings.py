@@ -13,11 +13,13 @@ PASSAGE_LENGTH, PASSAGE_OVERLAP = 400, 50
 SOURCES = 5
 #: Candidates that are reranked, and shown where the scores are.
 CANDIDATES = 30
-#: Lowest relevance score of a passage that may answer; where there is none, the answer is not in the files. Both
-#: scores were chosen with ``python -m examples.qa_bot.threshold``.
-SCORE_THRESHOLD = 0.10
-#: Below this score the visitor is told that the passage may not be the answer.
-SURE_SCORE = 0.22
+#: Confidence of the first passage (see `KlueRetriever.confidence_threshold`) from which the bot answers. Below it, it
+#: says that it found nothing and shows the nearest passages. ``python -m examples.qa_bot.threshold`` counts the errors.
+CONFIDENCE = 0.5
+#: Below this confidence the visitor is told that the passage may not be the answer.
+SURE_CONFIDENCE = 0.7
+#: Nearest passages that are shown where none is taken for the answer.
+NEAREST = 3
 #: Passages indexed at a time; between two batches other visitors get their turn.
 BATCH = 64
 #: Largest file in megabytes; server.maxUploadSize in .streamlit/config.toml is the same.

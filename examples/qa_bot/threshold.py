@@ -1,6 +1,6 @@
-"""How the bot's two scores were chosen, and how often it errs with them: ``python -m examples.qa_bot.threshold``.
+"""How often the bot errs with its two confidences: ``python -m examples.qa_bot.threshold``.
 
-Chosen on `sample_files` and the questions of the set ``choose``; checked on the package's samples, whose plain
+On `sample_files` with the questions of the set ``choose``, and on the package's samples, whose plain
 questions they answer, and on the questions of the set ``check``, which they do not. Prints how many questions either
 error hits: an answer that is in the files but refused, and a question that the files do not answer but that is answered
 all the same.
@@ -12,13 +12,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from examples.qa_bot.settings import SCORE_THRESHOLD, SURE_SCORE
+from examples.qa_bot.settings import CONFIDENCE, SURE_CONFIDENCE
 from examples.qa_bot.shelf import Shelf
 from langchain_klue_rerank.evaluation.sets import SAMPLES
 
 HERE = Path(__file__).parent
 SAMPLE_FILES = HERE / "sample_files"
-_STEPS = [step / 100 for step in range(4, 34, 2)]
+_STEPS = [step / 100 for step in range(10, 95, 5)]
 
 
 def shelf_of(*paths: Path) -> Shelf:
@@ -31,9 +31,8 @@ def shelf_of(*paths: Path) -> Shelf:
 
 
 def best_scores(shelf: Shelf, questions: list[str]) -> list[float]:
-    """Return the relevance score of each question's best passage."""
-    found = (shelf.retriever.invoke(question, k=1) for question in questions)
-    return [documents[0].metadata["relevance_score"] if documents else 0.0 for documents in found]
+    """Return the confidence of each question's best passage."""
+    return [shelf.retriever.confidence(question) or 0.0 for question in questions]
 
 
 def table(title: str, answered: list[float], groups: dict[str, list[float]]) -> str:
@@ -43,7 +42,7 @@ def table(title: str, answered: list[float], groups: dict[str, list[float]]) -> 
     for step in _STEPS:
         counts = [sum(score < step for score in answered), *(sum(s >= step for s in own) for own in groups.values())]
         cells = "  ".join(str(count).rjust(len(head)) for count, head in zip(counts, heads, strict=True))
-        mark = {SCORE_THRESHOLD: "  <- SCORE_THRESHOLD", SURE_SCORE: "  <- SURE_SCORE"}.get(step, "")
+        mark = {CONFIDENCE: "  <- CONFIDENCE", SURE_CONFIDENCE: "  <- SURE_CONFIDENCE"}.get(step, "")
         lines.append(f"{step:9.2f}  {cells}{mark}")
     return "\n".join(lines)
 

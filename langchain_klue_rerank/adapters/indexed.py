@@ -233,8 +233,9 @@ class IndexedRetriever(BaseRetriever):
         self._index.save(Path(folder))
 
     def _scored(self, document: Document, **scores: Any) -> Document:
-        """Return a copy of a document with its scores, if they are wanted."""
-        return with_metadata(document, **scores) if self.scores_in_metadata else without_scores(document)
+        """Return a copy of a document with its scores, if they are wanted, and without those of an earlier query."""
+        document = without_scores(document)
+        return with_metadata(document, **scores) if self.scores_in_metadata else document
 
     def _start(self, settings: IndexSettings) -> None:
         """Start with an empty index."""

@@ -9,7 +9,7 @@ from typing import Any
 from langchain_core.documents import Document
 
 #: The keys that our retrievers and rerankers write.
-SCORE_KEYS = ("relevance_score", "first_stage_score", "rerank_score", "reranked")
+SCORE_KEYS = ("relevance_score", "first_stage_score", "rerank_score", "confidence", "reranked")
 
 
 class ScoredMetadata(dict[str, Any]):

@@ -296,7 +296,13 @@ def _show(
         }
         for rank, (document, sentence) in enumerate(zip(documents, sentences, strict=True), 1)
     ]
-    answer: dict[str, Any] = {"query": query, "milliseconds": round(milliseconds, 1), "results": results}
+    confidence = documents[0].metadata.get("confidence") if documents else None
+    answer: dict[str, Any] = {
+        "query": query,
+        "milliseconds": round(milliseconds, 1),
+        "confidence": confidence,
+        "results": results,
+    }
     if load_milliseconds is not None:
         answer["load_milliseconds"] = round(load_milliseconds, 1)
     print(to_json(answer), flush=True)

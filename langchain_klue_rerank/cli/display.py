@@ -34,7 +34,9 @@ def results(query: str, documents: Sequence[Document], sentences: Sequence[str],
         sentences: Of each the sentence that matched.
         milliseconds: How long it took.
     """
-    lines = [f"{_bold(flat(query))}  {dim(f'{milliseconds:.0f} ms')}"]
+    confidence = documents[0].metadata.get("confidence") if documents else None
+    told = say(", confidence {score:.2f}", score=confidence) if isinstance(confidence, float) else ""
+    lines = [f"{_bold(flat(query))}  {dim(f'{milliseconds:.0f} ms{told}')}"]
     if not documents:
         lines.append("  " + say("nothing found"))
     for rank, (document, sentence) in enumerate(zip(documents, sentences, strict=True), 1):

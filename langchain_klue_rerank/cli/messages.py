@@ -20,6 +20,7 @@ _KOREAN: Final[dict[str, str]] = {
     "index loaded in {load:.0f} ms": "색인을 여는 데 {load:.0f}ms 걸렸습니다",
     "nothing found": "찾지 못했습니다",
     "page {page}": "{page}쪽",
+    ", confidence {score:.2f}": ", 신뢰도 {score:.2f}",
     "before reranking {score:.2f}": "재정렬 전 {score:.2f}",
     "before reranking ({time:.0f} ms)": "재정렬 전 ({time:.0f}ms)",
     "after reranking ({time:.0f} ms)": "재정렬 후 ({time:.0f}ms)",

@@ -83,7 +83,10 @@ def test_without_a_chat_model_it_quotes_and_says_so(shelf: Shelf) -> None:
 @pytest.mark.parametrize("model", [None, saying()])
 def test_what_the_files_do_not_say_is_not_answered(shelf: Shelf, model: BaseChatModel | None) -> None:
     answer = ask(shelf, "프랑스 혁명은 왜 일어났나요?", model)
-    assert (answer.text, answer.sources, answer.found) == (module.NOT_IN_FILES, (), False)
+    assert (answer.text, answer.found) == (module.NOT_IN_FILES, False)
+    assert "찾지 못했습니다" in answer.text  # a search cannot know that the files do not say it
+    assert {one.title for one in answer.sources} <= {"규칙 0", "규칙 1", "규칙 2"}
+    assert (module.NEAREST_PASSAGES in answer.notes) == bool(answer.sources)
 
 
 @pytest.mark.parametrize("question", ["", "  \n\t "])
@@ -96,7 +99,7 @@ def test_without_files_it_asks_for_some() -> None:
 
 
 def test_an_answer_far_from_the_question_is_not_sold_as_sure(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SURE_SCORE", 1.0)
+    monkeypatch.setattr(module, "SURE_CONFIDENCE", 1.0)
     assert module.UNSURE in ask(shelf).notes
 
 

@@ -1,0 +1,132 @@
+"""How likely the first result answers: a calibrated, monotone model of what a search knows of its candidates.
+
+A score of a pair cannot tell whether the answer is among the passages at all: it does not know how far the runner-up is
+behind, nor how near any passage of this corpus comes to any question. The model here reads both. It is a logistic
+regression with weights that are not negative, so that more evidence never means less confidence, and it is fitted on
+questions whose passage is there and on the same questions with their passage taken out.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from langchain_klue_rerank.engine.models.names import WEIGHTS
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+
+FORMAT: Final = "klue-confidence"
+FORMAT_VERSION: Final = 1
+CONFIG_FILE: Final = "config.json"
+#: Candidates that are looked at, and how few are too few to tell a lead from an accident.
+CANDIDATES: Final = 30
+LEAST_CANDIDATES: Final = 10
+#: What is known of a query's candidates, in the order of the weights.
+SIGNALS: Final = ("score", "lead", "lexical", "lexical_lead", "cosine", "cosine_lead")
+
+_FLOOR: Final = 1e-3
+#: Share of the words of the shorter one from which two passages say the same, as copies and overlapping pieces do.
+_SAME: Final = 0.7
+
+
+def signals(scores: ArrayLike, lexical: ArrayLike, cosines: ArrayLike, tokens: TokenizedTexts) -> NDArray[np.float64]:
+    """Turn what is known of a query's candidates into the model's input.
+
+    Args:
+        scores: (n,) the scores in 0..1 by which the candidates are ranked, in the order of the first stage; at least
+            one candidate. Those after the first `CANDIDATES` are not looked at.
+        lexical: (n,) their lexical scores in 0..1.
+        cosines: (n,) their cosines.
+        tokens: Their n tokenized texts.
+
+    Returns:
+        (`SIGNALS`,): the log odds of the best score; the logarithm of its ratio to the next; the best one's lexical
+        score and how far it is ahead of the best of the others; its cosine and how far it is ahead of the mean of all.
+        Others that say the same as the best one are not counted.
+    """
+    ranked, words, meaning = (np.asarray(one, np.float64)[:CANDIDATES] for one in (scores, lexical, cosines))
+    best = int(ranked.argmax())
+    others = ~_same(tokens, best, len(ranked))
+    top, second = ranked[best], ranked[others].max(initial=0.0)
+    return np.array(
+        [
+            np.log(top + _FLOOR) - np.log(1 - top + _FLOOR),
+            np.log((top + _FLOOR) / (second + _FLOOR)),
+            words[best],
+            words[best] - words[others].max(initial=0.0),
+            meaning[best],
+            meaning[best] - np.append(meaning[others], meaning[best]).mean(),
+        ]
+    )
+
+
+def _same(tokens: TokenizedTexts, best: int, count: int) -> NDArray[np.bool_]:
+    """Say which of the first candidates have nearly the words of the best one; that is one of them."""
+    words = [set(tokens.word_ids[a:b].tolist()) for a, b in pairwise(tokens.offsets[: count + 1].tolist())]
+    own = words[best]
+    same = [len(own & other) >= _SAME * max(min(len(own), len(other)), 1) for other in words]
+    same[best] = True
+    return np.array(same)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidenceModel:
+    """The probability that the first result of a search answers.
+
+    Args:
+        weights: (`SIGNALS`,) float64, none negative.
+        bias: Log odds where all signals are 0.
+        threshold: Confidence from which an answer is recommended.
+    """
+
+    weights: NDArray[np.float64]
+    bias: float
+    threshold: float
+
+    def __call__(self, known: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return probabilities.
+
+        Args:
+            known: (..., `SIGNALS`), see `signals`.
+
+        Returns:
+            (...) float64 in 0..1.
+        """
+        odds = known @ self.weights + self.bias
+        return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float64)
+
+    @classmethod
+    def load(cls, folder: Path) -> ConfidenceModel:
+        """Open the weights in a folder.
+
+        Raises:
+            FileNotFoundError: If the file is missing.
+            ValueError: If it holds something else, another format version, or weights of other signals.
+        """
+        path = Path(folder) / CONFIG_FILE
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise ValueError(f"{path} does not describe a {FORMAT}.")
+        if config.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"The weights in {path} have format version {config.get('format_version')}; this release reads version "
+                f"{FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
+            )
+        if tuple(config["weights"]) != SIGNALS:
+            raise ValueError(f"{path} has weights for {', '.join(config['weights'])}; expected {', '.join(SIGNALS)}.")
+        weights = np.array(list(config["weights"].values()), np.float64)
+        if not bool((np.isfinite(weights) & (weights >= 0)).all()):
+            raise ValueError(f"{path} has a weight that is negative or no number.")
+        return cls(weights, float(config["bias"]), float(config["threshold"]))
+
+
+@cache
+def packaged_confidence() -> ConfidenceModel:
+    """Return the model that comes with the package, for its own models' scores."""
+    return ConfidenceModel.load(WEIGHTS / "confidence")

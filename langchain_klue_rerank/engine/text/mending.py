@@ -16,7 +16,10 @@ _APART = re.compile(r"(?<!\S)[가-힣](?:[ \t]{0,2}[ \n][ \t]{0,2}[가-힣]){2,2
 #: week, has one.
 _SYLLABLES = 1.5
 #: A word that may go on in the next line.
-_BREAK = re.compile(r"([가-힣]{1,12})\n([가-힣]{1,12})")
+_BREAK = re.compile(r"([가-힣]{1,12})\n(?=([가-힣]{1,12}))")
+#: A line was broken by the page's width if it fills this share of the longest, or of a column; others are titles and
+#: items. Texts of short lines tell nothing.
+_FULL, _COLUMN, _SHORT = 0.6, 40, 20
 #: Log-likelihood by which one word has to be likelier than two. Of words that a space parts in running text 0.4% are
 #: joined, of words cut anywhere 89%.
 _GAIN = 4.0
@@ -35,14 +38,16 @@ def mend(text: str, analyzer: Analyzer) -> str:
     if "\n" not in text and _APART.search(text) is None:
         return text
     text = _APART.sub(lambda match: _together(match.group(), analyzer), text)
+    longest = max(map(len, text.split("\n")))
+    full = 0 if longest <= _SHORT else _FULL * min(longest, _COLUMN)
     asked = 0
 
     def joined(match: re.Match[str]) -> str:
         nonlocal asked
-        asked += 1
-        if asked > _MOST or analyzer.gain_of_joining(match[1], match[2]) <= _GAIN:
+        if asked == _MOST or match.end(1) - text.rfind("\n", 0, match.start()) - 1 < full:
             return match.group()
-        return match[1] + match[2]
+        asked += 1
+        return match[1] if analyzer.gain_of_joining(match[1], match[2]) > _GAIN else match.group()
 
     return _BREAK.sub(joined, text)
 

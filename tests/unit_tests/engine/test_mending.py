@@ -29,6 +29,8 @@ from langchain_klue_rerank.engine.text.words import split_words
         ("나 는 그 를 본 적 이 없 다", None),
         ("첫째 줄.\n둘째 줄.", None),
         ("전입신고\n\n여권", None),
+        ("전입신\n고를 해야 합니다.", "전입신고를 해야 합니다."),
+        ("장기근속 안식휴가\n만 오 년을 계속 근무한 직원은 안식휴가를 열흘 쓸 수 있습니다.", None),  # a title
         ("물 한 잔", None),
         ("", None),
     ],

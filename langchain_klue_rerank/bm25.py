@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from langchain_core.runnables.config import run_in_executor
 
 from langchain_klue_rerank.adapters.convert import check_count, check_one_kind, check_query, to_document
-from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
 from langchain_klue_rerank.adapters.rebuilding import rebuild
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
@@ -60,7 +60,7 @@ class KlueBM25Retriever(IndexedRetriever):
     ) -> list[Document]:
         k = self.k if k is None else check_count("k", k)
         tokens = self._tokenize([check_query(query)])
-        [found] = self._index.search(k, tokens=tokens, keep=to_predicate(filter))
+        [found] = self._index.search(k, tokens=tokens, keep=to_keep(filter))
         return [
             self._scored(to_document(passage), relevance_score=score)
             for passage, score in zip(found.passages, found.scores.tolist(), strict=True)

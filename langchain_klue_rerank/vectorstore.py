@@ -32,7 +32,7 @@ from langchain_klue_rerank.adapters.embedding import (
     index_vectors,
     model_identity,
 )
-from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.rebuilding import rebuild
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
@@ -155,7 +155,7 @@ class KlueVectorStore(VectorStore):
             ValueError: If neither is given: a forgotten argument empties no store.
         """
         _refuse(kwargs)
-        keep = to_predicate(filter)
+        keep = to_keep(filter)
         if ids is None and keep is None:
             raise ValueError("delete() needs ids or a filter.")
         self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
@@ -262,7 +262,7 @@ class KlueVectorStore(VectorStore):
 
     def _search(self, vector: ArrayLike, k: int, filter: Filter | None) -> list[tuple[Document, float]]:
         vectors = index_vectors(self._embedding, vector)
-        [found] = self._index.search(check_count("k", k), vectors=vectors, keep=to_predicate(filter))
+        [found] = self._index.search(check_count("k", k), vectors=vectors, keep=to_keep(filter))
         return with_scores(found)
 
     @classmethod
@@ -424,7 +424,7 @@ class KlueVectorStore(VectorStore):
 
     def documents(self) -> list[Document]:
         """Return all documents, in the order in which they were added; as for ``KlueRetriever.from_documents``."""
-        return [to_document(passage) for passage in self._index.get(self._index.find(lambda passage: True))]
+        return [to_document(passage) for passage in self._index.get(self._index.find())]
 
 
 def _refuse(unknown: dict[str, Any]) -> None:

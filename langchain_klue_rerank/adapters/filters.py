@@ -33,6 +33,7 @@ from langchain_klue_rerank.engine.index.filters import (
     parse,
 )
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.search import Keep
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -46,8 +47,8 @@ _EXACT = 1 << 53
 Leaf = Callable[[Condition], Any]
 
 
-def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:
-    """Turn a filter into a function of a passage.
+def to_keep(condition: Filter | None) -> Keep | None:
+    """Turn a filter into what the index understands: a condition on metadata, or a function of a passage.
 
     Args:
         condition: A function of a Document; or a dictionary of metadata, see `engine.index.filters.parse`.
@@ -59,11 +60,18 @@ def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:
     if condition is None:
         return None
     if isinstance(condition, Mapping):
-        wanted = parse(condition)
-        return lambda passage: matches(wanted, passage.metadata)
+        return parse(condition)
     if callable(condition):
         return lambda passage: bool(condition(to_document(passage)))
     raise TypeError(f"filter={condition!r} is neither a dictionary of metadata nor a function of a Document.")
+
+
+def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:
+    """Turn a filter into a function of a passage; see `to_keep`."""
+    keep = to_keep(condition)
+    if keep is None or callable(keep):
+        return keep
+    return lambda passage: matches(keep, passage.metadata)
 
 
 @dataclass(frozen=True, slots=True)

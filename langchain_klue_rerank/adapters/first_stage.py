@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.convert import check_count, to_document
 from langchain_klue_rerank.adapters.embedding import embed_each, reads_tokens
-from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
 from langchain_klue_rerank.engine.contracts import Evidence
 from langchain_klue_rerank.engine.index.fusion import LEXICAL_SHARE
@@ -177,7 +177,7 @@ class FirstStage:
             tokens=tokens.take(np.asarray(good)) if words and tokens is not None else None,
             vectors=np.stack(vectors) if vectors is not None else None,
             dense_weight=self.dense_weight,
-            keep=to_predicate(options.filter),
+            keep=to_keep(options.filter),
             with_tokens=self.with_tokens,
             with_token_vectors=kept is not None and kept == self.token_vectors_of,
             keep_lexical=int(LEXICAL_SHARE * options.candidates) if self.with_tokens else 0,

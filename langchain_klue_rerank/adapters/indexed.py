@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.convert import check_ids, searchable_text, to_document, to_documents, to_passages
-from langchain_klue_rerank.adapters.filters import Filter, to_predicate
+from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.scored import with_metadata, without_scores
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
@@ -135,7 +135,7 @@ class IndexedRetriever(BaseRetriever):
 
     def documents(self) -> list[Document]:
         """Return all documents, in the order in which they were added."""
-        return [to_document(passage) for passage in self._index.get(self._index.find(lambda passage: True))]
+        return [to_document(passage) for passage in self._index.get(self._index.find())]
 
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[str, list[Document]]:
         """Make fields configurable at run time; the retriever that LangChain makes of them searches the same index."""
@@ -156,7 +156,7 @@ class IndexedRetriever(BaseRetriever):
             TypeError: If ids are not a list of strings.
             ValueError: If neither is given.
         """
-        keep = to_predicate(filter)
+        keep = to_keep(filter)
         if ids is None and keep is None:
             raise ValueError("delete() needs ids or a filter.")
         return self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])

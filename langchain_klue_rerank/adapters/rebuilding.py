@@ -43,7 +43,7 @@ def rebuild(folder: Path, embedding: Embeddings | None, window_words: WindowWord
     if settings.dense and embedding is not None:
         words = decide_window_words(embedding, window_words)
         settings = replace(settings, model=model_identity(embedding), window_words=words)
-    passages = old.get(old.find(lambda passage: True))
+    passages = old.get(old.find())
     index = PassageIndex(settings)
     if not passages:
         return index

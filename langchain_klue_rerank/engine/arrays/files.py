@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.arrays.strings import StringTable
 from langchain_klue_rerank.errors import IndexFormatError
 
 RESTORE: Final = "Restore it from a copy, or build the index again."
@@ -166,6 +167,17 @@ class Lines(Sequence[str]):
         self._bytes = content
         ends = np.flatnonzero(np.frombuffer(self._bytes, np.uint8) == ord("\n")) + 1
         self._offsets = np.concatenate([[0], ends])
+
+    @property
+    def table(self) -> StringTable:
+        """The lines as strings that end in a line feed."""
+        return StringTable(self._bytes, self._offsets.astype(np.int64))
+
+    @property
+    def strings(self) -> StringTable:
+        """The lines as strings that can be searched; copied, because they lie without line feeds."""
+        content = np.frombuffer(self._bytes, np.uint8)
+        return StringTable(content[content != ord("\n")].tobytes(), self._offsets - np.arange(len(self._offsets)))
 
     def __len__(self) -> int:
         """Return the number of lines."""

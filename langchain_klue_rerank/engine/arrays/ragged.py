@@ -36,6 +36,14 @@ class Ragged:
             offsets.append(len(values))
         return cls(np.asarray(values, np.int32), np.asarray(offsets, np.int64))
 
+    @classmethod
+    def join(cls, tables: Sequence[Ragged]) -> Ragged:
+        """Return the rows of all tables, at least one, one after the other."""
+        if len(tables) == 1:
+            return tables[0]
+        lengths = np.concatenate([[0], *(table.lengths() for table in tables)])
+        return cls(np.concatenate([table.values for table in tables]), np.cumsum(lengths, dtype=np.int64))
+
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.offsets) - 1
@@ -50,6 +58,10 @@ class Ragged:
             np.concatenate([self.values, other.values]),
             np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
         )
+
+    def first(self, count: int) -> Ragged:
+        """Return the first rows."""
+        return Ragged(self.values[: self.offsets[count]], self.offsets[: count + 1])
 
     def take(self, rows: NDArray[np.integer]) -> Ragged:
         """Return the rows asked for, in that order; a row may be asked for twice."""

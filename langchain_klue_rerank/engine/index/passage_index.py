@@ -1,12 +1,13 @@
-"""The index: passages, their tokens, postings and vectors, kept together through adding, removing and saving."""
+"""The index: passages, their tokens, postings and vectors, in immutable segments that readers never wait for."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,22 +17,25 @@ from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence
 from langchain_klue_rerank.engine.forks import ForkSafeLock
-from langchain_klue_rerank.engine.index import fusion
-from langchain_klue_rerank.engine.index.parts import Parts
+from langchain_klue_rerank.engine.index import index_files
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.search import Keep, allowed, rank
+from langchain_klue_rerank.engine.index.segments import merging
+from langchain_klue_rerank.engine.index.segments.segment import Segment
+from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
 from langchain_klue_rerank.engine.index.settings import IndexSettings
-from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
-#: Scores of a batch of queries computed at a time; bounds the memory of a batch over a large index to some 100 MB.
-_SCORES_AT_ONCE = 8_000_000
-#: Passages whose windows are read for a query: the best as wholes, so many at least, so many for each result asked for,
-#: and this share of all. On KLUE-MRC reading all of them finds no more answers.
-_READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
+logger = logging.getLogger(__name__)
 
-#: Numbers, scores, cosines and lexical scores of a query's best passages.
-_Ranked = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32] | None, NDArray[np.float32] | None]
+#: The field of vectors that `PassageIndex.search` compares where nothing else is said.
+VECTORS: Final = "vectors"
+#: Passages up to which segments are merged by whoever adds, at once; more are merged in the background.
+_MERGED_AT_ONCE = 4096
+#: Removed passages from which on everything is written anew when they are more than those that are there.
+_REMOVED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,41 +57,37 @@ class Candidates:
 class PassageIndex:
     """Passages that can be searched lexically, by vectors, or by both.
 
-    All methods may be called from several threads.
+    All methods may be called from several threads. A reader takes the present state, one reference, and keeps it: it
+    waits for nobody who adds, removes, saves or merges. Writers wait for one another.
 
     Args:
         settings: What the index holds.
     """
 
     def __init__(self, settings: IndexSettings) -> None:
+        self._start(Snapshot.empty(settings))
+
+    def _start(self, state: Snapshot) -> None:
+        self._state = state
         self._lock = ForkSafeLock(threading.RLock)
-        self._parts = Parts.empty(settings)
-
-    def _replace(self, parts: Parts) -> None:
-        """Put new parts in the place of the old ones: the only way in which an index changes.
-
-        It is one assignment, so that an interrupt leaves the old parts or the new ones. Whoever calls holds the lock.
-
-        Raises:
-            IndexFormatError: If the parts do not fit together; the old ones stay.
-        """
-        parts.check()
-        self._parts = parts
+        self._merging: threading.Thread | None = None
+        self._merged_from = 0  # the segments before this one are being merged
+        self._removed = 0  # since everything was last written anew
 
     @property
     def settings(self) -> IndexSettings:
         """What the index holds."""
-        return self._parts.settings
+        return self._state.settings
 
     def __getstate__(self) -> dict[str, Any]:
-        parts = self._parts.compacted()
-        rows = parts.passages.rows()
+        state = self._state
+        rows = state.rows()
         return {
-            "settings": parts.settings,
-            "passages": [parts.passages.get(row) for row in rows.tolist()],
-            "tokens": parts.tokens.take(rows) if parts.lexical is not None else None,
-            "vectors": parts.vectors.vectors if parts.vectors is not None else None,
-            "token_vectors": parts.token_vectors,
+            "settings": state.settings,
+            "passages": state.passages(rows),
+            "tokens": state.tokens(rows) if state.settings.lexical else None,
+            "vectors": {name: state.vectors(name, rows) for name in state.fields} if len(rows) else {},
+            "token_vectors": state.token_vectors(rows) if state.settings.token_vectors is not None else None,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -97,28 +97,27 @@ class PassageIndex:
 
     def __len__(self) -> int:
         """Return the number of passages."""
-        return len(self._parts.passages)
+        return len(self._state)
 
     @property
     def dimension(self) -> int | None:
         """Dimension of the vectors; None while there are none."""
-        return self._parts.dimension
+        return self._state.dimension(VECTORS)
 
     @property
     def token_vector_bytes(self) -> float:
         """Bytes that the token vectors of a passage take on average; 0 without any."""
-        kept = self._parts.token_vectors
-        return kept.nbytes / len(kept) if kept else 0.0
+        state = self._state
+        kept = [view.segment.token_vectors for view in state.views]
+        return sum(one.nbytes for one in kept if one is not None) / max(1, state.size)
 
     @property
     def vectors_of_passage(self) -> tuple[float, float]:
         """How many vectors a passage has on average, and the bytes that they take; 0 without any."""
-        parts = self._parts
-        if parts.vectors is None or not parts.passages.size:
-            return 0.0, 0.0
-        kept, count = parts.vectors.vectors, parts.passages.size
-        short = int((np.diff(kept.windows.offsets) == 0).sum())
-        return (short + len(kept.windows.values)) / count, (kept.wholes.nbytes + kept.windows.nbytes) / count
+        state = self._state
+        kept = [own for view in state.views for own in view.segment.vectors.values()]
+        size = max(1, state.size)
+        return sum(own.count for own in kept) / size, sum(own.nbytes for own in kept) / size
 
     def keep_token_vectors(self, model: str | None) -> None:
         """Decide whose token vectors an index keeps; without effect on an index that holds passages.
@@ -128,7 +127,7 @@ class PassageIndex:
         """
         with self._lock:
             if not len(self):
-                self._replace(Parts.empty(replace(self.settings, token_vectors=model)))
+                self._state = Snapshot.empty(replace(self.settings, token_vectors=model))
 
     def require_lexical(self) -> None:
         """Make sure that the index can be searched by words.
@@ -152,7 +151,7 @@ class PassageIndex:
         self,
         passages: Sequence[Passage],
         tokens: TokenizedTexts | None = None,
-        vectors: NDArray[np.float32] | PassageVectors | None = None,
+        vectors: NDArray[np.float32] | PassageVectors | Mapping[str, PassageVectors] | None = None,
         token_vectors: TokenVectors | None = None,
     ) -> None:
         """Add passages; one with the identifier of an earlier one replaces it.
@@ -160,7 +159,8 @@ class PassageIndex:
         Args:
             passages: The passages; of several with the same identifier the last counts.
             tokens: Their tokens; needed by a lexical index.
-            vectors: Their vectors, (n, dim), or those of their windows, too; needed by a dense index.
+            vectors: Their vectors, (n, dim), or those of their windows, too; needed by a dense index. A mapping has
+                those of several fields, the first of which is `VECTORS`.
             token_vectors: Their token vectors; needed by an index that keeps some, otherwise left alone.
 
         Raises:
@@ -176,30 +176,37 @@ class PassageIndex:
             raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
         if self.settings.dense and vectors is None and passages:
             raise ValueError("This index holds vectors; give one for each passage.")
-        if not self.settings.dense:
-            vectors = None
-        if not self.settings.lexical:
-            tokens = None
         if self.settings.token_vectors is None:
             token_vectors = None
         elif passages and (token_vectors is None or len(token_vectors) != len(passages)):
             raise ValueError("This index keeps token vectors; give those of each passage.")
+        fields = vectors if isinstance(vectors, Mapping) else {VECTORS: vectors}
         with self._lock:
-            checked = PassageVectors.checked(vectors, self.dimension) if vectors is not None else None
-            if checked is not None and len(checked) != len(passages):
-                raise ModelOutputError(
-                    f"The embedding model returned {len(checked)} vectors for {len(passages)} texts."
-                )
-            new = self._parts.copy()
-            new.remove([passage.id for passage in passages])
-            whole = len(numbers) == len(passages)
-            new.append(
+            checked = {}
+            for name, given in fields.items():
+                if given is not None and self.settings.dense:
+                    checked[name] = PassageVectors.checked(given, self._state.dimension(name))
+                    if len(checked[name]) != len(passages):
+                        raise ModelOutputError(
+                            f"The embedding model returned {len(checked[name])} vectors for {len(passages)} texts."
+                        )
+            if not kept:
+                return
+            if len(numbers) < len(passages):
+                tokens = tokens.take(numbers) if tokens is not None else None
+                checked = {name: own.take(numbers) for name, own in checked.items()}
+                token_vectors = token_vectors.take(numbers) if token_vectors is not None else None
+            segment = Segment.build(
                 kept,
-                tokens if tokens is None or whole else tokens.take(numbers),
-                checked if checked is None or whole else checked.take(numbers),
-                token_vectors if token_vectors is None or whole else token_vectors.take(numbers),
+                self._state.terms,
+                tokens if self.settings.lexical else None,
+                checked,
+                token_vectors,
+                morphemes=self.settings.kiwi,
             )
-            self._replace(new)
+            before = len(self._state)
+            state = self._state.added(segment)
+            self._replace(state, removed=before + len(segment) - len(state))
 
     def delete(self, identifiers: Sequence[str]) -> int:
         """Remove passages; unknown identifiers are passed over.
@@ -208,35 +215,99 @@ class PassageIndex:
             How many were removed.
         """
         with self._lock:
-            new = self._parts.copy()
-            removed = new.remove(identifiers)
+            state, removed = self._state.removed(identifiers)
             if removed:
-                size = new.passages.size
-                self._replace(new.compacted() if size > 1000 and len(new.passages) < size / 2 else new)
+                self._replace(state, removed=removed)
         return removed
 
-    def find(self, keep: Callable[[Passage], bool]) -> list[str]:
-        """Return the identifiers of the passages that a filter keeps."""
-        kept = self._parts.passages
-        passages = (kept.get(row) for row in kept.rows().tolist())
-        return [passage.id for passage in passages if keep(passage)]
+    def clear(self) -> None:
+        """Remove all passages."""
+        with self._lock:
+            self._state, self._removed = Snapshot.empty(self.settings), 0
+
+    def _replace(self, state: Snapshot, removed: int) -> None:
+        """Put a new state in the place of the old one, and merge what has become too small. The caller holds the lock.
+
+        Every change of an index is one assignment, so that an interrupt leaves the old state or the new one.
+
+        Raises:
+            IndexFormatError: If the parts of a segment do not fit together; the old state stays.
+        """
+        for view in state.views:
+            view.segment.check(state.settings)
+        total = self._removed + removed
+        if total > max(_REMOVED, len(state)):
+            self._state, self._removed = state.compacted(), 0
+            return
+        self._state, self._removed = state, total
+        self._merge()
+
+    def _merge(self) -> None:
+        """Merge the small segments at the end at once, large ones in the background. The caller holds the lock."""
+        while True:
+            views = self._state.views
+            running = self._merging is not None and self._merging.is_alive()
+            settled = self._merged_from if running else 0
+            first = merging.plan(views[settled:])
+            if first is None:
+                return
+            some = views[settled + first :]
+            if sum(view.count for view in some) <= _MERGED_AT_ONCE:
+                self._state = merging.put(self._state, some, merging.merge(some))
+                continue
+            if not running:
+                self._merged_from = len(views)
+                self._merging = threading.Thread(
+                    target=self._merge_in_background, args=(self._state, some), name="klue-merge", daemon=True
+                )
+                self._merging.start()
+            return
+
+    def _merge_in_background(self, state: Snapshot, views: Sequence[Any]) -> None:
+        try:
+            merged = merging.merge(views)
+        except Exception:
+            logger.exception("Segments could not be merged; the index is as before, and somewhat slower")
+            return
+        with self._lock:
+            if self._state.terms is state.terms:  # else everything was written anew meanwhile
+                self._state = merging.put(self._state, views, merged)
+            self._merging = None
+            self._merge()
+
+    def wait_for_merges(self) -> None:
+        """Wait until no segments are being merged in the background."""
+        while (running := self._merging) is not None and running.is_alive():
+            running.join()
+
+    def find(self, keep: Keep | None = None) -> list[str]:
+        """Return the identifiers of the passages that a filter keeps, in the order in which they were added."""
+        state = self._state
+        mask = allowed(state, keep)
+        found = []
+        for start, view in zip(state.starts.tolist(), state.views, strict=False):
+            ids = view.segment.passages.ids
+            if mask is None:
+                found += list(ids)
+            else:
+                found += ids.strings(np.flatnonzero(mask[start : start + len(ids)]))
+        return found
 
     def get(self, identifiers: Sequence[str]) -> list[Passage]:
         """Return the passages with these identifiers; unknown ones are passed over."""
-        passages = self._parts.passages
-        rows = [passages.row(identifier) for identifier in identifiers]
-        return [passages.get(row) for row in rows if row is not None]
+        state = self._state
+        rows = state.find(identifiers)
+        return state.passages(rows[rows >= 0])
 
     def tokens(self, passages: Sequence[Passage]) -> TokenizedTexts | None:
         """Return the stored tokens of passages; None unless every one is here, by identifier and text."""
-        parts = self._parts
-        rows = [parts.passages.row(passage.id) for passage in passages]
-        known = [row for row in rows if row is not None]
-        if parts.lexical is None or len(known) < len(rows):
+        state = self._state
+        rows = state.find([passage.id for passage in passages])
+        if not state.settings.lexical or (rows < 0).any():
             return None
-        if any(parts.passages.get(row).text != one.text for row, one in zip(known, passages, strict=True)):
+        if any(text != one.text for text, one in zip(state.texts(rows), passages, strict=True)):
             return None
-        return parts.tokens.take(np.asarray(known, np.int64))
+        return state.tokens(rows)
 
     def search(
         self,
@@ -245,7 +316,7 @@ class PassageIndex:
         tokens: TokenizedTexts | None = None,
         vectors: NDArray[np.float32] | None = None,
         dense_weight: float = 1.0,
-        keep: Callable[[Passage], bool] | None = None,
+        keep: Keep | None = None,
         with_tokens: bool = False,
         with_token_vectors: bool = False,
         keep_lexical: int = 0,
@@ -258,7 +329,7 @@ class PassageIndex:
             tokens: The queries' tokens, for lexical search; None to search by vectors alone.
             vectors: The queries' vectors, (m, dim), for dense search; None to search lexically alone.
             dense_weight: Weight of the dense score beside the lexical one (1) where both are given.
-            keep: Says of a passage whether it may be found; None for all.
+            keep: Which passages may be found: a condition on their metadata, or a function of a passage; None for all.
             with_tokens: Whether to give the passages' stored tokens with them.
             with_token_vectors: The same for their token vectors.
             keep_lexical: How many of the passages that the words alone rank first stay among those found, wherever
@@ -273,45 +344,38 @@ class PassageIndex:
             IndexFormatError: If tokens are given and the index keeps no lexical postings.
             ModelOutputError: If vectors are not finite or of another dimension.
         """
-        parts = self._parts  # a search sees one state of the index, whatever others add meanwhile
+        state = self._state
         if tokens is not None:
             self.require_lexical()
         if vectors is not None:
-            vectors = as_unit_vectors(vectors, parts.dimension)
-        allowed = parts.passages.alive()
-        if keep is not None:
-            allowed = allowed.copy()
-            for row in np.flatnonzero(allowed).tolist():
-                allowed[row] = keep(parts.passages.get(row))
+            vectors = as_unit_vectors(vectors, state.dimension(VECTORS))
+        mask = allowed(state, keep)
         return [
             Candidates(
-                [parts.passages.get(row) for row in rows.tolist()],
-                scores,
+                state.passages(found.rows),
+                found.scores,
                 Evidence(
-                    parts.tokens.take(rows) if with_tokens and parts.lexical is not None else None,
-                    cosines,
-                    lexical,
-                    len(parts.passages),
-                    parts.token_vectors.take(rows) if with_token_vectors and parts.token_vectors is not None else None,
+                    state.tokens(found.rows) if with_tokens and state.settings.lexical else None,
+                    found.cosines,
+                    found.lexical,
+                    len(state),
+                    state.token_vectors(found.rows) if with_token_vectors else None,
                 ),
             )
-            for rows, scores, cosines, lexical in _rank(
-                parts, k, tokens, vectors, dense_weight, allowed, keep_lexical, exact
-            )
+            for found in rank(state, k, tokens, vectors, dense_weight, mask, VECTORS, keep_lexical, exact)
         ]
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
         """Return the unit vectors of passages as wholes, (n, dim) float32; zeros for unknown identifiers."""
-        parts = self._parts
-        found = np.zeros((len(identifiers), parts.dimension or 0), np.float32)
-        rows = [parts.passages.row(identifier) for identifier in identifiers]
-        if parts.vectors is not None:
-            known = np.asarray([row for row in rows if row is not None], np.int64)
-            found[[row is not None for row in rows]] = parts.vectors.wholes(known)
+        state = self._state
+        found = np.zeros((len(identifiers), state.dimension(VECTORS) or 0), np.float32)
+        rows = state.find(identifiers)
+        if found.shape[1]:
+            found[rows >= 0] = state.wholes(VECTORS, rows[rows >= 0])
         return found
 
     def save(self, folder: Path) -> None:
-        """Write the index completely or not at all; removed passages are dropped.
+        """Write the index completely or not at all; removed passages are dropped. Searches do not wait for it.
 
         Raises:
             IndexFormatError: If `folder` holds something else.
@@ -322,9 +386,17 @@ class PassageIndex:
         # The state is taken while nobody else can save: of two saves the later one holds what the earlier one did.
         with storage.writer_lock(folder):
             with self._lock:
-                self._replace(self._parts.compacted())
-                parts = self._parts
-            storage.save_folder(folder, asdict(parts.settings), parts.save)
+                state = self._compact()
+            storage.save_folder(folder, asdict(state.settings), lambda data: index_files.write(state, data))
+
+    def _compact(self) -> Snapshot:
+        """Put everything into one segment, without what is left of removed passages. The caller holds the lock."""
+        state = self._state
+        if self._removed:
+            self._state, self._removed = state.compacted(), 0
+        elif len(state.views) > 1:
+            self._state = state.with_views([View.of(merging.merge(state.views))])
+        return self._state
 
     @classmethod
     def load(cls, folder: Path, *, any_analysis: bool = False) -> PassageIndex:
@@ -339,60 +411,7 @@ class PassageIndex:
                 that are split in another way.
         """
         index = cls.__new__(cls)
-        index._lock = ForkSafeLock(threading.RLock)
-        index._parts = storage.read_folder(Path(folder), Parts.load)
+        index._start(storage.read_folder(Path(folder), index_files.read))
         if not any_analysis:
             index.settings.check_analysis(str(folder))
         return index
-
-
-def _rank(
-    parts: Parts,
-    k: int,
-    tokens: TokenizedTexts | None,
-    vectors: NDArray[np.float32] | None,
-    dense_weight: float,
-    allowed: NDArray[np.bool_],
-    keep_lexical: int,
-    exact: Sequence[float] | None,
-) -> Iterator[_Ranked]:
-    """Rank passages for each query; see `search`."""
-    count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
-    step = max(1, _SCORES_AT_ONCE // max(1, len(allowed)))
-    for start in range(0, count, step):
-        some = np.arange(start, min(start + step, count))
-        lexical = parts.lexical.scores(tokens.take(some)) if tokens is not None and parts.lexical else None
-        if vectors is None or parts.vectors is None:
-            for words in lexical if lexical is not None else np.zeros((len(some), len(allowed)), np.float32):
-                rows = fusion.top(words, k, allowed)
-                yield rows, words[rows], None, words[rows]
-            continue
-        asked = vectors[some]
-        for number, cosines in enumerate(parts.vectors.scores(asked)):
-            words = lexical[number] if lexical is not None else None
-            cosines = _blanks_last(parts.vectors, np.arange(len(cosines)), cosines)
-            share = exact[int(some[number])] if exact is not None else 0.0
-            scores = fusion.first_stage(words, cosines, dense_weight, share)
-            rows = np.arange(len(scores))
-            leading = fusion.top(words, keep_lexical, allowed) if words is not None else rows[:0]
-            if parts.vectors.has_windows:
-                read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
-                rows = np.union1d(fusion.top(scores, read, allowed, above=-1), leading)
-                cosines = _blanks_last(parts.vectors, rows, parts.vectors.best_scores(asked[number], rows))
-                scores = fusion.first_stage(words[rows] if words is not None else None, cosines, dense_weight, share)
-            # a query without a word has no vector: nothing is near it
-            least = 0 if words is not None else -1 if asked[number].any() else 1
-            best = fusion.top(scores, k, allowed[rows], above=least)
-            best = fusion.with_leading(best, np.searchsorted(rows, leading), scores, k)
-            rows = rows[best]
-            yield rows, scores[best], cosines[best], words[rows] if words is not None else None
-
-
-def _blanks_last(vectors: VectorIndex, rows: NDArray[np.int64], cosines: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give passages without a word, whose vectors are zero, the lowest cosine that there is."""
-    zero = np.flatnonzero(cosines == 0)
-    blank = zero[~vectors.wholes(rows[zero]).any(axis=1)]
-    if len(blank):
-        cosines = cosines.copy()
-        cosines[blank] = -1
-    return cosines

@@ -34,6 +34,11 @@ class IndexSettings:
     token_vectors: str | None = None
     analysis: int = ANALYSIS_VERSION
 
+    @property
+    def vector_fields(self) -> tuple[str, ...]:
+        """The fields of vectors."""
+        return ("vectors",) if self.dense else ()
+
     @classmethod
     def from_config(cls, config: dict[str, Any], where: str) -> IndexSettings:
         """Read settings that were saved.

@@ -74,9 +74,62 @@ class PassageVectors:
         """Return the number of passages."""
         return len(self.wholes)
 
+    @property
+    def count(self) -> int:
+        """The number of vectors: a passage without windows has one."""
+        return int((np.diff(self.windows.offsets) == 0).sum()) + len(self.windows.values)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that they take, in memory and on disk."""
+        return self.wholes.nbytes + self.windows.nbytes
+
     def take(self, rows: NDArray[np.integer]) -> PassageVectors:
         """Return the vectors of some passages, in that order."""
         return PassageVectors(self.wholes[rows], self.windows.take(rows))
+
+    def save(self, path: Path) -> None:
+        """Write the vectors; those of windows only if there are any."""
+        write_array(path, self.wholes)
+        if len(self.windows.values):
+            self.windows.save(path)
+
+    @classmethod
+    def load(cls, files: SavedFiles, name: str, rows: int) -> PassageVectors:
+        """Read what `save` wrote, memory-mapped.
+
+        Raises:
+            IndexFormatError: If there are not the unit vectors of `rows` passages.
+        """
+        wholes = files.array(name, np.float32, ndim=2)
+        if len(wholes) != rows or not wholes.shape[1]:
+            raise IndexFormatError(f"{name!r} holds {len(wholes)} vectors for {rows} passages. {RESTORE}")
+        for start in range(0, rows, _CHECKED_AT_ONCE):
+            some = wholes[start : start + _CHECKED_AT_ONCE]
+            squares = np.einsum("ij,ij->i", some, some)
+            if not ((np.abs(squares - 1) < 1e-3) | (squares == 0)).all():
+                raise IndexFormatError(f"{name!r} holds vectors that are not of length 1. {RESTORE}")
+        windows = _no_windows(rows, wholes.shape[1])
+        if f"{name}_values.npy" in files:
+            windows = SmallVectors.load(files, name, rows)
+            if windows.values.shape[1] != wholes.shape[1]:
+                raise IndexFormatError(f"{name!r} holds windows of another dimension. {RESTORE}")
+        return cls(wholes, windows)
+
+    def best_of(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the cosine similarity of a query's unit vector with the best window of some passages.
+
+        Args:
+            query: A unit vector, (dim,) float32.
+            rows: The rows of r passages.
+
+        Returns:
+            (r,) float32; where a passage has no windows, of its whole.
+        """
+        if len(rows) <= _AT_ONCE:
+            return self.take(rows).best_scores(query)
+        starts = range(0, len(rows), _AT_ONCE)
+        return np.concatenate([self.take(rows[start : start + _AT_ONCE]).best_scores(query) for start in starts])
 
     def best_scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the cosine similarity of a query's unit vector with the best window of each passage, (n,) float32."""

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import pytest
 
 from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
+from langchain_klue_rerank.engine.index.segments.snapshot import View
 from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
 from tests.unit_tests.engine.helpers import add, passage, search, small_index, tokens_of, vectors_of
 
@@ -427,7 +430,7 @@ def state(index: PassageIndex) -> tuple[Any, ...]:
 CHANGES: dict[str, Callable[[PassageIndex], object]] = {
     "add": lambda index: add(index, passage("마", "운전면허 갱신 전입신고"), passage("가", "바뀐 글")),
     "delete": lambda index: index.delete(["나", "다"]),
-    "compact": lambda index: index._replace(index._parts.compacted()),
+    "compact": lambda index: index._compact(),
 }
 
 
@@ -465,10 +468,10 @@ def test_a_change_that_is_interrupted_anywhere_happens_or_does_not(
 
 def test_parts_that_do_not_fit_are_never_saved(folder: Path) -> None:
     index = PassageIndex.load(folder)
-    parts = index._parts.copy()
-    parts.passages.add([passage("라", "홀로")])
-    with pytest.raises(IndexFormatError, match="of 3 passages but holds 4"):
-        index._replace(parts)
+    [view] = index._state.views
+    alone = replace(view.segment, passages=PassageTable.of([passage("라", "홀로")]))
+    with pytest.raises(IndexFormatError, match="of 3 passages but holds 1"):
+        index._replace(index._state.with_views([View.of(alone)]), removed=0)
     index.save(folder)
     assert len(PassageIndex.load(folder)) == 3
 

@@ -140,7 +140,7 @@ def test_windows_are_read_of_what_is_nearest_as_a_whole(lexical: bool, monkeypat
     add(index, *(passage(str(n), f"{words[n % 4]} {words[n // 4 % 4]} {words[n // 16]}") for n in range(64)))
     every = search(index, "바다 하늘", 64)
     for name in ("_READ", "_READ_FOR_EACH", "_READ_SHARE"):
-        monkeypatch.setattr(f"langchain_klue_rerank.engine.index.passage_index.{name}", {"_READ": 16}.get(name, 0))
+        monkeypatch.setattr(f"langchain_klue_rerank.engine.index.search.{name}", {"_READ": 16}.get(name, 0))
     few = search(index, "바다 하늘", 4)
     assert len(few) == 4
     assert [score for _, score in few] == pytest.approx([score for _, score in every[:4]], abs=1e-6)
@@ -193,7 +193,7 @@ def test_a_batch_cut_into_parts_finds_the_same(
         return [[(one.id, score) for one, score in zip(c.passages, c.scores, strict=True)] for c in candidates]
 
     expected = found()
-    monkeypatch.setattr("langchain_klue_rerank.engine.index.passage_index._SCORES_AT_ONCE", at_once)
+    monkeypatch.setattr("langchain_klue_rerank.engine.index.search._SCORES_AT_ONCE", at_once)
     for own, one in zip(found(), expected, strict=True):
         assert [identifier for identifier, _ in own] == [identifier for identifier, _ in one]
         assert dict(own) == pytest.approx(dict(one), abs=1e-6)

@@ -1,0 +1,256 @@
+"""How an index grows: queries, filters, adding, saving, opening, memory and disk from a thousand passages to a million.
+
+    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,5000,20000,100000 --json growth.json
+    python -m benchmarks.growth --raw ../shared/data/raw --busy 20000
+    python -m benchmarks.growth --plot growth.json docs/assets/growth.png
+
+Passages of about 300 characters are cut from the texts of a folder (one paragraph a line, ``.txt`` or ``.txt.xz``). An
+index grows from size to size; at every size it is saved and opened by a process of its own, which is asked the same
+questions. ``--busy`` asks them while another thread adds, saves and merges.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from langchain_core.documents import Document
+
+from benchmarks.raw_passages import raw_passages
+from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.engine.index.passages import Passage
+
+#: Documents handed to the retriever at a time while the index is built.
+_AT_ONCE = 4096
+_Figures = dict[str, Any]
+
+# Peak memory is read from Linux's /proc: getrusage counts the parent's memory into that of a fresh child.
+_SEARCHING = """
+import json, re, sys, time
+import langchain_klue_rerank.retriever
+start = time.perf_counter()
+retriever = langchain_klue_rerank.KlueRetriever.load(sys.argv[1])
+figures = {"open_s": time.perf_counter() - start}
+from benchmarks.growth import ask, memory
+questions = json.loads(sys.stdin.read())
+start = time.perf_counter()
+retriever.invoke(questions[0])
+figures["first_query_s"] = time.perf_counter() - start
+figures.update(ask(retriever, questions))
+figures.update(memory())
+print(json.dumps(figures))
+"""
+
+
+def main() -> None:
+    """Run the measurements asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--raw", type=Path, help="folder with texts, one paragraph a line")
+    parser.add_argument("--sizes", default="1000,5000,20000,100000", help="passages, rising, with commas between")
+    parser.add_argument("--busy", type=int, default=0, help="measure queries beside writers at this size instead")
+    parser.add_argument("--queries", type=int, default=100, help="questions asked of each kind (100)")
+    parser.add_argument("--folder", type=Path, help="keep the saved index of the last size here")
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--plot", nargs=2, type=Path, metavar=("JSON", "PNG"), help="draw figures written by --json")
+    options = parser.parse_args()
+    if options.plot:
+        plot(*options.plot)
+        return
+    if options.raw is None:
+        parser.error("--raw is needed")
+    sizes = [int(size) for size in options.sizes.split(",")] if not options.busy else [options.busy]
+    passages = raw_passages(options.raw, max(sizes) + 10_000)
+    questions = make_questions(passages[: sizes[0]], options.queries)
+    with tempfile.TemporaryDirectory() as place:
+        folder = options.folder or Path(place) / "index"
+        if options.busy:
+            busy(passages, options.busy, questions, folder)
+            return
+        every = grow(passages, sizes, questions, folder)
+    if options.json:
+        options.json.write_text(json.dumps(every, indent=1), encoding="utf-8")
+
+
+def make_questions(passages: Sequence[Passage], count: int) -> list[str]:
+    """Make queries of six to twelve words that follow one another in a passage, every second one left out."""
+    generator = random.Random(1)
+    questions = []
+    while len(questions) < count:
+        words = generator.choice(passages).text.split()
+        if len(words) >= 24:
+            start, length = generator.randrange(len(words) - 23), generator.randrange(6, 13)
+            questions.append(" ".join(words[start : start + 2 * length : 2]))
+    return questions
+
+
+def documents(passages: Sequence[Passage]) -> list[Document]:
+    """Return passages as LangChain's documents."""
+    return [Document(one.text, id=one.id, metadata=one.metadata) for one in passages]
+
+
+def timed(call: Callable[[Any], Any], arguments: Iterable[Any]) -> list[float]:
+    """Return the milliseconds that a call took for each argument."""
+    times = []
+    for argument in arguments:
+        start = time.perf_counter()
+        call(argument)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def show(name: str, times: Sequence[float]) -> _Figures:
+    """Print and return percentiles."""
+    p50, p95, p99 = (float(value) for value in np.percentile(times, (50, 95, 99)))
+    print(
+        f"  {name:44s} p50 {p50:9.2f}  p95 {p95:9.2f}  p99 {p99:9.2f} ms (n={len(times)})", file=sys.stderr, flush=True
+    )
+    return {name: {"p50": p50, "p95": p95, "p99": p99}}
+
+
+def kinds(retriever: KlueRetriever) -> dict[str, tuple[KlueRetriever, dict[str, Any]]]:
+    """Return the kinds of queries: what is asked, and with which options."""
+    bare = retriever.model_copy(update={"reranker": None})
+    return {
+        "lexical": (bare, {"search_type": "lexical"}),
+        "dense": (bare, {"search_type": "dense"}),
+        "hybrid": (bare, {}),
+        "hybrid, dictionary filter": (bare, {"filter": {"year": 2003}}),
+        "hybrid, function filter": (bare, {"filter": lambda document: document.metadata["year"] == 2003}),
+        "hybrid, reranked": (retriever, {}),
+    }
+
+
+def ask(retriever: KlueRetriever, questions: Sequence[str]) -> _Figures:
+    """Ask the questions in every kind of search."""
+    figures: _Figures = {}
+    for name, (asked, settings) in kinds(retriever).items():
+        some = (
+            questions[: max(5, min(len(questions), 1_000_000 // len(retriever)))] if "function" in name else questions
+        )
+        for question in some[:3]:
+            asked.invoke(question, **settings)
+        figures |= show(name, timed(partial(asked.invoke, **settings), some))
+    return figures
+
+
+def memory() -> _Figures:
+    """Return the peak of this process's memory, and what of the present memory is no mapped file, in MiB."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
+    return {name: int(status[key].split()[0]) / 1024 for name, key in (("peak_mib", "VmHWM"), ("anon_mib", "RssAnon"))}
+
+
+def grow(passages: Sequence[Passage], sizes: Sequence[int], questions: Sequence[str], folder: Path) -> list[_Figures]:
+    """Measure an index at every size."""
+    retriever = KlueRetriever()
+    retriever.add_documents([Document("준비", id="준비")])  # Kiwi's start does not count
+    retriever.delete(["준비"])
+    every, done = [], 0
+    extra = iter(passages[max(sizes) :])
+    for size in sizes:
+        start = time.perf_counter()
+        for first in range(done, size, _AT_ONCE):
+            retriever.add_documents(documents(passages[first : min(first + _AT_ONCE, size)]))
+        figures: _Figures = {"passages": size, "passages_per_s": (size - done) / (time.perf_counter() - start)}
+        done = size
+        print(f"{size} passages, {figures['passages_per_s']:.0f} passages/s", file=sys.stderr, flush=True)
+        figures["save_s"] = timed(retriever.save, [folder])[0] / 1000
+        some = [next(extra) for _ in range(60)]
+        figures |= show("add one document", timed(retriever.add_documents, [documents([one]) for one in some]))
+        figures |= show(
+            "query after adding one document", timed(partial(_add_and_ask, retriever, some), questions[:30])
+        )
+        figures["save_again_s"] = timed(retriever.save, [folder])[0] / 1000
+        retriever.delete([one.id for one in some])
+        figures["disk_bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        found = subprocess.run(
+            [sys.executable, "-c", _SEARCHING, str(folder)],
+            input=json.dumps(questions),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        figures |= json.loads(found.stdout)
+        print("  " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items() if isinstance(v, float)), file=sys.stderr)
+        every.append(figures)
+    return every
+
+
+def _add_and_ask(retriever: KlueRetriever, some: Sequence[Passage], question: str) -> None:
+    retriever.add_documents(documents([random.choice(some)]))
+    retriever.invoke(question)
+
+
+def busy(passages: Sequence[Passage], size: int, questions: Sequence[str], folder: Path) -> None:
+    """Ask questions while another thread writes."""
+    retriever = KlueRetriever.from_documents(documents(passages[:size]))
+    bare = retriever.model_copy(update={"reranker": None})
+    retriever.invoke(questions[0])
+    more = documents(passages[size : size + 4000])
+    for name, asked in (("hybrid", bare), ("hybrid, reranked", retriever)):
+        show(f"{name}, quiet", timed(asked.invoke, [*questions] * 5))
+        writers: dict[str, Callable[[], Any]] = {
+            "save": lambda: retriever.save(folder),
+            "add of 4,000 documents": lambda: retriever.add_documents(more),
+            "function filters": lambda: bare.invoke(questions[0], filter=lambda one: one.metadata["year"] == 2003),
+            "delete of 4,000 documents": lambda: retriever.delete([one.id or "" for one in more]),
+        }
+        for what, write in writers.items():
+            show(f"{name}, beside {what}", _beside(write, asked, questions))
+
+
+def _beside(write: Callable[[], Any], asked: KlueRetriever, questions: Sequence[str]) -> list[float]:
+    """Return the milliseconds of queries asked while another thread writes, for at least two seconds."""
+    times: list[float] = []
+    until = time.perf_counter() + 2
+
+    def again() -> None:
+        write()
+        while time.perf_counter() < until:
+            write()
+
+    thread = threading.Thread(target=again)
+    thread.start()
+    while thread.is_alive():
+        times += timed(asked.invoke, [questions[len(times) % len(questions)]])
+    thread.join()
+    return times
+
+
+def plot(figures: Path, picture: Path) -> None:
+    """Draw latency, memory and time to open over the number of passages."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    every = json.loads(figures.read_text(encoding="utf-8"))
+    sizes = [one["passages"] for one in every]
+    left, right = plt.subplots(1, 2, figsize=(11, 4.2))[1]
+    for name in ("lexical", "dense", "hybrid", "hybrid, dictionary filter", "hybrid, reranked", "add one document"):
+        left.plot(sizes, [one[name]["p50"] for one in every], marker="o", label=f"{name}, p50")
+    left.plot(sizes, [one["hybrid"]["p95"] for one in every], linestyle=":", marker=".", label="hybrid, p95")
+    left.set(xscale="log", yscale="log", xlabel="passages", ylabel="milliseconds", title="One query, one document")
+    for name, unit, scale in (("peak_mib", "peak memory, MiB", 1), ("disk_bytes", "disk, MiB", 2**-20)):
+        right.plot(sizes, [one[name] * scale for one in every], marker="o", label=unit)
+    right.plot(sizes, [1000 * one["open_s"] for one in every], marker="o", label="open, ms")
+    right.set(xscale="log", yscale="log", xlabel="passages", title="Memory, disk, opening")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    plt.tight_layout()
+    plt.savefig(picture, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Strings in one flat array, found by number or by themselves, in memory or on disk."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Final, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.arrays.ragged import gather
+
+#: Bytes whose hashes are computed at a time; bounds the memory beside the result to some 50 MB.
+_BYTES_AT_ONCE = 1 << 21
+_MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
+
+
+def hashes(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Hash strings that lie one after the other; the same string has the same hash in every process.
+
+    Args:
+        content: Their UTF-8 bytes.
+        offsets: Where each begins, one more than there are strings.
+
+    Returns:
+        (n,) uint64. Two strings may share a hash: whoever searches by it compares the strings, too.
+    """
+    lengths = np.diff(offsets)
+    powers = np.ones(int(lengths.max(initial=0)) + 1, np.uint64)
+    powers[1:] = _MULTIPLIER
+    np.cumprod(powers, out=powers)  # uint64 arithmetic wraps around, by intention
+    result = np.zeros(len(lengths), np.uint64)
+    start = 0
+    while start < len(lengths):
+        end = max(start + 1, int(np.searchsorted(offsets, offsets[start] + _BYTES_AT_ONCE, side="right")) - 1)
+        some = slice(start, end)
+        first, last = offsets[start], offsets[end]
+        filled = np.flatnonzero(lengths[some])
+        if len(filled):
+            places = np.arange(first, last) - np.repeat(offsets[start:end], lengths[some])
+            values = (content[first:last].astype(np.uint64) + np.uint64(1)) * powers[places]
+            result[start + filled] = np.add.reduceat(values, offsets[start + filled] - first)
+        start = end
+    result ^= result >> np.uint64(32)
+    return result * _MULTIPLIER
+
+
+class StringTable(Sequence[str]):
+    """Distinct strings by number, and their numbers by string. Immutable.
+
+    Args:
+        content: All strings in UTF-8, one after the other; lone surrogates are kept, each by itself.
+        offsets: Where each begins, int64, one more than there are strings.
+        order: The strings' numbers by rising hash, int32; None to compute it when it is needed.
+        sorted_hashes: The hashes in that order, uint64; None as well.
+    """
+
+    def __init__(
+        self,
+        content: mmap.mmap | bytes,
+        offsets: NDArray[np.int64],
+        order: NDArray[np.int32] | None = None,
+        sorted_hashes: NDArray[np.uint64] | None = None,
+    ) -> None:
+        self.content = content
+        self.offsets = offsets
+        self._search = (order, sorted_hashes) if order is not None and sorted_hashes is not None else None
+
+    @classmethod
+    def of(cls, strings: Iterable[str]) -> StringTable:
+        """Make a table of distinct strings."""
+        encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
+        return cls(b"".join(encoded), offsets)
+
+    @property
+    def search(self) -> tuple[NDArray[np.int32], NDArray[np.uint64]]:
+        """The strings' numbers by rising hash, and the hashes."""
+        if self._search is None:
+            found = hashes(self.bytes, self.offsets)
+            order = np.argsort(found, kind="stable").astype(np.int32)
+            self._search = (order, found[order])
+        return self._search
+
+    @property
+    def bytes(self) -> NDArray[np.uint8]:
+        """The content as numbers."""
+        return np.frombuffer(self.content, np.uint8)
+
+    def __len__(self) -> int:
+        """Return the number of strings."""
+        return len(self.offsets) - 1
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        """Return a string, or several."""
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        start, end = self.offsets[number : number + 2].tolist()
+        return self.content[start:end].decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield all strings."""
+        content, ends = bytes(self.content), self.offsets.tolist()
+        for start, end in pairwise(ends):
+            yield content[start:end].decode("utf-8", "surrogatepass")
+
+    def strings(self, numbers: NDArray[np.integer]) -> list[str]:
+        """Return the strings with these numbers."""
+        starts, ends = self.offsets[numbers].tolist(), self.offsets[numbers + 1].tolist()
+        content = self.content
+        return [content[start:end].decode("utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
+
+    def take(self, rows: NDArray[np.integer]) -> StringTable:
+        """Return some of the strings, in that order."""
+        index, offsets = gather(self.offsets[rows], self.offsets[np.asarray(rows) + 1])
+        return StringTable(self.bytes[index].tobytes(), offsets)
+
+    def find(self, strings: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of each string; -1 for one that is not here."""
+        result = np.full(len(strings), -1, np.int64)
+        if not len(self) or not strings:
+            return result
+        asked = StringTable.of(strings)
+        wanted = hashes(asked.bytes, asked.offsets)
+        order, sorted_hashes = self.search
+        firsts = np.searchsorted(sorted_hashes, wanted)
+        for place in np.flatnonzero(sorted_hashes[np.minimum(firsts, len(self) - 1)] == wanted).tolist():
+            at, string = int(firsts[place]), strings[place]
+            while at < len(self) and sorted_hashes[at] == wanted[place]:
+                number = int(order[at])
+                if self[number] == string:
+                    result[place] = number
+                    break
+                at += 1
+        return result
+
+
+def join(tables: Sequence[StringTable]) -> StringTable:
+    """Return the strings of all tables, which must be distinct, one after the other."""
+    if len(tables) == 1:
+        return tables[0]
+    offsets = [np.zeros(1, np.int64)]
+    for table in tables:
+        offsets.append(table.offsets[1:] - table.offsets[0] + offsets[-1][-1])
+    return StringTable(b"".join(bytes(table.content) for table in tables), np.concatenate(offsets))

@@ -1,0 +1,171 @@
+"""Search in one state of an index: lexical scores and cosines of its passages, one score of both, the best passages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.index import fusion
+from langchain_klue_rerank.engine.index.filters import Condition
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.segments import scoring
+from langchain_klue_rerank.engine.index.segments.columns import evaluate
+from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+
+#: Scores of a batch of queries computed at a time; bounds the memory of a batch over a large index to some 100 MB.
+_SCORES_AT_ONCE = 8_000_000
+#: Passages whose windows are read for a query: the best as wholes, so many at least, so many for each result asked for,
+#: and this share of all. On KLUE-MRC reading all of them finds no more answers.
+_READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
+
+
+#: What may be found: a condition on metadata, or a function of a passage.
+Keep = Condition | Callable[[Passage], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The best passages of a query.
+
+    Attributes:
+        rows: Their rows, the best first.
+        scores: Their scores.
+        cosines: Their cosines; None for lexical search.
+        lexical: Their lexical scores; None for dense search.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    cosines: NDArray[np.float32] | None
+    lexical: NDArray[np.float32] | None
+
+
+def allowed(snapshot: Snapshot, keep: Keep | None) -> NDArray[np.bool_] | None:
+    """Return which rows may be found; None for all.
+
+    Args:
+        snapshot: The state of the index.
+        keep: The filter; None for whatever is there.
+    """
+    alive = snapshot.alive()
+    if keep is None:
+        return alive
+    parts = []
+    for view in snapshot.views:
+        passages = view.segment.passages
+        if callable(keep):
+            kept = np.zeros(len(passages), bool)
+            for row in view.rows().tolist():
+                kept[row] = keep(passages.get(row))
+        else:
+            kept = evaluate(keep, passages.column, len(passages))
+        parts.append(kept)
+    mask = np.concatenate(parts) if parts else np.zeros(0, bool)
+    return mask if alive is None else mask & alive
+
+
+def rank(
+    snapshot: Snapshot,
+    k: int,
+    tokens: TokenizedTexts | None,
+    vectors: NDArray[np.float32] | None,
+    dense_weight: float,
+    mask: NDArray[np.bool_] | None,
+    field: str,
+    keep_lexical: int = 0,
+    exact: Sequence[float] | None = None,
+) -> Iterator[Ranked]:
+    """Rank passages for each query.
+
+    Args:
+        snapshot: The state of the index.
+        k: How many passages at most.
+        tokens: The queries' tokens; None to search by vectors alone.
+        vectors: The queries' unit vectors, (m, dim); None to search by words alone.
+        dense_weight: Weight of the cosine beside the lexical score.
+        mask: Which rows may be found; None for all.
+        field: The field of vectors.
+        keep_lexical: How many of the passages that the words alone rank first stay among those found.
+        exact: How much of each query has to be found as it is written; see `fusion.fuse_scores`. Default: nothing.
+    """
+    count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
+    step = max(1, _SCORES_AT_ONCE // max(1, snapshot.size))
+    for start in range(0, count, step):
+        some = np.arange(start, min(start + step, count))
+        cosines = None if vectors is None or not snapshot.views else _cosines(snapshot, vectors[some], field)
+        for place, number in enumerate(some.tolist()):
+            lexical = None if tokens is None else _lexical(snapshot, tokens, number)
+            if vectors is None or cosines is None:
+                found = lexical if lexical is not None else np.zeros(snapshot.size, np.float32)
+                rows = fusion.top(found, k, mask)
+                yield Ranked(rows, found[rows], None, found[rows])
+            else:
+                share = exact[number] if exact is not None else 0.0
+                combine = partial(fusion.first_stage, dense_weight=dense_weight, exact=share)
+                yield _fused(snapshot, k, lexical, cosines[place], vectors[number], combine, mask, field, keep_lexical)
+
+
+def _lexical(snapshot: Snapshot, tokens: TokenizedTexts, number: int) -> NDArray[np.float32]:
+    """Return the lexical scores of all rows for one query."""
+    found = np.zeros(snapshot.size, np.float32)
+    terms = scoring.weigh(snapshot, tokens, number)
+    for start, view, own in zip(snapshot.starts.tolist(), snapshot.views, terms, strict=False):
+        scoring.scores(snapshot, view.segment, own, found[start : start + len(view.segment)])
+    return found
+
+
+def _cosines(snapshot: Snapshot, queries: NDArray[np.float32], field: str) -> NDArray[np.float32]:
+    """Return the cosine of every query with every row as a whole, (m, n)."""
+    products = [queries @ view.segment.vectors[field].wholes.T for view in snapshot.views]
+    return products[0] if len(products) == 1 else np.concatenate(products, axis=1)
+
+
+def _fused(
+    snapshot: Snapshot,
+    k: int,
+    lexical: NDArray[np.float32] | None,
+    cosines: NDArray[np.float32],
+    query: NDArray[np.float32],
+    combine: Callable[[NDArray[np.float32] | None, NDArray[np.float32]], NDArray[np.float32]],
+    mask: NDArray[np.bool_] | None,
+    field: str,
+    keep_lexical: int,
+) -> Ranked:
+    """Rank by both scores: all passages as wholes, then the best of them by their best window."""
+    rows = np.arange(snapshot.size)
+    cosines = _blanks_last(snapshot, rows, cosines, field)
+    scores = combine(lexical, cosines)
+    leading = fusion.top(lexical, keep_lexical, mask) if lexical is not None else rows[:0]
+    kept = mask
+    if any(len(view.segment.vectors[field].windows.values) for view in snapshot.views):
+        read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
+        rows = np.union1d(fusion.top(scores, read, mask, above=-1), leading)
+        kept = None
+        cosines = np.empty(len(rows), np.float32)
+        for segment, places, own in snapshot.places(rows):
+            cosines[places] = segment.vectors[field].best_of(query, own)
+        cosines = _blanks_last(snapshot, rows, cosines, field)
+        scores = combine(lexical[rows] if lexical is not None else None, cosines)
+    # a query without a word has no vector: nothing is near it
+    least = 0 if lexical is not None else -1 if query.any() else 1
+    best = fusion.top(scores, k, kept, above=least)
+    best = fusion.with_leading(best, np.searchsorted(rows, leading), scores, k)
+    rows = rows[best]
+    return Ranked(rows, scores[best], cosines[best], lexical[rows] if lexical is not None else None)
+
+
+def _blanks_last(
+    snapshot: Snapshot, rows: NDArray[np.int64], cosines: NDArray[np.float32], field: str
+) -> NDArray[np.float32]:
+    """Give passages without a word, whose vectors are zero, the lowest cosine that there is."""
+    zero = np.flatnonzero(cosines == 0)
+    blank = zero[~snapshot.wholes(field, rows[zero]).any(axis=1)]
+    if len(blank):
+        cosines = cosines.copy()
+        cosines[blank] = -1
+    return cosines

@@ -1,0 +1,108 @@
+"""BM25 over all segments of an index: scores that are those of one index built from the passages that are there.
+
+Two fields are scored and averaged, Kiwi's content morphemes and character bigrams. Why not a library: bm25s computes
+every score when it indexes, which makes a query very fast and every added or deleted passage a new index, once for
+morphemes and once for bigrams, from tokens that somebody has to keep. Here the tokens are kept anyway and passages come
+and go. ``python -m benchmarks.lexical`` prints both side by side.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.index.segments.segment import Segment
+from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+
+#: BM25's saturation of the term frequency, and its strength of the length normalisation (Robertson and Zaragoza 2009).
+K1: Final = 1.5
+B: Final = 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedTerm:
+    """A term of a query in one segment.
+
+    Attributes:
+        field: Its field.
+        weight: Its idf times its count in the query, divided by the query's idf mass and the number of fields.
+        start: Where its postings begin in the segment.
+        end: Where they end.
+    """
+
+    field: str
+    weight: float
+    start: int
+    end: int
+
+
+def weigh(snapshot: Snapshot, query: TokenizedTexts, number: int) -> list[list[WeightedTerm]]:
+    """Look up and weigh the terms of a query.
+
+    Args:
+        snapshot: The state of the index.
+        query: Queries.
+        number: Which of them.
+
+    Returns:
+        For each segment the query's terms that occur in it. The weights of a passage that has all terms, known or not,
+        endlessly often would add up to 1.
+    """
+    words = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
+    fields = snapshot.terms.query([query.words[word] for word in words], [query.morphemes[word] for word in words])
+    searched = [name for name in fields if name == "bigram" or snapshot.settings.kiwi]
+    result: list[list[WeightedTerm]] = [[] for _ in snapshot.views]
+    count = len(snapshot)
+    if not count:
+        return result
+    for name in searched:
+        terms, counts = np.unique(fields[name], return_counts=True)
+        if not len(terms):
+            continue
+        spans = [view.segment.fields[name].spans(terms) for view in snapshot.views]
+        frequencies = _document_frequencies(snapshot, name, spans, len(terms))
+        idf = np.log1p((count - frequencies + 0.5) / (frequencies + 0.5))  # Lucene's, which is never negative
+        # every term that no passage has stands in one place of `terms`, that of -1, with their common count
+        weights = (idf * counts / (float(idf @ counts) * len(searched))).tolist()
+        for own, (starts, ends) in zip(result, spans, strict=True):
+            for weight, start, end in zip(weights, starts.tolist(), ends.tolist(), strict=True):
+                if end > start:
+                    own.append(WeightedTerm(name, weight, start, end))
+    return result
+
+
+def _document_frequencies(
+    snapshot: Snapshot, name: str, spans: list[tuple[NDArray[np.int64], NDArray[np.int64]]], count: int
+) -> NDArray[np.int64]:
+    """Return how many passages that are there have each term."""
+    total = np.zeros(count, np.int64)
+    for view, (starts, ends) in zip(snapshot.views, spans, strict=True):
+        if view.alive is None:
+            total += ends - starts
+            continue
+        rows = view.segment.fields[name].rows
+        for place in np.flatnonzero(ends > starts).tolist():
+            total[place] += np.count_nonzero(view.alive[rows[starts[place] : ends[place]]])
+    return total
+
+
+def scores(snapshot: Snapshot, segment: Segment, terms: list[WeightedTerm], out: NDArray[np.float32]) -> None:
+    """Score all rows of a segment.
+
+    Args:
+        snapshot: The state of the index.
+        segment: One of its segments.
+        terms: The query's terms in it.
+        out: (n,) float32, zeros; set to the BM25 scores, divided by their upper bound.
+    """
+    means = {name: snapshot.mean_length(name) for name in segment.fields}
+    for term in terms:
+        postings = segment.fields[term.field]
+        rows = postings.rows[term.start : term.end]
+        frequencies = postings.frequencies[term.start : term.end]
+        norms = segment.norms(term.field, means[term.field], K1, B)
+        out[rows] += np.float32(term.weight) * frequencies / (frequencies + norms[rows])

@@ -1,0 +1,145 @@
+"""A segment: passages and everything that an index keeps of them. Immutable, merged with others into a larger one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.arrays.files import RESTORE
+from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
+from langchain_klue_rerank.engine.index.segments.postings import Postings
+from langchain_klue_rerank.engine.index.segments.terms import Terms
+from langchain_klue_rerank.engine.index.settings import IndexSettings
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.errors import IndexFormatError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Segment:
+    """What an index keeps of n passages, row by row.
+
+    Attributes:
+        passages: Identifiers, texts and metadata.
+        tokens: For each passage the numbers of its words; None in an index without lexical search.
+        fields: Postings by field, ``"bigram"`` and ``"morpheme"``; empty in an index without lexical search.
+        vectors: Vectors by field; empty in an index without vectors.
+        token_vectors: A late-interaction model's vectors of tokens; None in an index without.
+    """
+
+    passages: PassageTable
+    tokens: Ragged | None = None
+    fields: Mapping[str, Postings] = field(default_factory=dict)
+    vectors: Mapping[str, PassageVectors] = field(default_factory=dict)
+    token_vectors: TokenVectors | None = None
+    _norms: dict[str, tuple[float, NDArray[np.float32]]] = field(default_factory=dict)
+
+    @classmethod
+    def build(
+        cls,
+        passages: Sequence[Passage],
+        terms: Terms,
+        tokens: TokenizedTexts | None,
+        vectors: Mapping[str, PassageVectors],
+        token_vectors: TokenVectors | None,
+        *,
+        morphemes: bool,
+    ) -> Segment:
+        """Make a segment of new passages.
+
+        Args:
+            passages: Passages with distinct identifiers; their metadata is not copied.
+            terms: The index's terms, to which those of the passages are added.
+            tokens: The passages' tokens; None for no lexical search.
+            vectors: Their vectors by field.
+            token_vectors: Their token vectors.
+            morphemes: Whether to index morphemes beside bigrams.
+        """
+        words, fields = (None, {}) if tokens is None else index_tokens(terms, tokens, morphemes=morphemes)
+        return cls(PassageTable.of(passages), words, fields, dict(vectors), token_vectors)
+
+    def __len__(self) -> int:
+        """Return the number of passages."""
+        return len(self.passages)
+
+    def check(self, settings: IndexSettings) -> None:
+        """Make sure that every part has a row for each passage.
+
+        Raises:
+            IndexFormatError: If one has not.
+        """
+        sizes: dict[str, int] = {}
+        if settings.lexical:
+            sizes["tokens"] = len(self.tokens) if self.tokens is not None else 0
+            for name in ("bigram", "morpheme") if settings.kiwi else ("bigram",):
+                sizes[f"{name} postings"] = len(self.fields[name]) if name in self.fields else 0
+        for name in settings.vector_fields:
+            sizes[name] = len(self.vectors[name]) if name in self.vectors else 0
+        if settings.token_vectors is not None:
+            sizes["token vectors"] = len(self.token_vectors) if self.token_vectors is not None else 0
+        for name, size in sizes.items():
+            if size != len(self):
+                raise IndexFormatError(f"The index has {name} of {size} passages but holds {len(self)}. {RESTORE}")
+
+    @classmethod
+    def merge(cls, segments: Sequence[Segment], kept: Sequence[NDArray[np.bool_] | None]) -> Segment:
+        """Make one segment of several.
+
+        Args:
+            segments: At least one.
+            kept: Of each which passages to keep, (n,) bool; None for all.
+        """
+        rows = [None if keep is None else np.flatnonzero(keep) for keep in kept]
+
+        def taken(parts: Sequence[Any]) -> list[Any]:
+            return [part if some is None else part.take(some) for part, some in zip(parts, rows, strict=True)]
+
+        first = segments[0]
+        tokens = token_vectors = None
+        if first.tokens is not None:
+            tokens = Ragged.join(taken([one.tokens for one in segments]))
+        if first.token_vectors is not None:
+            token_vectors = TokenVectors.join(taken([one.token_vectors for one in segments]))
+        return cls(
+            PassageTable.join([one.passages for one in segments], kept),
+            tokens,
+            {name: Postings.merge([one.fields[name] for one in segments], kept) for name in first.fields},
+            {name: PassageVectors.join(taken([one.vectors[name] for one in segments])) for name in first.vectors},
+            token_vectors,
+        )
+
+    def norms(self, name: str, mean: float, k1: float, b: float) -> NDArray[np.float32]:
+        """Return what BM25 adds to a term's frequency in each passage of a field.
+
+        Args:
+            name: The field.
+            mean: The mean length of the index's passages.
+            k1: BM25's saturation.
+            b: BM25's strength of the length normalisation.
+        """
+        known = self._norms.get(name)
+        if known is None or known[0] != mean:
+            lengths = self.fields[name].lengths
+            known = (mean, (k1 * (1 - b + b * lengths / mean)).astype(np.float32))
+            self._norms[name] = known  # of two readers with different means both have their own
+        return known[1]
+
+
+def index_tokens(terms: Terms, tokens: TokenizedTexts, *, morphemes: bool) -> tuple[Ragged, dict[str, Postings]]:
+    """Number the words of passages, and make their postings.
+
+    Returns:
+        The passages as word numbers, and postings by field.
+    """
+    words = terms.add(tokens)
+    fields = {"bigram": Postings.of(words.through(terms.word_bigrams))}
+    if morphemes:
+        fields["morpheme"] = Postings.of(words.through(terms.word_morphemes))
+    return words, fields

@@ -1,0 +1,102 @@
+"""The words, morphemes and bigrams of an index and their numbers, shared by all of its segments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.arrays.growing import GrowingRagged, GrowingStrings
+from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.arrays.strings import StringTable
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.text.words import bigrams
+
+
+class Terms:
+    """Words, and the morphemes and bigrams that each consists of. Numbers are given once and never change.
+
+    One thread adds; any number of threads read meanwhile.
+
+    Args:
+        words: Saved words, in the order of their numbers.
+        morphemes: Saved morphemes.
+        bigrams: Saved bigrams.
+        word_morphemes: For each saved word the numbers of its morphemes.
+        word_bigrams: The same of its bigrams.
+    """
+
+    def __init__(
+        self,
+        words: Sequence[StringTable] = (),
+        morphemes: Sequence[StringTable] = (),
+        bigrams: Sequence[StringTable] = (),
+        word_morphemes: Ragged | None = None,
+        word_bigrams: Ragged | None = None,
+    ) -> None:
+        self.words = GrowingStrings(words)
+        self.morphemes = GrowingStrings(morphemes)
+        self.bigrams = GrowingStrings(bigrams)
+        self._word_morphemes = GrowingRagged(word_morphemes)
+        self._word_bigrams = GrowingRagged(word_bigrams)
+
+    @property
+    def word_morphemes(self) -> Ragged:
+        """For each word the numbers of its morphemes."""
+        return self._word_morphemes.rows
+
+    @property
+    def word_bigrams(self) -> Ragged:
+        """For each word the numbers of its bigrams."""
+        return self._word_bigrams.rows
+
+    def add(self, texts: TokenizedTexts) -> Ragged:
+        """Number the words of texts.
+
+        Returns:
+            The texts as word numbers.
+        """
+        numbers = self.words.find(texts.words)
+        known = len(self.words)
+        new = np.flatnonzero(numbers < 0).tolist()
+        if new:
+            strings = [texts.words[place] for place in new]
+            # The words come last: interrupted before, the rows behind the last word count for nothing.
+            self._word_morphemes.append(_rows(self.morphemes, [texts.morphemes[place] for place in new]), known)
+            self._word_bigrams.append(_rows(self.bigrams, [bigrams(string) for string in strings]), known)
+            numbers[new] = self.words.add(strings)
+        values = numbers.astype(np.int32)[texts.word_ids] if len(texts.word_ids) else np.zeros(0, np.int32)
+        return Ragged(values, texts.offsets)
+
+    def texts(self, passages: Ragged) -> TokenizedTexts:
+        """Turn texts as word numbers back into what `tokenize` made of them."""
+        used, local = np.unique(passages.values, return_inverse=True)
+        morphemes = self.word_morphemes.take(used)
+        names = self.morphemes.strings(morphemes.values)
+        return TokenizedTexts(
+            words=self.words.strings(used),
+            morphemes=[tuple(names[start:end]) for start, end in pairwise(morphemes.offsets.tolist())],
+            word_ids=local.astype(np.int32),
+            offsets=passages.offsets,
+        )
+
+    def query(self, words: Sequence[str], morphemes: Sequence[Sequence[str]]) -> dict[str, NDArray[np.int64]]:
+        """Return the numbers of a query's terms by field, repeated ones repeated; -1 for one that is not here.
+
+        Args:
+            words: The query's words in order.
+            morphemes: Those of each word.
+        """
+        return {
+            "bigram": self.bigrams.find([gram for word in words for gram in bigrams(word)]),
+            "morpheme": self.morphemes.find([morpheme for own in morphemes for morpheme in own]),
+        }
+
+
+def _rows(strings: GrowingStrings, rows: Sequence[Sequence[str]]) -> Ragged:
+    numbers = strings.add([string for row in rows for string in row])
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    return Ragged(numbers.astype(np.int32), offsets)

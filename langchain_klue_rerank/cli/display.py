@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.cli.messages import say
 from langchain_klue_rerank.engine.text.words import clean
-from langchain_klue_rerank.evaluation.metrics import METRICS
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
@@ -81,6 +80,8 @@ def comparison(
 
 def report(measured: Report) -> str:
     """Show how well every way to search found a set's passages."""
+    from langchain_klue_rerank.evaluation.metrics import METRICS
+
     lines = [
         _bold(f"{measured.name}: {measured.questions} questions over {measured.passages} passages")
         + f" (indexed at {measured.passages_per_second:.0f} passages/s)",

@@ -183,3 +183,7 @@ def _seconds(value: str) -> float:
     if not 0.1 <= number <= 86_400:
         raise argparse.ArgumentTypeError(f"{value} is not a number of seconds from 0.1 to 86400")
     return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -7,15 +7,17 @@ import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from langchain_core.documents import Document
 from pathspec import GitIgnoreSpec
 
 from langchain_klue_rerank.engine.arrays.storage import is_index
 from langchain_klue_rerank.files.isolated import IsolatedReader, Limits
 from langchain_klue_rerank.files.loading import ENDINGS, OLD, Reading, canonical, os_problem, read_file
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
+
+if TYPE_CHECKING:
+    from langchain_core.documents import Document
 
 #: Files of patterns that are honoured, each for its folder and those below.
 IGNORE_FILES = (".gitignore", ".klueignore")

@@ -11,16 +11,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any
-
-from langchain_core.documents import Document
-from langchain_text_splitters import RecursiveCharacterTextSplitter
+from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.files.content import Content, Piece
 from langchain_klue_rerank.files.encodings import decode
 from langchain_klue_rerank.files.formats import pdf, rows, text
 from langchain_klue_rerank.files.isolated import READERS, IsolatedReader, Limits
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
+
+if TYPE_CHECKING:  # LangChain is imported with the first file that is read: a folder in step needs none
+    from langchain_core.documents import Document
 
 logger = logging.getLogger(__name__)
 
@@ -204,6 +204,9 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
 
 def _passages(path: str | Path, pieces: Sequence[Piece], reading: Reading) -> list[Document]:
     """Split pieces into passages and give them ids."""
+    from langchain_core.documents import Document
+    from langchain_text_splitters import RecursiveCharacterTextSplitter
+
     splitter = RecursiveCharacterTextSplitter(
         chunk_size=reading.chunk_size,
         chunk_overlap=reading.chunk_overlap,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_klue_rerank.engine.arrays.storage import LOCK, SOURCES, state_of, writer_lock
 from langchain_klue_rerank.errors import MissingExtraError
@@ -30,7 +30,9 @@ from langchain_klue_rerank.files.loading import (
     read_file,
 )
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
-from langchain_klue_rerank.retriever import KlueRetriever
+
+if TYPE_CHECKING:
+    from langchain_klue_rerank.retriever import KlueRetriever
 
 #: What becomes of the index's other files.
 Mode = Literal["sync", "append", "replace"]

@@ -130,5 +130,5 @@ def test_wrong_places(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"ends in '\.txt'"):
         read_questions(str(tmp_path / "mine.txt"))
     (tmp_path / "broken.jsonl").write_text("{")
-    with pytest.raises(DataError, match=r"line 1 is not JSON"):
+    with pytest.raises(DataError, match=r"line 1: it is not JSON"):
         read_questions(str(tmp_path / "broken.jsonl"))

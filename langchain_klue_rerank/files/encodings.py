@@ -15,6 +15,8 @@ _MARKS = (
 )
 #: Bytes by which UTF-16 without a mark is recognised.
 _SAMPLE = 4096
+#: Share of Latin and Hangul characters from which two bytes are taken for a character.
+_USUAL = 0.9
 
 
 def decode(content: bytes, declared: str | None = None) -> str:
@@ -43,17 +45,18 @@ def decode(content: bytes, declared: str | None = None) -> str:
 
 
 def _utf16(content: bytes) -> str | None:
-    """Decode UTF-16 without a mark: line breaks and spaces in it have zeros in every other byte."""
-    sample = content[:_SAMPLE]
-    if len(content) % 2 or b"\0" not in sample:
+    """Decode UTF-16 without a mark, if nearly everything in it is Latin or Hangul read one way."""
+    if len(content) % 2 or b"\0" not in content[:_SAMPLE]:
         return None
-    for encoding, place in (("utf-16-le", 1), ("utf-16-be", 0)):
-        zeros = sample[place::2].count(0)
-        if zeros and not sample[1 - place :: 2].count(0):
+    for encoding in ("utf-16-le", "utf-16-be"):
+        sample = content[:_SAMPLE].decode(encoding, "replace")
+        if sum(map(_is_usual, sample)) >= _USUAL * len(sample):
             try:
-                text = content.decode(encoding)
+                return content.decode(encoding)
             except UnicodeDecodeError:
                 continue
-            if all(one.isprintable() or one.isspace() for one in text[:1000]):
-                return text
     return None
+
+
+def _is_usual(character: str) -> bool:
+    return " " <= character <= "~" or character in "\t\r\n" or "가" <= character <= "힣"

@@ -92,7 +92,7 @@ class Sources:
     def save(self, index: Path) -> None:
         """Write the record for the index as it is now."""
         temporary = index / f"{SOURCES}.new"
-        content = {"state": state_of(index), **asdict(self)}
+        content = {"state": state_of(index), "reading": self.reading, "files": self.files, "passages": self.passages}
         temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         os.replace(temporary, index / SOURCES)
 

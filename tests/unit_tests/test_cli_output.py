@@ -1,0 +1,219 @@
+"""What the command line prints, for people and for machines, in which language, and what never reaches a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import unicodedata
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.documents import Document
+
+from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.cli.main import main
+from langchain_klue_rerank.cli.messages import _KOREAN
+from tests.unit_tests.fakes import QUESTION, TEXTS
+
+HOSTILE = "제목\x1b[2J\x9b31m\u202e거꾸로\u2066\u200b\u200d\ufeff\u2028\u3164\U000e0041끝\x7f\x00"
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli") / "index"
+    metadata = [{"title": f"{number}번", "source": f"/자료/글/{number}.pdf", "page": number} for number in range(6)]
+    KlueRetriever.from_texts(TEXTS, metadata, ids=[f"d{number}" for number in range(6)]).save(folder)
+    return folder
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> list[Any]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_source_page_and_times_are_shown(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", str(index), QUESTION, "-k", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "글/0.pdf, page 0" in shown
+    assert "index loaded in" in shown
+
+
+def test_all_metadata_is_in_json(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", str(index), QUESTION, "-k", "1", "--json"]) == 0
+    [answer] = lines(capsys)
+    assert answer["results"][0]["metadata"]["page"] == 0
+    assert answer["load_milliseconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("filters", "found"),
+    [
+        (["page=1"], {"d1"}),
+        (["title=2번"], {"d2"}),
+        (['{"page": {"$gte": 4}}'], {"d4", "d5"}),
+        (['{"page": {"$gte": 4}}', "title=5번"], {"d5"}),
+    ],
+)
+def test_filters(index: Path, capsys: pytest.CaptureFixture[str], filters: list[str], found: set[str]) -> None:
+    options = [part for one in filters for part in ("--filter", one)]
+    assert main(["search", str(index), " ".join(TEXTS), "-k", "6", "--json", *options]) == 0
+    assert {one["id"] for one in lines(capsys)[0]["results"]} == found
+
+
+@pytest.mark.parametrize("wrong", ["page", "{page: 1}", "=1"])
+def test_filters_that_cannot_be(index: Path, capsys: pytest.CaptureFixture[str], wrong: str) -> None:
+    assert main(["search", str(index), QUESTION, "--filter", wrong]) == 2
+    assert wrong in capsys.readouterr().err
+
+
+def test_questions_from_a_file_and_from_standard_input(
+    index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "질문.txt").write_bytes(f"{QUESTION}\r\n\r\n여권 사진\r\n".encode("cp949"))
+    assert main(["search", str(index), "--questions", str(tmp_path / "질문.txt"), "--json"]) == 0
+    assert [one["query"] for one in lines(capsys)] == [QUESTION, "여권 사진"]
+    for arguments in ([], ["-"], ["--questions", "-"]):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{QUESTION}\n"))
+        assert main(["search", str(index), *arguments, "--json"]) == 0
+        assert [one["query"] for one in lines(capsys)] == [QUESTION]
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert main(["search", str(index)]) == 2
+    assert "no question" in capsys.readouterr().err
+
+
+def test_nothing_of_a_document_or_a_file_name_commands_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "index"
+    metadata = {"title": HOSTILE, "source": f"/자료/{HOSTILE}", "page": HOSTILE, HOSTILE: HOSTILE}
+    KlueRetriever.from_documents([Document(f"주차 안내 {HOSTILE}", metadata=metadata)]).save(out)
+    for arguments in ([], ["--json"]):
+        assert main(["search", str(out), f"주차 {HOSTILE}", *arguments]) == 0
+        shown = capsys.readouterr().out
+        assert not _commands(shown)
+        if arguments:
+            assert json.loads(shown)["results"][0]["metadata"]["title"] == HOSTILE  # escaped, not lost
+    name = HOSTILE.replace("\x00", "")
+    folder = tmp_path / f"폴더{name}"
+    folder.mkdir()
+    (folder / f"{name}.txt").write_text("주차는 지하에 합니다.", encoding="utf-8")
+    (folder / f"{name}.csv").write_text(f"질문{name},답변\n가,나\n", encoding="utf-8")
+    (folder / f"{name}.png").write_bytes(b"")
+    for command in (["index"], ["sync"], ["index", "--json"], ["sync", "--json"]):
+        assert main([*command, str(folder), "--out", str(tmp_path / f"색인{name}")]) == 0
+        captured = capsys.readouterr()
+        assert not _commands(captured.out + captured.err)
+    assert main(["search", f"없음{name}", "질문"]) == 2
+    assert not _commands(capsys.readouterr().err)
+
+
+def _commands(shown: str) -> set[str]:
+    return {one for one in shown if unicodedata.category(one) in ("Cc", "Cf", "Zl", "Zp") or one == "\u3164"} - {"\n"}
+
+
+def test_scores_of_other_programs_in_metadata_break_no_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metadata = {"first_stage_score": "높음", "relevance_score": "낮음", "title": 3}
+    KlueRetriever.from_documents([Document("주차 안내", metadata=metadata)]).save(tmp_path / "index")
+    for arguments in ([], ["--no-rerank"]):
+        assert main(["search", str(tmp_path / "index"), "주차", *arguments]) == 0
+        assert "주차 안내" in capsys.readouterr().out
+
+
+def test_korean_under_a_korean_locale(
+    index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
+    assert main(["search", str(index), " "]) == 0
+    assert "찾지 못했습니다" in capsys.readouterr().out
+    (tmp_path / "망가진.docx").write_bytes(b"PK")
+    (tmp_path / "글.txt").write_text("주차는 지하에 합니다.", encoding="utf-8")
+    assert main(["index", str(tmp_path), "--out", str(tmp_path / "색인")]) == 0
+    captured = capsys.readouterr()
+    assert "단락 1개를 색인했습니다" in captured.out
+    assert "손상되었거나" in captured.err
+    for command in ("index", "sync", "search", "evaluate", "demo"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "보기:" in capsys.readouterr().out
+    monkeypatch.setenv("LC_ALL", "en_US.UTF-8")
+    monkeypatch.setenv("LANG", "ko_KR.UTF-8")
+    assert main(["search", str(index), " "]) == 0
+    assert "nothing found" in capsys.readouterr().out
+
+
+def test_messages_in_both_languages_say_the_same_values() -> None:
+    import string
+
+    for english, korean in _KOREAN.items():
+        if 'page": 3' in english:
+            continue
+        fields = [{name for _, name, _, _ in string.Formatter().parse(one) if name} for one in (english, korean)]
+        assert fields[0] == fields[1]
+
+
+def test_a_reader_that_goes_away_is_no_error(index: Path, tmp_path: Path) -> None:
+    (tmp_path / "q.txt").write_text(f"{QUESTION}\n" * 200, encoding="utf-8")
+    code = "import sys; from langchain_klue_rerank.cli.main import main; sys.exit(main())"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "search", str(index), "--questions", str(tmp_path / "q.txt"), "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(120) == 0
+
+
+def test_progress_is_drawn_on_terminals_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "글.txt").write_text(TEXTS[0], encoding="utf-8")
+    assert main(["index", str(tmp_path / "글.txt"), "--out", str(tmp_path / "index")]) == 0
+    assert capsys.readouterr().err == ""
+
+
+class _Page(HTMLParser):
+    """What a browser would see of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attributes}
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_report_for_the_browser(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = '<script>alert(1)</script><img src="https://example.org/a.png" onerror=alert(1)>'
+    rows = [
+        {"question": QUESTION, "passage": TEXTS[0]},
+        {"question": f"엉뚱한 질문 {hostile}", "passage": f"전혀 다른 글 {hostile}", "title": hostile},
+        {"question": TEXTS[1], "passage": TEXTS[2]},
+        {"question": "여권", "passage": TEXTS[1]},
+    ]
+    data, out = tmp_path / "q.jsonl", tmp_path / "report.html"
+    data.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    assert main(["evaluate", "--data", str(data), "--html", str(out)]) == 0
+    assert str(out) in capsys.readouterr().out
+    page = _Page()
+    page.feed(out.read_text(encoding="utf-8"))
+    assert TEXTS[1] in page.text  # the question whose first answer is wrong
+    assert "Suggested threshold" in page.text
+    assert {"table", "svg", "polyline", "details"} <= page.tags
+    assert not {"script", "img", "iframe", "link", "form"} & page.tags
+    assert not {name for name in page.attributes if name.startswith("on")} | ({"src", "href"} & page.attributes)
+    assert main(["evaluate", "--data", str(data), "--html", str(tmp_path / "no" / "folder.html")]) == 2

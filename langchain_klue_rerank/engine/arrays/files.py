@@ -147,7 +147,11 @@ def check_range(name: str, values: NDArray[Any], limit: float) -> None:
 def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array as ``.npy`` without pickle."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path.with_suffix(".npy"), array, allow_pickle=False)
+    array = np.ascontiguousarray(array)
+    with path.with_suffix(".npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+        if array.size:  # not np.save: on a full disk that may leave the end out and say nothing
+            file.write(array.data.cast("B"))
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:

@@ -158,6 +158,29 @@ def test_everything_is_on_the_disk_before_the_manifest_names_it(folder: Path, mo
     assert {data, folder, *data.rglob("*")} <= before
 
 
+FULL = """
+import resource
+import numpy as np
+from langchain_klue_rerank.engine.arrays.files import write_array
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+for size in (1, 100, 1000, 1023, 5000, 100_000):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100 + 2 * size, resource.RLIM_INFINITY))
+    try:
+        write_array(folder / "array", np.ones(size, np.float32))
+    except OSError as error:
+        print(size, error.errno)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits of files are Linux's")
+def test_an_array_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path) -> None:
+    """NumPy's own writer leaves the end of a small one out and says nothing; its checksum would then be right."""
+    output, error = start(FULL, tmp_path).communicate(timeout=60)
+    assert output.split() == [
+        word for size in (1, 100, 1000, 1023, 5000, 100_000) for word in (str(size), str(errno.EFBIG))
+    ], error
+
+
 def test_an_interrupt_just_after_the_commit_keeps_the_new_index(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index = PassageIndex.load(folder)
     add(index, passage("라", "운전면허 갱신"))

@@ -479,7 +479,10 @@ def test_a_full_disk_leaves_the_old_index(folder: Path, monkeypatch: pytest.Monk
     assert len(PassageIndex.load(folder)) == 4
 
 
-@pytest.mark.parametrize("owner_and_name", [(os, "replace"), (np, "save"), (Path, "write_bytes"), (Path, "write_text")])
+@pytest.mark.parametrize(
+    "owner_and_name",
+    [(os, "replace"), (np.lib.format, "write_array_header_1_0"), (Path, "write_bytes"), (Path, "write_text")],
+)
 def test_a_full_disk_below_the_storage(
     folder: Path, monkeypatch: pytest.MonkeyPatch, owner_and_name: tuple[Any, str]
 ) -> None:

@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.files import SavedFiles, map_file, read_small
+from langchain_klue_rerank.engine.arrays.files import SavedFiles, map_file, read_small, write_array
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
@@ -421,8 +421,8 @@ def save(
         about: Further JSON-serialisable entries for the configuration, for people to read.
     """
     packed, scales = pack(vectors)
-    np.save(folder / VECTORS_FILE, packed, allow_pickle=False)
-    np.save(folder / SCALES_FILE, scales, allow_pickle=False)
+    write_array(folder / VECTORS_FILE, packed)
+    write_array(folder / SCALES_FILE, scales)
     (folder / VOCABULARY_FILE).write_text("".join(f"{morpheme}\n" for morpheme in vocabulary), encoding="utf-8")
     checksums = {name: _sha256(folder / name) for name in (VECTORS_FILE, SCALES_FILE, VOCABULARY_FILE)}
     settings = {

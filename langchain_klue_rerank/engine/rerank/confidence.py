@@ -18,7 +18,6 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 FORMAT: Final = "klue-confidence"
@@ -129,4 +128,4 @@ class ConfidenceModel:
 @cache
 def packaged_confidence() -> ConfidenceModel:
     """Return the model that comes with the package, for its own models' scores."""
-    return ConfidenceModel.load(WEIGHTS / "confidence")
+    return ConfidenceModel.load(Path(__file__).parents[2] / "weights" / "confidence")

@@ -7,6 +7,8 @@ import re
 import pytest
 
 from benchmarks.exact_sets import EXACT_SETS, regulation
+from benchmarks.exact_words import measure
+from langchain_klue_rerank.evaluation.metrics import METRICS
 
 
 @pytest.mark.parametrize("name", list(EXACT_SETS))
@@ -33,3 +35,11 @@ def test_an_article_has_the_paragraph_that_is_asked_for(references: bool) -> Non
 
 def test_the_same_seed_makes_the_same_set() -> None:
     assert EXACT_SETS["codes"]().documents == EXACT_SETS["codes"]().documents
+
+
+@pytest.mark.parametrize(
+    ("name", "least"), [("articles", 0.95), ("cross-references", 0.8), ("siblings", 0.95), ("korean", 0.95)]
+)
+def test_what_the_words_say_exactly_survives_fusion_and_reranking(name: str, least: float) -> None:
+    first = {way: METRICS["HitRate@1"](found).mean() for way, found in measure(EXACT_SETS[name]()).items()}
+    assert first["reranked"] >= max(least, first["lexical"])

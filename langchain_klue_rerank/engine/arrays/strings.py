@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import gather
+from langchain_klue_rerank.errors import IndexFormatError
 
 #: Bytes whose hashes are computed at a time; bounds the memory beside the result to some 50 MB.
 _BYTES_AT_ONCE = 1 << 21
@@ -107,19 +108,19 @@ class StringTable(Sequence[str]):
         if not 0 <= number < len(self):
             raise IndexError(number)
         start, end = self.offsets[number : number + 2].tolist()
-        return self.content[start:end].decode("utf-8", "surrogatepass")
+        return _decoded(self.content[start:end])
 
     def __iter__(self) -> Iterator[str]:
         """Yield all strings."""
         content, ends = bytes(self.content), self.offsets.tolist()
         for start, end in pairwise(ends):
-            yield content[start:end].decode("utf-8", "surrogatepass")
+            yield _decoded(content[start:end])
 
     def strings(self, numbers: NDArray[np.integer]) -> list[str]:
         """Return the strings with these numbers."""
         starts, ends = self.offsets[numbers].tolist(), self.offsets[numbers + 1].tolist()
         content = self.content
-        return [content[start:end].decode("utf-8", "surrogatepass") for start, end in zip(starts, ends, strict=True)]
+        return [_decoded(content[start:end]) for start, end in zip(starts, ends, strict=True)]
 
     def take(self, rows: NDArray[np.integer]) -> StringTable:
         """Return some of the strings, in that order."""
@@ -154,3 +155,12 @@ def join(tables: Sequence[StringTable]) -> StringTable:
     for table in tables:
         offsets.append(table.offsets[1:] - table.offsets[0] + offsets[-1][-1])
     return StringTable(b"".join(bytes(table.content) for table in tables), np.concatenate(offsets))
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise IndexFormatError(
+            f"A file of the index is no UTF-8 ({error}). Restore it from a copy, or build the index again."
+        ) from error

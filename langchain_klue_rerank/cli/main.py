@@ -67,6 +67,8 @@ _EXAMPLES = {
     'klue-rerank search my-index "환불 기한" -k 3 --filter page=2 --json\n'
     "klue-rerank search my-index --questions questions.txt | head",
     "evaluate": "klue-rerank evaluate --data samples\nklue-rerank evaluate --data my-questions.csv --html report.html",
+    "serve": "klue-rerank serve my-index --port 8080\n"
+    "KLUE_RERANK_API_KEY=... klue-rerank serve my-index --host 0.0.0.0",
     "demo": 'klue-rerank demo "승강기에 갇혔을 때는 어떻게 하나요?"',
 }
 
@@ -156,9 +158,24 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("query", nargs="*", help="questions of your own")
     demo.set_defaults(run=commands.demo)
 
+    serve = command("serve", "serve indexes over HTTP, as Cohere, Jina, OpenAI and TEI do")
+    serve.add_argument("dirs", nargs="*", type=Path, metavar="DIR", help=text("folders of indexes, the default first"))
+    serve.add_argument("--host", default="127.0.0.1", help=text("address to listen on (127.0.0.1)"))
+    serve.add_argument("--port", type=int, default=8080, help=text("port to listen on (8080)"))
+    serve.add_argument("--timeout", type=_seconds, default=30.0, help=text("most seconds for a request (30)"))
+    serve.add_argument("--max-body", type=_positive, default=8_000_000, help=text("most bytes of a request (8000000)"))
+    serve.add_argument("--max-waiting", type=_positive, default=256, help=text("most requests that wait (256)"))
+    serve.set_defaults(run=_serve)
+
     for each in (index, sync, search, evaluate, demo):
         each.add_argument("--json", action="store_true", help=text("print JSON, for machines"))
     return parser
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from langchain_klue_rerank.server.run import serve
+
+    serve(options)
 
 
 def _positive(value: str) -> int:

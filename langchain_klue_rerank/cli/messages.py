@@ -6,6 +6,15 @@ import os
 from typing import Final
 
 _KOREAN: Final[dict[str, str]] = {
+    "serve indexes over HTTP, as Cohere, Jina, OpenAI and TEI do": (
+        "색인을 HTTP로 제공합니다(Cohere, Jina, OpenAI, TEI와 같은 형식)"
+    ),
+    "folders of indexes, the default first": "색인 폴더. 맨 앞의 것이 기본 색인",
+    "address to listen on (127.0.0.1)": "요청을 받을 주소(127.0.0.1)",
+    "port to listen on (8080)": "요청을 받을 포트(8080)",
+    "most seconds for a request (30)": "요청 하나에 허용하는 시간, 초(30)",
+    "most bytes of a request (8000000)": "요청 본문의 최대 크기, 바이트(8000000)",
+    "most requests that wait (256)": "기다릴 수 있는 요청의 최대 수(256)",
     "{added} passages in {seconds:.1f} s ({speed:.0f}/s) -> {dir} ({passages} in all)": (
         "{seconds:.1f}초 동안 단락 {added}개를 색인했습니다(초당 {speed:.0f}개) -> {dir} (모두 {passages}개)"
     ),

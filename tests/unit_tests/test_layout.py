@@ -27,6 +27,7 @@ LAYERS = [
     ["cascade"],
     ["bm25", "retriever", "vectorstore"],
     ["files", "evaluation"],
+    ["server"],
     ["cli"],
 ]
 #: Rooms of one layer that know nothing of each other.

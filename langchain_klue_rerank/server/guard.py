@@ -1,0 +1,138 @@
+"""What every request passes first: the key, the size of its body, and the time it may take."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from starlette.responses import JSONResponse
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+#: Paths that need no key.
+OPEN = frozenset({"/health", "/docs", "/openapi.json"})
+
+
+def error_body(message: str, kind: str) -> dict[str, Any]:
+    """Return an error as every protocol's clients can read it."""
+    return {"message": message, "error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def error_response(
+    status: int, message: str, kind: str = "invalid_request_error", headers: dict[str, str] | None = None
+) -> JSONResponse:
+    """Return a response with `error_body`."""
+    return JSONResponse(error_body(message, kind), status, headers=headers)
+
+
+class Guard:
+    """ASGI middleware.
+
+    Args:
+        app: What is guarded.
+        api_key: The key that a request must bring as ``Authorization: Bearer KEY``; None for no key.
+        max_body: Most bytes of a body.
+        timeout: Seconds after which a request is answered with 504.
+        observe: Called with the path's route, the status and the seconds of every request.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        api_key: str | None,
+        max_body: int,
+        timeout: float,
+        observe: Callable[[str, int, float], None],
+    ) -> None:
+        self._app = app
+        self._key = None if api_key is None else sha256(api_key.encode()).digest()
+        self._max_body = max_body
+        self._timeout = timeout
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer it."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start = time.perf_counter()
+        status = 0
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._guarded(scope, receive, watched, lambda: bool(status))
+        finally:
+            route = scope.get("route")
+            self._observe(getattr(route, "path", "other"), status or 499, time.perf_counter() - start)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send, answered: Callable[[], bool]) -> None:
+        headers = dict(scope["headers"])
+        if not self._allowed(scope["path"], headers.get(b"authorization", b"")):
+            refusal = error_response(
+                401, "The API key is missing or wrong.", "authentication_error", {"WWW-Authenticate": "Bearer"}
+            )
+            await refusal(scope, receive, send)
+            return
+        too_large = error_response(413, f"The body is larger than {self._max_body} bytes; send fewer texts at a time.")
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length) > self._max_body:
+            await too_large(scope, receive, send)
+            return
+        try:
+            async with asyncio.timeout(self._timeout):
+                body = await _body(receive, self._max_body)
+                if body is None:
+                    await too_large(scope, receive, send)
+                else:
+                    await self._app(scope, _replay(body, receive), send)
+        except TimeoutError:
+            if not answered():
+                late = error_response(504, f"Not answered within {self._timeout:g} s; try again.", "timeout_error")
+                await late(scope, receive, send)
+
+    def _allowed(self, path: str, authorization: bytes) -> bool:
+        if self._key is None or path in OPEN:
+            return True
+        scheme, _, key = authorization.partition(b" ")
+        same = hmac.compare_digest(sha256(key.strip()).digest(), self._key)  # as long for every key
+        return same and scheme.lower() == b"bearer"
+
+
+async def _body(receive: Receive, limit: int) -> bytes | None:
+    """Read a body; None if it is larger than the limit."""
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            return None
+        parts.append(part)
+        if not message.get("more_body", False):  # also of a client that has gone
+            return b"".join(parts)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that was read, and then what comes after it."""
+    given = False
+
+    async def replayed() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replayed

@@ -1,0 +1,98 @@
+"""What the server answers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+
+class ErrorDetail(BaseModel):
+    """What OpenAI's clients read of an error."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(BaseModel):
+    """An error: ``message`` for Cohere's clients, ``error`` for OpenAI's."""
+
+    message: str
+    error: ErrorDetail
+
+
+class RerankedText(BaseModel):
+    """A document that was asked back."""
+
+    text: str
+
+
+class RerankResult(BaseModel):
+    """A document's place in the request and its score."""
+
+    index: int
+    relevance_score: float
+    document: RerankedText | None = None
+
+
+class RerankResponse(BaseModel):
+    """The answer of Cohere's and of Jina's service."""
+
+    id: str
+    model: str
+    results: list[RerankResult]
+    meta: dict[str, Any]
+    usage: dict[str, int]
+
+
+class TeiRank(BaseModel):
+    """One line of Text Embeddings Inference's answer."""
+
+    index: int
+    score: float
+    text: str | None = None
+
+
+class Embedding(BaseModel):
+    """One vector, as numbers or as base64 of little-endian float32."""
+
+    object: str = "embedding"
+    index: int
+    embedding: list[float] | str
+
+
+class EmbeddingsResponse(BaseModel):
+    """OpenAI's answer."""
+
+    object: str = "list"
+    model: str
+    data: list[Embedding]
+    usage: dict[str, int]
+
+
+class SearchResult(BaseModel):
+    """A passage that was found."""
+
+    rank: int
+    id: str | None
+    score: float | None
+    text: str
+    metadata: dict[str, Any]
+
+
+class SearchResponse(BaseModel):
+    """What a search found, best first."""
+
+    query: str
+    index: str
+    results: list[SearchResult]
+
+
+class Health(BaseModel):
+    """That the server is up, and what it serves."""
+
+    status: str
+    version: str
+    indexes: dict[str, int]

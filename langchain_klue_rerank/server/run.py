@@ -1,0 +1,65 @@
+"""Opening the indexes and running the server until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from langchain_klue_rerank.errors import MissingExtraError
+from langchain_klue_rerank.retriever import KlueRetriever
+
+#: The environment variable of the API key, which then stands in no list of processes.
+KEY_VARIABLE = "KLUE_RERANK_API_KEY"
+_LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve indexes over HTTP.
+
+    Raises:
+        MissingExtraError: If the ``server`` extra is not installed.
+        ValueError: If two folders have one name.
+    """
+    try:
+        import uvicorn
+
+        from langchain_klue_rerank.server.app import create_app
+        from langchain_klue_rerank.server.services import Services
+    except ImportError as error:
+        raise MissingExtraError(error.name or "fastapi", "server", "Serving over HTTP") from error
+    key = os.environ.get(KEY_VARIABLE) or None
+    if key is None and options.host not in _LOCAL:
+        print(
+            f"klue-rerank: {options.host} can be reached from other machines and {KEY_VARIABLE} is not set: "
+            "anybody there can search.",
+            file=sys.stderr,
+        )
+    services = Services(open_indexes(options.dirs), max_waiting=options.max_waiting)
+    services.warm_up()
+    app = create_app(services, api_key=key, max_body=options.max_body, timeout=options.timeout)
+    # what runs when the signal to stop comes is answered first
+    uvicorn.run(
+        app,
+        host=options.host,
+        port=options.port,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=int(options.timeout) + 1,
+    )
+
+
+def open_indexes(folders: list[Path]) -> dict[str, KlueRetriever]:
+    """Open indexes, each under its folder's name.
+
+    Raises:
+        ValueError: If two folders have one name.
+    """
+    indexes: dict[str, KlueRetriever] = {}
+    for folder in folders:
+        name = folder.resolve().name
+        if name in indexes:
+            raise ValueError(f"Two indexes are called {name!r}; rename one of the folders.")
+        indexes[name] = KlueRetriever.load(folder)
+    return indexes

@@ -1,0 +1,239 @@
+"""The HTTP server, asked by the clients that people have, unmodified, over a socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+pytest.importorskip("fastapi")
+pytest.importorskip("prometheus_client")
+uvicorn = pytest.importorskip("uvicorn")
+
+from langchain_core.documents import Document  # noqa: E402
+
+from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever  # noqa: E402
+from langchain_klue_rerank.server.app import create_app  # noqa: E402
+from langchain_klue_rerank.server.batching import Batcher, BusyError, UnusableError  # noqa: E402
+from langchain_klue_rerank.server.services import Services  # noqa: E402
+from tests.unit_tests.fakes import QUESTION, TEXTS  # noqa: E402
+
+
+@contextmanager
+def serving(app: Any) -> Iterator[str]:
+    """Serve an application on localhost; yield its address."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def services(**options: Any) -> Services:
+    documents = [
+        Document(text, id=f"d{place}", metadata={"source": f"안내{place}.txt", "page": place, "odd": float("nan")})
+        for place, text in enumerate(TEXTS)
+    ]
+    return Services({"안내": KlueRetriever.from_documents(documents)}, **options)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serving(create_app(services())) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[int]:
+    return [result["index"] for result in KlueReranker().rerank(TEXTS, QUESTION, top_n=3)]
+
+
+def test_cohere(address, expected):
+    cohere = pytest.importorskip("cohere")
+    client = cohere.ClientV2("any", base_url=address)
+    answer = client.rerank(model="packaged", query=QUESTION, documents=TEXTS, top_n=3)
+    assert [result.index for result in answer.results] == expected
+    [scores] = KlueReranker().score([QUESTION], [TEXTS])
+    assert [result.relevance_score for result in answer.results] == pytest.approx([scores[place] for place in expected])
+    old = cohere.Client("any", base_url=address)
+    answer = old.rerank(model="packaged", query=QUESTION, documents=[{"text": text} for text in TEXTS], top_n=1)
+    assert answer.results[0].index == expected[0]
+
+
+def test_cohere_reads_the_errors(address):
+    cohere = pytest.importorskip("cohere")
+    with pytest.raises(cohere.errors.UnprocessableEntityError, match="top_n"):
+        cohere.ClientV2("any", base_url=address).rerank(model="m", query=QUESTION, documents=TEXTS, top_n=0)
+
+
+def test_langchain_cohere(address, expected):
+    langchain_cohere = pytest.importorskip("langchain_cohere")
+    reranker = langchain_cohere.CohereRerank(model="packaged", base_url=address, cohere_api_key="any", top_n=3)
+    documents = reranker.compress_documents([Document(text) for text in TEXTS], QUESTION)
+    assert [document.page_content for document in documents] == [TEXTS[place] for place in expected]
+
+
+def test_openai(address):
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(api_key="any", base_url=f"{address}/v1")
+    expected = KlueEmbeddings().embed_documents(TEXTS)
+    for form in ({}, {"encoding_format": "float"}):  # without one the client asks for base64
+        answer = client.embeddings.create(model="packaged", input=TEXTS, **form)
+        for vector, one in zip(answer.data, expected, strict=True):
+            assert vector.embedding == pytest.approx(one, abs=1e-6)
+    query = client.embeddings.create(model="m", input=QUESTION, extra_body={"input_type": "query"}).data[0].embedding
+    assert query == pytest.approx(KlueEmbeddings().embed_query(QUESTION), abs=1e-6)
+    with pytest.raises(openai.UnprocessableEntityError, match="check_embedding_ctx_length"):
+        client.embeddings.create(model="m", input=[[1, 2, 3]])
+
+
+def test_langchain_openai(address):
+    langchain_openai = pytest.importorskip("langchain_openai")
+    embeddings = langchain_openai.OpenAIEmbeddings(
+        model="packaged", base_url=f"{address}/v1", api_key="any", check_embedding_ctx_length=False
+    )
+    for vector, one in zip(embeddings.embed_documents(TEXTS), KlueEmbeddings().embed_documents(TEXTS), strict=True):
+        assert vector == pytest.approx(one, abs=1e-6)
+
+
+def test_text_embeddings_inference(address, expected):
+    ranks = httpx.post(f"{address}/rerank", json={"query": QUESTION, "texts": TEXTS, "return_text": True}).json()
+    assert [rank["index"] for rank in ranks[:3]] == expected
+    assert ranks[0]["text"] == TEXTS[expected[0]]
+    [vector] = httpx.post(f"{address}/embed", json={"inputs": TEXTS[0]}).json()
+    assert vector == pytest.approx(KlueEmbeddings().embed_documents(TEXTS[:1])[0], abs=1e-6)
+
+
+def test_search(address):
+    answer = httpx.post(f"{address}/v1/search", json={"query": QUESTION, "k": 2}).json()
+    assert answer["index"] == "안내"
+    first = answer["results"][0]
+    assert (first["rank"], first["id"], first["text"], first["metadata"]["source"]) == (1, "d0", TEXTS[0], "안내0.txt")
+    assert first["metadata"]["odd"] is None  # JSON knows no NaN
+    body = {"query": QUESTION, "filter": {"page": {"$gt": 2}}}
+    pages = [result["metadata"]["page"] for result in httpx.post(f"{address}/v1/search", json=body).json()["results"]]
+    assert pages
+    assert min(pages) > 2
+    assert httpx.post(f"{address}/v1/search", json={"query": QUESTION, "index": "없음"}).status_code == 404
+    wrong = httpx.post(f"{address}/v1/search", json={"query": QUESTION, "filter": {"page": {"$near": 2}}})
+    assert wrong.status_code == 422
+    assert "$near" in wrong.json()["message"]
+
+
+def test_health_and_metrics(address):
+    assert httpx.get(f"{address}/health").json()["indexes"] == {"안내": len(TEXTS)}
+    assert 'path="/health",status="200"' in httpx.get(f"{address}/metrics").text
+
+
+def test_requests_at_once_get_their_own_answers(address):
+    [scores] = KlueReranker().score([QUESTION], [TEXTS])
+
+    def ask(place: int) -> None:
+        texts = TEXTS[place % 6 :]
+        answer = client.post(f"{address}/v2/rerank", json={"query": QUESTION, "documents": texts}).json()
+        found = {result["index"]: result["relevance_score"] for result in answer["results"]}
+        assert [found[index] for index in range(len(texts))] == pytest.approx(scores[place % 6 :], abs=1e-5)
+
+    with httpx.Client(timeout=60) as client, ThreadPoolExecutor(16) as pool:
+        assert len(list(pool.map(ask, range(64)))) == 64
+
+
+def test_a_key_is_asked_for():
+    with serving(create_app(services(), api_key="열쇠")) as address:
+        body = {"query": QUESTION, "documents": TEXTS}
+        for headers in ({}, {"Authorization": b"Bearer no"}, {"Authorization": "Basic 열쇠".encode()}):
+            refused = httpx.post(f"{address}/v2/rerank", json=body, headers=headers)
+            assert refused.status_code == 401
+            assert refused.headers["www-authenticate"] == "Bearer"
+        right = {"Authorization": "Bearer 열쇠".encode()}
+        assert httpx.post(f"{address}/v2/rerank", json=body, headers=right).status_code == 200
+        assert httpx.get(f"{address}/health").status_code == 200
+        assert httpx.get(f"{address}/metrics").status_code == 401
+
+
+def test_large_bodies_are_refused_with_and_without_their_length():
+    with serving(create_app(services(), max_body=1000)) as address:
+        body = json.dumps({"query": QUESTION, "documents": ["가" * 1000]}).encode()
+        assert httpx.post(f"{address}/rerank", content=body).status_code == 413
+        assert httpx.post(f"{address}/rerank", content=iter([body[:500], body[500:]])).status_code == 413
+
+
+def test_a_request_past_its_time_is_answered():
+    slow = services()
+    slow.rerank._compute = lambda key, items: (time.sleep(0.5), [[0.0]] * len(items))[1]
+    with serving(create_app(slow, timeout=0.1)) as address:
+        late = httpx.post(f"{address}/v2/rerank", json={"query": QUESTION, "documents": ["가"]})
+        assert late.status_code == 504
+
+
+def test_a_full_queue_refuses():
+    blocked, go = services(max_waiting=1), threading.Event()
+    blocked.rerank._compute = lambda key, items: (go.wait(30), [[0.5]] * len(items))[1]
+    body = {"query": QUESTION, "documents": ["가"]}
+    with serving(create_app(blocked)) as address, ThreadPoolExecutor(4) as pool:
+        ask = lambda _: httpx.post(f"{address}/v2/rerank", json=body, timeout=60)  # noqa: E731
+        answers = [pool.submit(ask, None) for _ in range(4)]
+        while sum(answer.done() for answer in answers) < 2:  # one is computed, one waits, two are refused
+            time.sleep(0.01)
+        go.set()
+        codes = sorted(answer.result().status_code for answer in answers)
+        assert codes == [200, 200, 429, 429]
+        assert [a.result().headers.get("retry-after") for a in answers].count("1") == 2
+
+
+def test_what_was_begun_is_answered_when_the_server_stops():
+    slow, begun = services(), threading.Event()
+    slow.rerank._compute = lambda key, items: (begun.set(), time.sleep(0.5), [[0.5]] * len(items))[2]
+    with ThreadPoolExecutor(1) as pool:
+        with serving(create_app(slow)) as address:
+            body = {"query": QUESTION, "documents": ["가"]}
+            answer = pool.submit(lambda: httpx.post(f"{address}/v2/rerank", json=body, timeout=60))
+            assert begun.wait(30)
+        assert answer.result().status_code == 200
+
+
+async def test_one_bad_job_spoils_no_other():
+    def compute(key: None, items: list[int]) -> list[int]:
+        time.sleep(0.05)
+        if 3 in items:
+            raise ValueError("three")
+        return items
+
+    batcher = Batcher(compute, max_waiting=10)
+    batcher.start()
+    answers = await asyncio.gather(*(batcher.submit(number) for number in range(6)), return_exceptions=True)
+    assert [answer for answer in answers if not isinstance(answer, Exception)] == [0, 1, 2, 4, 5]
+    assert isinstance(answers[3], UnusableError)
+    await batcher.stop()
+
+
+async def test_a_batch_is_of_one_key_and_no_larger_than_it_may_be():
+    batches: list[tuple[str, list[int]]] = []
+
+    def compute(key: str, items: list[int]) -> list[int]:
+        batches.append((key, items))
+        return items
+
+    batcher = Batcher(compute, max_waiting=8, max_size=2)
+    waiting = [asyncio.create_task(batcher.submit(n, key="ab"[n % 2])) for n in range(8)]
+    await asyncio.sleep(0)
+    with pytest.raises(BusyError):
+        await batcher.submit(9)
+    batcher.start()
+    assert await asyncio.gather(*waiting) == list(range(8))
+    assert batches == [("a", [0, 2]), ("b", [1, 3]), ("a", [4, 6]), ("b", [5, 7])]
+    await batcher.stop()

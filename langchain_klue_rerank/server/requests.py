@@ -9,15 +9,16 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 #: Most texts in one request.
 MAX_TEXTS = 2048
 
-Text = Annotated[str, Field(max_length=1_000_000)]
-
 
 def _whole(value: Any) -> Any:
     """Return 3 for 3.0, which JSON Schema calls an integer too."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Count = Annotated[int, BeforeValidator(_whole)]
+# the bounds stand before the function: only then the description has them
+Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+#: How many passages a search may return.
+PassageCount = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole)]
 
 
 class _Request(BaseModel):
@@ -27,15 +28,15 @@ class _Request(BaseModel):
 class DocumentText(_Request):
     """A document as an object; its ``text`` is read."""
 
-    text: Text
+    text: str
 
 
 class RerankRequest(_Request):
     """Cohere's and Jina's request."""
 
-    query: Text
-    documents: Annotated[list[Text | DocumentText], Field(max_length=MAX_TEXTS)]
-    top_n: Annotated[Count, Field(ge=1)] | None = None
+    query: str
+    documents: Annotated[list[str | DocumentText], Field(max_length=MAX_TEXTS)]
+    top_n: Count | None = None
     return_documents: bool | None = False
     model: str | None = None
 
@@ -48,15 +49,15 @@ class RerankRequest(_Request):
 class TeiRerankRequest(_Request):
     """Text Embeddings Inference's request to rerank."""
 
-    query: Text
-    texts: Annotated[list[Text], Field(max_length=MAX_TEXTS)]
+    query: str
+    texts: Annotated[list[str], Field(max_length=MAX_TEXTS)]
     return_text: bool | None = False
 
 
 class TeiEmbedRequest(_Request):
     """Text Embeddings Inference's request to embed."""
 
-    inputs: Text | Annotated[list[Text], Field(max_length=MAX_TEXTS)]
+    inputs: str | Annotated[list[str], Field(max_length=MAX_TEXTS)]
     prompt_name: Literal["query", "document", "passage"] | None = None
 
     @property
@@ -68,7 +69,7 @@ class TeiEmbedRequest(_Request):
 class EmbeddingsRequest(_Request):
     """OpenAI's request; ``input_type`` is an addition that says which side of the model reads the texts."""
 
-    input: Text | Annotated[list[Text], Field(max_length=MAX_TEXTS)]
+    input: str | Annotated[list[str], Field(max_length=MAX_TEXTS)]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = "float"
     input_type: Literal["query", "document"] | None = "document"
@@ -82,8 +83,8 @@ class EmbeddingsRequest(_Request):
 class SearchRequest(_Request):
     """A search of an index."""
 
-    query: Text
-    k: Annotated[Count, Field(ge=1, le=100)] = 4
+    query: str
+    k: PassageCount = 4
     filter: dict[str, Any] | None = Field(default=None, description="Condition on metadata, as of `KlueRetriever`.")
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     index: str | None = Field(default=None, description="Name of the index: that of its folder. Default: the first.")

@@ -40,7 +40,7 @@ def model(tmp_path: Path) -> Path:
 def test_it_embeds(model: Path) -> None:
     embeddings = KlueEmbeddings(model=str(model))
     assert embeddings.reads_tokens
-    assert len(embeddings.embed_query(QUESTION)) == 64
+    assert len(embeddings.embed_query(QUESTION)) == 66  # two of them tell text from none
     vectors = embeddings.encoder.encode(TEXTS, "passage")
     tokens = tokenize(TEXTS, shared_analyzer())
     np.testing.assert_array_equal(embeddings.encoder.encode(TEXTS, "passage", tokens), vectors)
@@ -62,7 +62,7 @@ def test_a_retriever_searches_saves_and_loads_with_it(model: Path, tmp_path: Pat
         assert found.id == "d0"
     # The vectors of an index are those of the text alone, whichever tokens lexical search reads.
     stored = retriever._index.vectors(["d0"])[0]
-    np.testing.assert_allclose(stored, embeddings.embed_documents(TEXTS[:1])[0], atol=1e-6)
+    np.testing.assert_allclose(stored, embeddings.encoder.encode(TEXTS[:1], "passage")[0], atol=1e-6)
     retriever.save(tmp_path / "index")
     again = KlueRetriever.load(tmp_path / "index", embeddings=KlueEmbeddings(model=str(model)))
     assert again.invoke(QUESTION)[0].id == "d0"
@@ -143,7 +143,7 @@ def test_a_folder_with_impossible_numbers_or_without_checksums_is_refused(model:
     (model / "config.json").write_text(json.dumps({**config, **change}), encoding="utf-8")
     embeddings = KlueEmbeddings(model=str(model))
     if "about" in change:  # for people to read
-        assert len(embeddings.embed_query("이사")) == 64
+        assert len(embeddings.embed_query("이사")) == 66
         return
     with pytest.raises(ModelLoadError, match="내 모델"):
         embeddings.embed_query("이사")

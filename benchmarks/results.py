@@ -177,7 +177,7 @@ def weight_table(views: Sequence[View]) -> str:
         for view in views:
             ranks, scores, right = [], [], []
             for pairs in (view.runner.run(DEFAULT).pairs[row] for row in view.rows):
-                own = blend_scores([pair[1] for pair in pairs], [pair[0] for pair in pairs], weight)
+                own = blend_scores([pair[1] for pair in pairs], [pair[0] for pair in pairs], weight).tolist()
                 order = sorted(range(len(pairs)), key=lambda number: -own[number])
                 ranks.append(next((rank for rank, number in enumerate(order, 1) if pairs[number][-1]), 0))
                 scores += own

@@ -154,9 +154,9 @@ def test_a_single_pause_of_the_machine_is_no_reason_to_give_up(monkeypatch: pyte
     model: Any = limited.encoder
     score = model._model.score
 
-    def pause(*arguments: Any) -> Any:
+    def pause(*arguments: Any, **others: Any) -> Any:
         time.sleep(0.4)
-        return score(*arguments)
+        return score(*arguments, **others)
 
     monkeypatch.setattr(model._model, "score", pause)
     limited.compress_documents(documents(), QUESTION)

@@ -62,7 +62,7 @@ def main() -> None:
     print(f"{data.name}: {len(questions)} questions over {len(documents)} passages, top {K}")
 
     def own(name: str, embeddings: Embeddings, folder: Path) -> KlueVectorStore:
-        return KlueVectorStore(embeddings, window_words=None)  # as the others: one vector a document
+        return KlueVectorStore(embeddings, window_words=None, title_key=None)  # as the others: the text alone
 
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

@@ -25,6 +25,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
+from langchain_klue_rerank.engine.models.names import PACKAGED, resolve
+from langchain_klue_rerank.engine.models.opening import is_static
 from langchain_klue_rerank.evaluation.metrics import interval, paired_p_value
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 from training.runs import write_json
@@ -214,15 +216,21 @@ def measure(settings: Settings) -> list[Measured]:
         ModelLoadError: If a model cannot be loaded.
     """
     corpora = read_corpora(settings.data, settings.questions, settings.seed)
-    options: Any = {"encode_kwargs": {"max_length": settings.max_length, "batch_size": settings.batch_size}}
+
+    def options(model: str | None) -> dict[str, Any]:
+        """How a model computes; the packaged ones decide by themselves."""
+        if resolve(model) == PACKAGED or is_static(model):
+            return {}
+        return {"encode_kwargs": {"max_length": settings.max_length, "batch_size": settings.batch_size}}
+
     rows = [lexical(corpus) for corpus in corpora]
     if settings.base is not None:
-        base = KlueEmbeddings(model=settings.base, **options)
+        base = KlueEmbeddings(model=settings.base, **options(settings.base))
         rows += dense(corpora, "base bi-encoder", base, None, settings.fetch_k)
-    tuned = KlueEmbeddings(model=settings.bi_encoder, **options)
+    tuned = KlueEmbeddings(model=settings.bi_encoder, **options(settings.bi_encoder))
     rows += dense(corpora, "fine-tuned bi-encoder", tuned, None, settings.fetch_k)
     if settings.cross_encoder is not None:
-        reranker = KlueReranker(model=settings.cross_encoder, **options)
+        reranker = KlueReranker(model=settings.cross_encoder, **options(settings.cross_encoder))
         found = dense(corpora, "fine-tuned bi-encoder", tuned, reranker, settings.fetch_k)
         rows += [row for row in found if NOT_RERANKED not in row.system]  # stands there already, with its time
     return sorted(rows, key=lambda row: row.corpus, reverse=True)  # stable: own contexts first

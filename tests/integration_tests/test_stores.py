@@ -93,7 +93,7 @@ def store(opened: tuple[str, VectorStore]) -> VectorStore:
 
 @pytest.fixture(scope="module")
 def own(documents: list[Document]) -> KlueVectorStore:
-    return KlueVectorStore.from_documents(documents, window_words=None)  # as the others: one vector a document
+    return KlueVectorStore.from_documents(documents, window_words=None, title_key=None)  # as the others: the text alone
 
 
 @pytest.fixture(scope="module")

@@ -225,7 +225,7 @@ while True:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-# SIGINT at random moments is in `make torture`: in rare runs on a busy machine the child does not end, cause not found yet
+# SIGINT is in `make torture`: in rare runs on a busy machine the child does not end, cause not found yet
 @pytest.mark.parametrize("number", [signal.SIGKILL] if os.name != "nt" else [])
 def test_signals_at_random_moments(folder: Path, processes: list[Any], number: int) -> None:
     moments = random.Random(number)

@@ -1,7 +1,7 @@
 """What adapting the packaged bi-encoder costs and buys, and what it makes the model forget.
 
     python -m benchmarks.adaptation --data ../shared/data
-    python -m training.packaged_bi_encoder --leave-out welfare --out runs/without_welfare   # 6 minutes
+    python -m training.packaged.bi_encoder --leave-out welfare --out runs/without_welfare   # 6 minutes
     python -m benchmarks.adaptation --data ../shared/data --base-model runs/without_welfare
 
 The pairs are questions to a welfare help desk and their answers. A fifth of the programmes is held out, and a tenth of
@@ -24,9 +24,9 @@ from scipy.stats import spearmanr
 
 from langchain_klue_rerank import KlueEmbeddings
 from langchain_klue_rerank.evaluation.sets import read_sets
-from training import adapt
-from training.adaptation_scores import WAYS, QuestionSet, Scores, cell, judge, measure, rankings
 from training.data import Pair, read_klue_sts, read_welfare
+from training.recipes import adapt
+from training.recipes.adaptation_scores import WAYS, QuestionSet, Scores, cell, judge, measure, rankings
 
 Row = tuple[Pair, str]
 
@@ -53,7 +53,7 @@ def split(rows: list[Row], seed: int = 42) -> dict[str, list[Row]]:
 
 
 def write_data(folder: Path, train: list[Row], test: list[Row]) -> None:
-    """Write what `training.adapt` reads."""
+    """Write what `training.recipes.adapt` reads."""
     for name, rows in (("train", train), ("validation", test)):
         lines = [json.dumps({"question": pair.query, "passage": pair.passage}, ensure_ascii=False) for pair, _ in rows]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")

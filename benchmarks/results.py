@@ -340,7 +340,7 @@ The default with one thing changed.
 
 Other shares of the reranker's score in the `relevance_score`, computed from the same candidates; 0.0 is the order of
 the first stage. 0.8, the default, was chosen on some 26,000 training questions that the networks had not seen
-(`python -m training.unseen_kinds`); the sets of this page were in view, too.
+(`python -m training.experiments.unseen_kinds`); the sets of this page were in view, too.
 
 {weight_table(chosen)}
 """

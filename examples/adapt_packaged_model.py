@@ -14,7 +14,7 @@ from pathlib import Path
 from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
-from training import adapt
+from training.recipes import adapt
 
 #: Passages of the handbook, each with two questions in the words of those who work there. A real file has hundreds.
 HANDBOOK = {
@@ -82,7 +82,7 @@ HANDBOOK = {
 
 
 def write_pairs(path: Path) -> None:
-    """Write the handbook's questions as a file that `training.adapt` reads."""
+    """Write the handbook's questions as a file that `training.recipes.adapt` reads."""
     rows = [
         {"question": question, "passage": passage} for passage, questions in HANDBOOK.items() for question in questions
     ]
@@ -94,7 +94,7 @@ def build_retriever(output: Path) -> KlueRetriever:
     with tempfile.TemporaryDirectory() as folder:
         pairs = Path(folder) / "handbook.jsonl"
         write_pairs(pairs)
-        # 1. The same as: python -m training.adapt --data handbook.jsonl --output my-bi-encoder
+        # 1. The same as: python -m training.recipes.adapt --data handbook.jsonl --output my-bi-encoder
         outcome = adapt.train(adapt.Settings(data=str(pairs), output=output))
     # 2. The model is a folder; its name is all that changes in an application.
     return handbook_retriever(KlueEmbeddings(model=str(outcome.model)))

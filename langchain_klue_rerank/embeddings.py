@@ -28,8 +28,8 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
 
     Without arguments it uses the weights that come with the package: no torch, no download, no GPU. With a name it
     loads any sentence-transformers model (needs the ``torch`` extra), among them those fine-tuned from klue/roberta.
-    A folder of weights in the packaged format (``python -m training.adapt``, in the repository, makes one from your own
-    questions) runs without torch, as the packaged ones do. The model is loaded once, on first use.
+    A folder of weights in the packaged format (``python -m training.recipes.adapt``, in the repository, makes one from
+    your own questions) runs without torch, as the packaged ones do. The model is loaded once, on first use.
 
     Examples:
         >>> embeddings = KlueEmbeddings()

@@ -1,1 +1,1 @@
-"""A readable script per recipe. May use the package; the package never imports this."""
+"""Training: `recipes` for users, `packaged` for the weights that ship, `experiments` for what was tried."""

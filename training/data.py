@@ -18,6 +18,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+#: The plain texts of `raw/`, one file each.
+RAW_TEXTS = ("boddari", "petitions", "tech_docs", "ms_docs", "nsmc_reviews")
+
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _HANGUL = re.compile("[가-힣]")
 # Spoken and written sentences alike: many lines of petitions have no full stop after "다" and "요".

@@ -1,7 +1,7 @@
 """Write all questions that may train, of every data set, where the recipes read them; KLUE-MRC's validation rows test.
 
     python -m training.questions --data ../shared/data --output runs/questions
-    python -m training.cross_encoder --data runs/questions ...
+    python -m training.recipes.cross_encoder --data runs/questions ...
 
 Questions of KLUE-MRC (and paraphrases of them), TyDi QA, a welfare help desk and StrategyQA: see the data's README.
 """

@@ -26,13 +26,13 @@ from typing import Any, Literal
 from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
 
 from langchain_klue_rerank.errors import KlueRerankError
-from training import budget, cross_encoder, mrc, report, retrieval, sts
-from training.cards import check_upload, push
-from training.evaluate import Correlations, Pairs
-from training.fitting import load_model
 from training.folders import open_folder
 from training.inputs import DataError, read_questions, read_scored
-from training.runs import Outcome, write_json
+from training.recipes import budget, cross_encoder, mrc, report, retrieval, sts
+from training.recipes.cards import check_upload, push
+from training.recipes.evaluate import Correlations, Pairs
+from training.recipes.fitting import load_model
+from training.recipes.runs import Outcome, write_json
 from training.settings import SettingsError, parse, require_positive, to_dict
 
 logger = logging.getLogger("training.reproduce")

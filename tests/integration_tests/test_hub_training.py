@@ -182,7 +182,7 @@ def test_who_may_not_upload_hears_it_before_anything_is_loaded(
 
 def test_an_upload_that_fails_keeps_the_model_and_says_how_to_go_on(hub: Hub, cache: Path, tmp_path: Path) -> None:
     folder = tmp_path / "sts"
-    stage = ["training.sts", "--data", "hub", "--max-steps", "1", "--output", str(folder), *SMALL]
+    stage = ["training.recipes.sts", "--data", "hub", "--max-steps", "1", "--output", str(folder), *SMALL]
     assert command(hub, cache, *stage).returncode == 0
     # the rights were there when the run began and are gone when it uploads
     repository = hub.folder("models", "team/sts")
@@ -227,7 +227,7 @@ print([len(one.questions) for one in read_sets("hub")])
 def test_a_hub_that_cannot_be_reached_is_one_line(cache: Path, tmp_path: Path) -> None:
     nowhere = Hub(tmp_path)
     nowhere.address = "http://127.0.0.1:9"
-    done = command(nowhere, tmp_path / "cache", "training.sts", "--output", str(tmp_path / "run"))
+    done = command(nowhere, tmp_path / "cache", "training.recipes.sts", "--output", str(tmp_path / "run"))
     assert done.returncode == 2
     assert "klue/sts cannot be loaded" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,1 +1,1 @@
-"""What makes the packaged weights."""
+"""Trains the weights that the package ships."""

@@ -16,7 +16,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("accelerate")
 
-from training import ablations, fitting  # noqa: E402
+from training.experiments import ablations  # noqa: E402
+from training.recipes import fitting  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
 
 

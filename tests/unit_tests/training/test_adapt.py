@@ -16,10 +16,10 @@ from langchain_klue_rerank import KlueEmbeddings
 from langchain_klue_rerank.engine.models.packaged import static_bi_encoder
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticConfig
 from langchain_klue_rerank.errors import ModelLoadError
-from training import adapt
 from training.inputs import DataError, Question
+from training.packaged.static_vectors import Base, Pairs, Schedule, ranking_loss
+from training.recipes import adapt
 from training.settings import SettingsError
-from training.static_vectors import Base, Pairs, Schedule, ranking_loss
 
 # Question and passage share no word: only training can bring them together.
 PLACES = ["서고", "주차장", "회의실", "식당", "창고", "휴게실", "강당", "체육관", "옥상", "로비"]

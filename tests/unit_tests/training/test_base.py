@@ -15,7 +15,7 @@ pytest.importorskip("sentence_transformers")
 from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
 from transformers import BertConfig, BertModel  # noqa: E402
 
-from training import base  # noqa: E402
+from training.recipes import base  # noqa: E402
 
 TEXTS = ["query: 강물이 바다로 흐른다", "query: 산에서 바다를 본다", "query: 강과 산"]
 

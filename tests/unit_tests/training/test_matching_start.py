@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 from transformers import RobertaConfig, RobertaModel  # noqa: E402
 
-from training import matching_start  # noqa: E402
+from training.recipes import matching_start  # noqa: E402
 
 _CLS, _PAD, _SEP = 0, 1, 2
 _QUESTION = [20, 21, 22, 23]

@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import klue_tokenizer
 from tests.unit_tests.training.texts import question_rows
 from training.inputs import Question
-from training.negatives import Corpus, NegativeSettings, draw, mine, wrong_passages
+from training.recipes.negatives import Corpus, NegativeSettings, draw, mine, wrong_passages
 from training.settings import SettingsError
 
 _QUESTIONS = [Question(row["question"], row["context"], row["title"], row["answer"]) for row in question_rows()]
@@ -84,7 +84,7 @@ class TestWindows:
     @pytest.fixture
     def reader(self, tmp_path: Path) -> Any:
         pytest.importorskip("transformers")
-        from training.windows import WindowReader
+        from training.recipes.windows import WindowReader
 
         self.tokenizer = klue_tokenizer(tmp_path)
         return WindowReader(self.tokenizer, 24)

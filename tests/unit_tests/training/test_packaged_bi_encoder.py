@@ -17,9 +17,16 @@ from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordF
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from training import data as sets
-from training.bag_model import Corpus, contrastive_loss, feature_matrix
-from training.mapped_table import MappedTable
-from training.morpheme_vectors import LEAST, all_but_the_top, complete, count_neighbours, neighbour_vectors, unit
+from training.packaged.bag_model import Corpus, contrastive_loss, feature_matrix
+from training.packaged.mapped_table import MappedTable
+from training.packaged.morpheme_vectors import (
+    LEAST,
+    all_but_the_top,
+    complete,
+    count_neighbours,
+    neighbour_vectors,
+    unit,
+)
 
 
 def lines_of(rows: list[list[int]], words: list[str]) -> TokenizedTexts:

@@ -19,9 +19,9 @@ from langchain_klue_rerank.engine.models.packaged.query_terms import prepare_que
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
 from training.data import Pair, heading_pairs
-from training.packaged_reranker import Network, Settings, write_weights
-from training.reranker_examples import FirstStage, make_kind
-from training.unseen_kinds import folds
+from training.experiments.unseen_kinds import folds
+from training.packaged.reranker import Network, Settings, write_weights
+from training.packaged.reranker_examples import FirstStage, make_kind
 
 PASSAGE = "이사한 사람은 14일 안에 주민센터에서 전입신고를 해야 한다."
 

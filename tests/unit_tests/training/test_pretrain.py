@@ -18,10 +18,11 @@ import numpy as np  # noqa: E402
 from sentence_transformers import CrossEncoder, SentenceTransformer  # noqa: E402
 from transformers import AutoTokenizer, RobertaForMaskedLM  # noqa: E402
 
-from training import klue_tokenizer, late_interaction, pretrain, warm_start  # noqa: E402
-from training.fitting import load_model  # noqa: E402
-from training.masking import WordMasking, pack  # noqa: E402
-from training.runs import Outcome  # noqa: E402
+from training.experiments import klue_tokenizer, pretrain, warm_start  # noqa: E402
+from training.experiments.masking import WordMasking, pack  # noqa: E402
+from training.recipes import late_interaction  # noqa: E402
+from training.recipes.fitting import load_model  # noqa: E402
+from training.recipes.runs import Outcome  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
 
 _SENTENCES = [row["context"] for row in question_rows()] + [row["sentence1"] for row in scored_rows()]

@@ -21,11 +21,11 @@ pytest.importorskip("accelerate")
 from sentence_transformers import CrossEncoder, MultiVectorEncoder, SentenceTransformer  # noqa: E402
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker  # noqa: E402
-from training import cross_encoder, fitting, late_interaction, mrc, runs, sts  # noqa: E402
-from training.evaluate import question_tests  # noqa: E402
-from training.fitting import Outcome  # noqa: E402
 from training.inputs import read_questions  # noqa: E402
-from training.negatives import Corpus  # noqa: E402
+from training.recipes import cross_encoder, fitting, late_interaction, mrc, runs, sts  # noqa: E402
+from training.recipes.evaluate import question_tests  # noqa: E402
+from training.recipes.fitting import Outcome  # noqa: E402
+from training.recipes.negatives import Corpus  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
 
 _PAIR = ("이사하면 며칠 안에 알려야 하나요?", "이사한 사람은 열네 날 안에 알려야 한다.")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from training import report
-from training.report import Heading, Paragraph, Picture, Table
-from training.retrieval import Measured
+from training.recipes import report
+from training.recipes.report import Heading, Paragraph, Picture, Table
+from training.recipes.retrieval import Measured
 
 pytest.importorskip("matplotlib")
 

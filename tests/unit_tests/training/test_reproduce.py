@@ -17,8 +17,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
 pytest.importorskip("accelerate")
 
-from training import budget, fitting, reproduce  # noqa: E402
-from training.retrieval import Measured  # noqa: E402
+from training import reproduce  # noqa: E402
+from training.recipes import budget, fitting  # noqa: E402
+from training.recipes.retrieval import Measured  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
 
 MEASURE = budget.measure
@@ -180,12 +181,12 @@ def test_the_notebook_is_valid_and_has_no_outputs() -> None:
 
 
 def test_the_notebooks_commands_are_those_of_the_recipes() -> None:
-    from training import ablations
+    from training.experiments import ablations
     from training.settings import parse
 
     notebook = json.loads((Path(reproduce.__file__).parent / "reproduce.ipynb").read_text(encoding="utf-8"))
     commands = [line.split() for cell in notebook["cells"] for line in cell["source"] if line.startswith("!python -m")]
     assert len(commands) == 3
     for _, _, module, *flags in commands:
-        recipe = {"training.reproduce": reproduce, "training.ablations": ablations}[module]
+        recipe = {"training.reproduce": reproduce, "training.experiments.ablations": ablations}[module]
         parse(recipe.Settings, [flag for flag in flags if flag != "{resume}"])

@@ -9,8 +9,8 @@ import pytest
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker
 from tests.unit_tests.training.texts import question_rows, write_csv, write_jsonl
-from training import retrieval
-from training.retrieval import Measured
+from training.recipes import retrieval
+from training.recipes.retrieval import Measured
 
 
 @pytest.fixture(scope="module")

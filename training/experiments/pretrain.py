@@ -1,6 +1,6 @@
 r"""Pre-train a model of klue/roberta's kind from nothing: tokenizer, RoBERTa body, masked language modelling.
 
-    python -m training.pretrain --data ../shared/data --output runs/pretrain \
+    python -m training.experiments.pretrain --data ../shared/data --output runs/pretrain \
         --layers 6 --hidden 256 --heads 4 --intermediate 1024 --vocab 16000 --start warm --max-minutes 55
 
 The result, ``output/model``, is what the other recipes take as ``--base-model``. The defaults are klue/roberta-base's
@@ -39,18 +39,16 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from langchain_klue_rerank.engine.text.words import clean
 from training import data as sets
-from training import klue_tokenizer, matching_start
-from training.cards import draw_history
+from training.experiments import klue_tokenizer
+from training.experiments.masking import Blocks, MaskedModel, WordMasking, pack
+from training.experiments.warm_start import Start, make_body
 from training.folders import open_folder
-from training.masking import Blocks, MaskedModel, WordMasking, pack
-from training.runs import Outcome, write_json
+from training.recipes import matching_start
+from training.recipes.cards import draw_history
+from training.recipes.runs import Outcome, write_json
 from training.settings import SettingsError, parse, require_positive, to_dict
-from training.warm_start import Start, make_body
 
-logger = logging.getLogger("training.pretrain")
-
-
-RAW_TEXTS = ("boddari", "petitions", "tech_docs", "ms_docs", "nsmc_reviews")
+logger = logging.getLogger("training.experiments.pretrain")
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ def read_documents(settings: Settings) -> list[str]:
         generator.shuffle(documents)
         return documents[: settings.sample]
     documents = []
-    for name in RAW_TEXTS:
+    for name in sets.RAW_TEXTS:
         lines = sets.read_raw(data, name)
         # Neighbouring lines belong together: paragraphs of a page, pages of a book. Reviews do no harm to each other.
         pieces = list(_join(lines, 1500))
@@ -366,8 +364,9 @@ def write_card(settings: Settings, outcome: Outcome, blocks: int) -> None:
         "---",
         "# A Korean language model of klue/roberta's kind",
         "",
-        "Made from nothing with `python -m training.pretrain`: RoBERTa body, KLUE-style WordPiece tokenizer, masked "
-        "language modelling of whole words. A base for the other recipes, not a model to be used as it is.",
+        "Made from nothing with `python -m training.experiments.pretrain`: RoBERTa body, KLUE-style WordPiece "
+        "tokenizer, masked language modelling of whole words. A base for the other recipes, not a model to be "
+        "used as it is.",
         "",
         f"- Text: {blocks * settings.max_length:,} tokens; seen in training: {seen:,}, in {outcome.steps:,} steps.",
         f"- Held-out loss: {outcome.before[loss]:.3f} before, {outcome.after[loss]:.3f} after.",

@@ -1,8 +1,8 @@
 r"""Train the packaged reranker, the weights in ``langchain_klue_rerank/weights/reranker``.
 
-    python -m training.packaged_bi_encoder --data D --out runs/blind --work runs/blind_work \
+    python -m training.packaged.bi_encoder --data D --out runs/blind --work runs/blind_work \
         --leave-out wiki welfare strategy titles
-    python -m training.packaged_reranker --data D --blind runs/blind
+    python -m training.packaged.reranker --data D --blind runs/blind
 
 The first command trains a second bi-encoder, which never sees the questions that train the reranker: the packaged one
 has seen them and puts them nearer to their passages than new ones, so that a reranker would trust it too much.
@@ -41,8 +41,8 @@ from langchain_klue_rerank.engine.models.packaged.query_terms import TERM_FEATUR
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.evaluation.metrics import calibration_error
 from training import data as readers
-from training.exact_kinds import EXACT_KINDS
-from training.reranker_examples import (
+from training.packaged.exact_kinds import EXACT_KINDS
+from training.packaged.reranker_examples import (
     Examples,
     ExampleSettings,
     FirstStage,

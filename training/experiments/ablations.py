@@ -1,6 +1,7 @@
 r"""What each change of the tutorial's recipes brings: one row a change, all trained with the same number of examples.
 
-    python -m training.ablations --data ../shared/data --base-model FOLDER --examples 2000 --output runs/ablations
+    python -m training.experiments.ablations --data ../shared/data --base-model FOLDER --examples 2000 \
+        --output runs/ablations
 
 Bi-encoder rows are measured by searching all contexts, cross-encoder rows by reranking the candidates of the first
 bi-encoder row; each is compared, question by question, with the
@@ -28,16 +29,16 @@ from transformers import AutoModel, AutoTokenizer
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
 from langchain_klue_rerank.errors import KlueRerankError
 from langchain_klue_rerank.evaluation.sets import EvaluationSet
-from training import cross_encoder, mrc, retrieval
-from training.fitting import load_model
 from training.folders import open_folder
 from training.inputs import DataError, read_questions
-from training.retrieval import Measured
-from training.runs import Outcome, write_json
+from training.recipes import cross_encoder, mrc, retrieval
+from training.recipes.fitting import load_model
+from training.recipes.retrieval import Measured
+from training.recipes.runs import Outcome, write_json
+from training.recipes.windows import WindowReader
 from training.settings import SettingsError, parse, require_positive
-from training.windows import WindowReader
 
-logger = logging.getLogger("training.ablations")
+logger = logging.getLogger("training.experiments.ablations")
 
 #: Questions of the recipes' own tests, which are not what is measured here.
 _OWN_TEST = 20
@@ -51,8 +52,8 @@ class Settings:
         data: The word hub, or a data folder with klue_mrc in it.
         base_model: Language model or bi-encoder that the bi-encoder rows start from.
         reranker_base: Language model of the cross-encoder rows; none for that of --base-model.
-        matching_base: Language model of the rows with a start that finds matches: what `training.pretrain --start
-            matching` wrote. None leaves these rows out.
+        matching_base: Language model of the rows with a start that finds matches: what
+            `training.experiments.pretrain --start matching` wrote. None leaves these rows out.
         first_stage: Bi-encoder whose candidates are reranked: packaged, a folder or a hub id; none for that of the
             first row.
         output: Folder of everything.

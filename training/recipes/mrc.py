@@ -1,12 +1,12 @@
 """Stage 2: the bi-encoder learns questions and the passages that answer them.
 
-    python -m training.mrc --data ../shared/data --base-model runs/sts/model --output runs/mrc
-    python -m training.mrc --data my_questions.csv --base-model FOLDER    # columns question, passage[, negative]
+    python -m training.recipes.mrc --data ../shared/data --base-model runs/sts/model --output runs/mrc
+    python -m training.recipes.mrc --data my_questions.csv --base-model FOLDER  # columns question, passage[, negative]
 
 Steps: 1. read the questions and hold some passages' questions out; 2. load stage 1's model; 3. test it as it is;
 4. find wrong passages, and ask a teacher about them, if wanted; 5. train: each question against the passages of its
 batch; 6. test the best checkpoint and write model, card, history and plot. On several GPUs:
-``accelerate launch -m training.mrc ...``.
+``accelerate launch -m training.recipes.mrc ...``.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, Literal
 from datasets import Dataset
 from sentence_transformers import SentenceTransformer
 
-from training.cards import About
-from training.evaluate import describe_question_tests, question_tests
-from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.inputs import hold_out, read_questions
-from training.losses import bi_encoder_loss, teacher_logits
-from training.negatives import Corpus, NegativeSettings, require_in_batch, wrong_passages
+from training.recipes.cards import About
+from training.recipes.evaluate import describe_question_tests, question_tests
+from training.recipes.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
+from training.recipes.losses import bi_encoder_loss, teacher_logits
+from training.recipes.negatives import Corpus, NegativeSettings, require_in_batch, wrong_passages
 from training.settings import require_positive
 
 
@@ -105,7 +105,7 @@ def train(settings: Settings) -> Outcome:
     about = About(
         title="A Korean bi-encoder for questions and passages",
         task="sentence-similarity",
-        recipe="training.mrc",
+        recipe="training.recipes.mrc",
         test=describe_question_tests(len(data.test)),
         data=data,
         loss=name,

@@ -14,7 +14,7 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from training.inputs import Question
-from training.negatives import Corpus, NegativeSettings, draw, wrong_passages
+from training.recipes.negatives import Corpus, NegativeSettings, draw, wrong_passages
 
 #: Pairs or texts computed at a time.
 _BATCH = 32

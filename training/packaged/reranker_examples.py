@@ -37,9 +37,9 @@ from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
 from langchain_klue_rerank.engine.text.words import bigrams, split_words
 from training import data as readers
 from training.data import Pair
-from training.exact_kinds import exact_pairs
-from training.morpheme_vectors import unit
-from training.static_vectors import Base
+from training.packaged.exact_kinds import exact_pairs
+from training.packaged.morpheme_vectors import unit
+from training.packaged.static_vectors import Base
 
 
 @dataclass(frozen=True)

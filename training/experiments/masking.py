@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transformers import RobertaForMaskedLM
 from transformers.modeling_outputs import MaskedLMOutput
 
-from training import klue_tokenizer
+from training.experiments import klue_tokenizer
 
 
 def pack(documents: Sequence[str], tokenizer: Any, length: int) -> NDArray[np.int32]:

@@ -1,12 +1,12 @@
 """Stage 3: a cross-encoder learns to tell passages that answer a question from passages that do not.
 
-    python -m training.cross_encoder --data ../shared/data --base-model FOLDER --output runs/cross_encoder
-    python -m training.cross_encoder --data my_questions.csv     # columns question, passage[, negative]
+    python -m training.recipes.cross_encoder --data ../shared/data --base-model FOLDER --output runs/cross_encoder
+    python -m training.recipes.cross_encoder --data my_questions.csv     # columns question, passage[, negative]
 
 Steps: 1. read the questions and hold some passages' questions out; 2. put one output on a language model; 3. test it
 as it is; 4. find wrong passages, cut long ones to their best window and ask a teacher, if wanted; 5. train; 6. test
 the best checkpoint and write model, card, history and plot. On several GPUs:
-``accelerate launch -m training.cross_encoder ...``.
+``accelerate launch -m training.recipes.cross_encoder ...``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any, Literal
 from datasets import Dataset
 from sentence_transformers import CrossEncoder
 
-from training.cards import About
-from training.evaluate import describe_question_tests, question_tests
-from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.inputs import hold_out, read_questions
-from training.losses import cross_encoder_loss, teacher_logits
-from training.negatives import Corpus, NegativeSettings, wrong_passages
-from training.windows import WindowReader
+from training.recipes.cards import About
+from training.recipes.evaluate import describe_question_tests, question_tests
+from training.recipes.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
+from training.recipes.losses import cross_encoder_loss, teacher_logits
+from training.recipes.negatives import Corpus, NegativeSettings, wrong_passages
+from training.recipes.windows import WindowReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def train(settings: Settings) -> Outcome:
     about = About(
         title="A Korean reranker",
         task="text-ranking",
-        recipe="training.cross_encoder",
+        recipe="training.recipes.cross_encoder",
         test=describe_question_tests(len(data.test)),
         data=data,
         loss=name,

@@ -1,10 +1,10 @@
 """A table of vectors that learns one linear map for all its rows, and a weight for each.
 
-What is known of a morpheme beforehand is a few hundred numbers (`training.morpheme_vectors`). Learning rows one by one
-would change those that the training texts use and forget what was known of them; one map changes all alike, so that
-what is learned of common words holds for words that no training text has. It also cannot learn training questions by
-heart. The mean of the map before and after training does better on texts unlike the training's than either (Wortsman
-et al. 2022, "Robust fine-tuning of zero-shot models").
+What is known of a morpheme beforehand is a few hundred numbers (`training.packaged.morpheme_vectors`). Learning rows
+one by one would change those that the training texts use and forget what was known of them; one map changes all alike,
+so that what is learned of common words holds for words that no training text has. It also cannot learn
+training questions by heart. The mean of the map before and after training does better on texts unlike the
+training's than either (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 """
 
 from __future__ import annotations

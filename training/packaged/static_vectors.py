@@ -1,6 +1,6 @@
 """The packaged bi-encoder's table while it is adapted: opened, trained on pairs, interpolated, written.
 
-`training.adapt` is the recipe that uses this. Only the rows that the texts at hand use are trained; the others stay.
+`training.recipes.adapt` is the recipe that uses this. Only the rows that the texts use are trained; the others stay.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import Stati
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
 from langchain_klue_rerank.errors import ModelLoadError
-from training.bag_model import Corpus, Table, drop_words, feature_matrix
 from training.inputs import Question
-from training.morpheme_vectors import unit
+from training.packaged.bag_model import Corpus, Table, drop_words, feature_matrix
+from training.packaged.morpheme_vectors import unit
 
 #: Steps in which the learning rates rise.
 _WARMUP = 10
@@ -59,8 +59,9 @@ class Base:
         folder = found if isinstance(found, Path) else WEIGHTS / "bi_encoder"
         if (isinstance(found, str) and found != PACKAGED) or not StaticBiEncoder.is_at(folder):
             raise ModelLoadError(
-                f"The model {model!r} is not in the packaged format; name 'packaged', or a folder that training.adapt "
-                "or training.packaged_bi_encoder wrote. For other models there is training.mrc."
+                f"The model {model!r} is not in the packaged format; name 'packaged', or a folder that "
+                "training.recipes.adapt or training.packaged.bi_encoder wrote. For other models there is "
+                "training.recipes.mrc."
             )
         try:
             config = StaticBiEncoder.load(folder).config  # checks the files

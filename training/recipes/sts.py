@@ -1,11 +1,11 @@
 """Stage 1: a language model becomes a bi-encoder, from sentence pairs with a similarity.
 
-    python -m training.sts --data ../shared/data --base-model FOLDER --output runs/sts
-    python -m training.sts --data my_pairs.csv     # columns sentence1, sentence2, label (0 to 5; see --label-max)
+    python -m training.recipes.sts --data ../shared/data --base-model FOLDER --output runs/sts
+    python -m training.recipes.sts --data my_pairs.csv   # columns sentence1, sentence2, label (0 to 5; --label-max)
 
 Steps: 1. read the pairs and hold some out; 2. mean pooling over the language model; 3. test it as it is; 4. train with
 the cosine-similarity loss; 5. test the best checkpoint and write model, card, history and plot. On several GPUs:
-``accelerate launch -m training.sts ...``.
+``accelerate launch -m training.recipes.sts ...``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from pathlib import Path
 from datasets import Dataset
 from sentence_transformers.sentence_transformer.losses import CosineSimilarityLoss
 
-from training.cards import About
-from training.evaluate import Correlations, Pairs
-from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.inputs import Scored, read_scored
+from training.recipes.cards import About
+from training.recipes.evaluate import Correlations, Pairs
+from training.recipes.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.settings import require_positive
 
 
@@ -80,7 +80,7 @@ def train(settings: Settings) -> Outcome:
     about = About(
         title="A Korean sentence bi-encoder",
         task="sentence-similarity",
-        recipe="training.sts",
+        recipe="training.recipes.sts",
         test=f"{len(data.test)} sentence pairs",
         data=data,
         loss="cosine-similarity loss, mean pooling",

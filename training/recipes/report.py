@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.retrieval import Measured
+from training.recipes.retrieval import Measured
 
 _PACKAGES = (
     "langchain-klue-rerank",

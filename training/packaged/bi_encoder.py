@@ -1,6 +1,6 @@
 """Train the packaged bi-encoder, from the data folder and Kiwi to the folder that ships.
 
-    python -m training.packaged_bi_encoder --data ../shared/data --out langchain_klue_rerank/weights/bi_encoder
+    python -m training.packaged.bi_encoder --data ../shared/data --out langchain_klue_rerank/weights/bi_encoder
 
 The model is a table of vectors for morphemes and character n-grams (`engine.models.packaged.static_bi_encoder`). A text
 is a sparse row of feature counts, so a batch of texts is one sparse matrix times the table.
@@ -37,8 +37,8 @@ from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.words import split_words
 from training import data as sets
-from training import morpheme_vectors
-from training.bag_model import (
+from training.packaged import morpheme_vectors
+from training.packaged.bag_model import (
     Corpus,
     Task,
     TextTable,
@@ -48,10 +48,10 @@ from training.bag_model import (
     drop_words,
     feature_matrix,
 )
-from training.kiwi_vectors import KiwiVectors, load_or_recover
-from training.mapped_table import MappedTable
+from training.packaged.kiwi_vectors import KiwiVectors, load_or_recover
+from training.packaged.mapped_table import MappedTable
 
-logger = logging.getLogger("training.packaged_bi_encoder")
+logger = logging.getLogger("training.packaged.bi_encoder")
 
 RAW = ("boddari", "petitions", "tech_docs", "ms_docs", "nsmc_reviews")
 
@@ -452,7 +452,7 @@ def main() -> None:
     config = StaticConfig(
         settings.dimension, len(vocabulary), settings.unknown_rows, settings.ngram_rows, settings.repeat_power
     )
-    about: dict[str, object] = {"made_by": "training/packaged_bi_encoder.py", "settings": asdict(settings)}
+    about: dict[str, object] = {"made_by": "training/packaged/bi_encoder.py", "settings": asdict(settings)}
     if validation is not None:
         about["validation"] = validation(unpack(*pack(vectors)))
         logger.info("quantized: %s", about["validation"])

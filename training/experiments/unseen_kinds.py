@@ -1,6 +1,6 @@
 """How the packaged reranker does on kinds of text that it was not trained on, and how much of the score it should have.
 
-    python -m training.unseen_kinds --data D --blind runs/blind
+    python -m training.experiments.unseen_kinds --data D --blind runs/blind
 
 Every kind of question is left out once: networks that were trained on the others rerank all its questions. The same for
 questions of kinds that were seen, each scored by networks that have not seen its group of passages. That is some 26,000
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.models.packaged.query_terms import TermVectors
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
-from training.packaged_reranker import (
+from training.packaged.reranker import (
     Network,
     Settings,
     fit_calibration,
@@ -34,7 +34,7 @@ from training.packaged_reranker import (
     pair_labels,
     train_network,
 )
-from training.reranker_examples import Examples, FirstStage, Kind, by_kind, make_examples, read_everything
+from training.packaged.reranker_examples import Examples, FirstStage, Kind, by_kind, make_examples, read_everything
 
 #: Shares of the reranker's score that are compared.
 SHARES = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0)

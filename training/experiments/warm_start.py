@@ -12,8 +12,8 @@ from transformers import RobertaConfig, set_seed
 from langchain_klue_rerank.engine.models.opening import packaged_bi_encoder
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
-from training import matching_start
-from training.masking import MaskedModel
+from training.experiments.masking import MaskedModel
+from training.recipes import matching_start
 
 Start = Literal["random", "warm", "matching"]
 

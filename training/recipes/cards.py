@@ -13,7 +13,7 @@ from training.settings import SettingsError, to_dict
 
 if TYPE_CHECKING:
     from training.inputs import Data
-    from training.runs import FitSettings, Outcome
+    from training.recipes.runs import FitSettings, Outcome
 
 logger = logging.getLogger(__name__)
 

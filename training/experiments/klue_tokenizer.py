@@ -16,7 +16,7 @@ from typing import Any
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.words import MAX_WORD_LENGTH, clean
 
-logger = logging.getLogger("training.klue_tokenizer")
+logger = logging.getLogger("training.experiments.klue_tokenizer")
 
 #: In the order of their numbers in klue/roberta.
 SPECIAL_TOKENS = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")

@@ -19,8 +19,8 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from training import settings as settings_room
-from training.cards import check_upload, push
-from training.evaluate import Correlations
+from training.recipes.cards import check_upload, push
+from training.recipes.evaluate import Correlations
 from training.settings import SettingsError, require_positive, to_dict
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ class FitSettings:
         warmup_steps: Steps in which the learning rate rises; afterwards it falls linearly to 0.
         learning_rate: The highest learning rate.
         max_grad_norm: Longer gradients are scaled down to this length, that of all weights taken together. A start that
-            finds matches (`training.pretrain --start matching`) has a few steep weights that would drown the others:
-            give it 1000.
+            finds matches (`training.experiments.pretrain --start matching`) has a few steep weights that would drown
+            the others: give it 1000.
         held_out: Share of the training rows that pick the best checkpoint instead of training; 0 keeps the last one.
         evaluations: How often an epoch the held-out rows are asked and a checkpoint is kept.
         max_length: Longest input in tokens; none for all that the model can read.

@@ -1,6 +1,6 @@
 """Adapt the packaged bi-encoder to your own questions and passages, in minutes on a CPU.
 
-    python -m training.adapt --data my_questions.csv --output my-bi-encoder
+    python -m training.recipes.adapt --data my_questions.csv --output my-bi-encoder
 
 The file has the columns question and passage, and perhaps negative and title. ``KlueEmbeddings(model="my-bi-encoder")``
 then loads the model, without torch. Steps: 1. read the pairs; 2. measure the model as it is; 3. find wrong passages;
@@ -30,17 +30,17 @@ from langchain_klue_rerank import KlueEmbeddings
 from langchain_klue_rerank.engine.models.names import PACKAGED, identity
 from langchain_klue_rerank.errors import KlueRerankError
 from training import settings as settings_room
-from training.adaptation_scores import QuestionSet, Scores, measure, table
-from training.bag_model import Table
 from training.inputs import Data, DataError, hold_out, read_questions
-from training.negatives import Corpus, NegativeSettings, mine
+from training.packaged.bag_model import Table
+from training.packaged.static_vectors import Base, Pairs, Schedule, made_by, reciprocal_rank, replace_folder
+from training.packaged.static_vectors import train as train_table
+from training.recipes.adaptation_scores import QuestionSet, Scores, measure, table
+from training.recipes.negatives import Corpus, NegativeSettings, mine
 from training.settings import SettingsError, require_positive, to_dict
-from training.static_vectors import Base, Pairs, Schedule, made_by, reciprocal_rank, replace_folder
-from training.static_vectors import train as train_table
 
-logger = logging.getLogger("training.adapt")
+logger = logging.getLogger("training.recipes.adapt")
 
-_MADE_BY = "training/adapt.py"
+_MADE_BY = "training/recipes/adapt.py"
 #: How far from the base the model may go, of the way that training went.
 _SHARES = (1.0, 0.75, 0.5, 0.25, 0.0)
 #: Settings that may differ between a run and its continuation.
@@ -285,7 +285,7 @@ tags: [langchain-klue-rerank]
 ---
 # The packaged bi-encoder, adapted
 
-Made from `{base}` (`{identity(settings.base_model)}`) with `python -m training.adapt` in
+Made from `{base}` (`{identity(settings.base_model)}`) with `python -m training.recipes.adapt` in
 {outcome.seconds / 60:.1f} minutes. It runs without torch:
 
 ```python

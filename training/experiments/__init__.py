@@ -1,0 +1,1 @@
+"""Ablations, pre-training from nothing, kinds of text left out."""

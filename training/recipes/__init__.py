@@ -1,0 +1,1 @@
+"""The tutorial's stages and what else users train: a script a recipe."""

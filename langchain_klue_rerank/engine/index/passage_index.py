@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.priority import searching
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
@@ -257,15 +259,14 @@ class PassageIndex:
                 continue
             if not running:
                 self._merged_from = len(views)
-                self._merging = threading.Thread(
-                    target=self._merge_in_background, args=(self._state, some), name="klue-merge", daemon=True
-                )
-                self._merging.start()
+                self._merging = merging.start(partial(self._merge_in_background, self._state, some))
             return
 
     def _merge_in_background(self, state: Snapshot, views: Sequence[Any]) -> None:
         try:
             merged = merging.merge(views)
+        except merging.InterpreterEndsError:
+            return
         except Exception:
             logger.exception("Segments could not be merged; the index is as before, and somewhat slower")
             return
@@ -309,6 +310,7 @@ class PassageIndex:
             return None
         return state.tokens(rows)
 
+    @searching()
     def search(
         self,
         k: int,

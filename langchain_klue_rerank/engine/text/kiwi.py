@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kiwipiepy import Kiwi
+from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.words import clean
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Analyzer:
 
     def _analyze(self, words: list[str]) -> Iterator[tuple[str, ...]]:
         for tokens in self.kiwi.tokenize(words):
+            give_way()
             yield tuple(
                 f"{token.form.lower()}/{token.tag.split('-')[0]}"
                 for token in tokens

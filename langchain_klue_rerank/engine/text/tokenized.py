@@ -13,6 +13,7 @@ from langchain_klue_rerank.engine.arrays.ragged import Ragged
 
 if TYPE_CHECKING:
     pass
+from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from langchain_klue_rerank.engine.text.mending import mend
 from langchain_klue_rerank.engine.text.words import split_words
@@ -69,6 +70,7 @@ def tokenize(texts: Iterable[str], analyzer: Analyzer | None) -> TokenizedTexts:
     ids: list[int] = []
     offsets = [0]
     for text in texts:
+        give_way()
         if isinstance(analyzer, Analyzer):
             text = mend(text, analyzer)
         ids += [vocabulary.setdefault(word, len(vocabulary)) for word in split_words(text)]

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 #: Words of a window where nothing else is said; chosen on KLUE-MRC validation (`python -m benchmarks.windows`).
@@ -47,6 +48,7 @@ def cut_tokens(texts: TokenizedTexts, headings: Sequence[int], words: int) -> tu
     offsets = np.zeros(len(texts) + 1, np.int64)
     bounds = texts.offsets.tolist()
     for number, heading in enumerate(headings):
+        give_way()
         first, last = bounds[number], bounds[number + 1]
         body = min(last, first + (heading if heading <= words else 0))
         begins = body + starts(last - body, words)

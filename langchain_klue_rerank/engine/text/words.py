@@ -16,7 +16,7 @@ from functools import lru_cache
 from langchain_klue_rerank.engine.text.numbers import plain_numbers
 
 #: Changes whenever the same text gives other words or morphemes; saved with an index.
-ANALYSIS_VERSION = 2
+ANALYSIS_VERSION = 3
 
 #: Longest word handed to the analyser, in characters. Longer runs (a megabyte without a space) are cut into pieces.
 MAX_WORD_LENGTH = 32

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -200,6 +202,27 @@ def test_removed_while_segments_are_merged_in_the_background(monkeypatch: pytest
     assert len(index._state.views) == 2  # the new passage is by itself
     assert set(ids(search(index, "공통", 100))) == expected == set(index.find())
     assert search(index, "바뀐", 1)[0][0] == "a3"
+
+
+#: Prints the merging threads that are alive when a program begins and has ended to shut down.
+ENDING = """
+import atexit, threading
+def merging(): return [thread.name for thread in threading.enumerate() if thread.name == "klue-merge"]
+atexit.register(lambda: print(merging()))  # called last
+from tests.unit_tests.engine.helpers import SETTINGS, add, passage
+from langchain_klue_rerank.engine.index import passage_index
+passage_index._MERGED_AT_ONCE = 0
+index = passage_index.PassageIndex(SETTINGS)
+for start in (0, 600): add(index, *(passage(str(n), f"문서 {n} 본문") for n in range(start, start + 600)))
+print(merging())
+"""
+
+
+def test_a_program_that_ends_ends_its_merges() -> None:
+    # numpy threads that still compute when Python is taken down abort the process
+    ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_merge_that_comes_too_late_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

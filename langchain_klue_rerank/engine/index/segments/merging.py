@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import atexit
+import threading
+import weakref
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -32,9 +35,42 @@ def plan(views: Sequence[View]) -> int | None:
     return first if first < len(views) - 1 else None
 
 
+class InterpreterEndsError(Exception):
+    """Python ends; what merges in the background gives up."""
+
+
+_at_exit = threading.Event()
+_running: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop() -> None:
+    # A thread that computes while Python is taken down aborts the process.
+    _at_exit.set()
+    for thread in list(_running):
+        thread.join()
+
+
+def start(call: Callable[[], None]) -> threading.Thread:
+    """Start a thread that merges, and is waited for when Python ends."""
+    thread = threading.Thread(target=call, name="klue-merge", daemon=True)
+    _running.add(thread)
+    thread.start()
+    return thread
+
+
 def merge(views: Sequence[View]) -> Segment:
-    """Make one segment of the passages that are there."""
-    return Segment.merge([view.segment for view in views], [view.alive for view in views])
+    """Make one segment of the passages that are there.
+
+    Raises:
+        InterpreterEndsError: If Python ends meanwhile.
+    """
+
+    def check() -> None:
+        if _at_exit.is_set():
+            raise InterpreterEndsError
+
+    return Segment.merge([view.segment for view in views], [view.alive for view in views], check)
 
 
 def put(snapshot: Snapshot, views: Sequence[View], merged: Segment) -> Snapshot:

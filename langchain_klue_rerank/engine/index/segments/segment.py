@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,16 +89,23 @@ class Segment:
                 raise IndexFormatError(f"The index has {name} of {size} passages but holds {len(self)}. {RESTORE}")
 
     @classmethod
-    def merge(cls, segments: Sequence[Segment], kept: Sequence[NDArray[np.bool_] | None]) -> Segment:
+    def merge(
+        cls,
+        segments: Sequence[Segment],
+        kept: Sequence[NDArray[np.bool_] | None],
+        check: Callable[[], None] = lambda: None,
+    ) -> Segment:
         """Make one segment of several.
 
         Args:
             segments: At least one.
             kept: Of each which passages to keep, (n,) bool; None for all.
+            check: Called before each part; raises to give up.
         """
         rows = [None if keep is None else np.flatnonzero(keep) for keep in kept]
 
         def taken(parts: Sequence[Any]) -> list[Any]:
+            check()
             return [part if some is None else part.take(some) for part, some in zip(parts, rows, strict=True)]
 
         first = segments[0]
@@ -107,13 +114,13 @@ class Segment:
             tokens = Ragged.join(taken([one.tokens for one in segments]))
         if first.token_vectors is not None:
             token_vectors = TokenVectors.join(taken([one.token_vectors for one in segments]))
-        return cls(
-            PassageTable.join([one.passages for one in segments], kept),
-            tokens,
-            {name: Postings.merge([one.fields[name] for one in segments], kept) for name in first.fields},
-            {name: PassageVectors.join(taken([one.vectors[name] for one in segments])) for name in first.vectors},
-            token_vectors,
-        )
+        fields = {}
+        for name in first.fields:
+            check()
+            fields[name] = Postings.merge([one.fields[name] for one in segments], kept)
+        vectors = {name: PassageVectors.join(taken([one.vectors[name] for one in segments])) for name in first.vectors}
+        check()
+        return cls(PassageTable.join([one.passages for one in segments], kept), tokens, fields, vectors, token_vectors)
 
     def norms(self, name: str, mean: float, k1: float, b: float) -> NDArray[np.float32]:
         """Return what BM25 adds to a term's frequency in each passage of a field.

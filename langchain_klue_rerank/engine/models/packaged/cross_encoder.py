@@ -13,6 +13,7 @@ from langchain_klue_rerank.engine.deadline import seconds_until
 from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.priority import searching
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
@@ -44,6 +45,7 @@ class PackagedCrossEncoder:
         self._turn = ForkSafeLock()
         self._seconds = 0.0  # that a few passages take, by and by
 
+    @searching()
     def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
         """Score the candidates of several queries; see `CrossEncoder`."""
         if deadline is None:

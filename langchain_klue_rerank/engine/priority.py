@@ -1,0 +1,52 @@
+"""Searches before indexing, among threads that share an interpreter.
+
+A search makes hundreds of short NumPy calls, and each gives Python's lock away. Beside a thread that indexes it gets
+the lock back up to 5 ms later (`sys.getswitchinterval`), so that a search of 20 ms takes ten times as long. Indexing
+therefore pauses while searches compute, for half of its time at most.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+#: Seconds that indexing pauses before it goes on for as long, however many searches there are.
+_LONGEST_PAUSE = 0.05
+
+#: Threads that compute a search.
+_searching: set[int] = set()
+_local = threading.local()
+
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
+    os.register_at_fork(after_in_child=_searching.clear)
+
+
+@contextmanager
+def searching() -> Iterator[None]:
+    """Mark what this thread computes as a search; see `give_way`. May be nested."""
+    thread = threading.get_ident()
+    if thread in _searching:
+        yield
+        return
+    try:
+        _searching.add(thread)
+        yield
+    finally:
+        _searching.discard(thread)
+
+
+def give_way() -> None:
+    """Pause while other threads compute searches; called by indexing every millisecond or so."""
+    if not _searching or threading.get_ident() in _searching:
+        return
+    start = time.monotonic()
+    if start < getattr(_local, "works_until", 0.0):
+        return
+    waited = 0.0
+    while _searching and waited < _LONGEST_PAUSE:
+        time.sleep(0.001)
+        waited = time.monotonic() - start
+    _local.works_until = start + 2 * waited

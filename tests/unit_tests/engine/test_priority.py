@@ -1,0 +1,65 @@
+"""Indexing makes way for searches, and is not stopped by them."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from langchain_klue_rerank.engine import priority
+from langchain_klue_rerank.engine.priority import give_way, searching
+
+
+def in_thread(work: object) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)  # type: ignore[arg-type]
+    thread.start()
+    return thread
+
+
+def test_indexing_goes_on_where_nobody_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    indexing = in_thread(give_way)
+    indexing.join(10)
+    assert not indexing.is_alive()
+
+
+def test_indexing_waits_for_a_search_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    with searching():
+        indexing = in_thread(give_way)
+        indexing.join(0.1)
+        assert indexing.is_alive()
+    indexing.join(10)
+    assert not indexing.is_alive()
+
+
+def test_searches_without_end_do_not_stop_indexing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 0.01)
+    with searching():
+        indexing = in_thread(give_way)
+        indexing.join(10)
+        assert not indexing.is_alive()
+
+
+def test_after_a_pause_indexing_works_for_as_long() -> None:
+    waits = []
+
+    def index() -> None:
+        for _ in range(3):
+            start = time.monotonic()
+            give_way()
+            waits.append(time.monotonic() - start)
+
+    with searching():
+        in_thread(index).join(10)
+    assert waits[0] > 0.01 > max(waits[1:])
+
+
+def test_a_search_never_waits_for_itself_or_another() -> None:
+    with searching(), searching():
+        give_way()
+        other = in_thread(searching()(give_way))
+        other.join(10)
+        assert not other.is_alive()
+    assert not priority._searching

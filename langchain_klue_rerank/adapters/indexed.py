@@ -133,6 +133,10 @@ class IndexedRetriever(BaseRetriever):
         """Return the documents with these identifiers; unknown ones are passed over."""
         return [to_document(passage) for passage in self._index.get(check_ids(ids))]
 
+    def find_ids(self, filter: Filter | None = None) -> list[str]:
+        """Return the identifiers of the documents that a filter keeps, all without one, in the order of adding."""
+        return self._index.find(to_keep(filter))
+
     def documents(self) -> list[Document]:
         """Return all documents, in the order in which they were added."""
         return [to_document(passage) for passage in self._index.get(self._index.find())]

@@ -14,7 +14,7 @@ from langchain_klue_rerank import __version__
 from langchain_klue_rerank.cli import commands
 from langchain_klue_rerank.cli.display import flat
 from langchain_klue_rerank.cli.messages import is_korean, text
-from langchain_klue_rerank.errors import KlueRerankError
+from langchain_klue_rerank.errors import KlueRerankError, MissingExtraError
 from langchain_klue_rerank.files.reasons import UnreadableFileError
 
 
@@ -69,6 +69,7 @@ _EXAMPLES = {
     "evaluate": "klue-rerank evaluate --data samples\nklue-rerank evaluate --data my-questions.csv --html report.html",
     "serve": "klue-rerank serve my-index --port 8080\n"
     "KLUE_RERANK_API_KEY=... klue-rerank serve my-index --host 0.0.0.0",
+    "mcp": "klue-rerank mcp my-index\nklue-rerank mcp my-index other-index --http --port 8090",
     "demo": 'klue-rerank demo "승강기에 갇혔을 때는 어떻게 하나요?"',
 }
 
@@ -167,6 +168,17 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--max-waiting", type=_positive, default=256, help=text("most requests that wait (256)"))
     serve.set_defaults(run=_serve)
 
+    mcp = command("mcp", "serve indexes to agents, over MCP")
+    mcp.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help=text("folders of indexes, the default first"))
+    mcp.add_argument("--http", action="store_true", help=text("streamable HTTP at /mcp instead of standard input"))
+    mcp.add_argument("--host", default="127.0.0.1", help=text("address to listen on (127.0.0.1)"))
+    mcp.add_argument("--port", type=int, default=8090, help=text("port to listen on (8090)"))
+    mcp.add_argument("--timeout", type=_seconds, default=30.0, help=text("most seconds for a request (30)"))
+    mcp.add_argument(
+        "--max-characters", type=_positive, default=8000, help=text("most characters of passages in an answer (8000)")
+    )
+    mcp.set_defaults(run=_mcp)
+
     for each in (index, sync, search, evaluate, demo):
         each.add_argument("--json", action="store_true", help=text("print JSON, for machines"))
     return parser
@@ -176,6 +188,14 @@ def _serve(options: argparse.Namespace) -> None:
     from langchain_klue_rerank.server.run import serve
 
     serve(options)
+
+
+def _mcp(options: argparse.Namespace) -> None:
+    try:
+        from langchain_klue_rerank.server.mcp_server import serve_mcp
+    except ImportError as error:
+        raise MissingExtraError(error.name or "mcp", "mcp", "Serving over MCP") from error
+    serve_mcp(options)
 
 
 def _positive(value: str) -> int:

@@ -9,6 +9,10 @@ _KOREAN: Final[dict[str, str]] = {
     "serve indexes over HTTP, as Cohere, Jina, OpenAI and TEI do": (
         "색인을 HTTP로 제공합니다(Cohere, Jina, OpenAI, TEI와 같은 형식)"
     ),
+    "serve indexes to agents, over MCP": "색인을 MCP로 에이전트에 제공합니다",
+    "streamable HTTP at /mcp instead of standard input": "표준 입력 대신 /mcp에서 streamable HTTP로 제공합니다",
+    "port to listen on (8090)": "요청을 받을 포트(8090)",
+    "most characters of passages in an answer (8000)": "답 하나에 담을 본문의 최대 글자 수(8000)",
     "folders of indexes, the default first": "색인 폴더. 맨 앞의 것이 기본 색인",
     "address to listen on (127.0.0.1)": "요청을 받을 주소(127.0.0.1)",
     "port to listen on (8080)": "요청을 받을 포트(8080)",

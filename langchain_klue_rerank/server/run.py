@@ -30,12 +30,7 @@ def serve(options: argparse.Namespace) -> None:
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", "server", "Serving over HTTP") from error
     key = os.environ.get(KEY_VARIABLE) or None
-    if key is None and options.host not in _LOCAL:
-        print(
-            f"klue-rerank: {options.host} can be reached from other machines and {KEY_VARIABLE} is not set: "
-            "anybody there can search.",
-            file=sys.stderr,
-        )
+    warn_of_strangers(options.host, key)
     services = Services(open_indexes(options.dirs), max_waiting=options.max_waiting)
     services.warm_up()
     app = create_app(services, api_key=key, max_body=options.max_body, timeout=options.timeout)
@@ -48,6 +43,16 @@ def serve(options: argparse.Namespace) -> None:
         access_log=False,
         timeout_graceful_shutdown=int(options.timeout) + 1,
     )
+
+
+def warn_of_strangers(host: str, key: str | None) -> None:
+    """Say on standard error that a server without a key can be reached from other machines, where that is so."""
+    if key is None and host not in _LOCAL:
+        print(
+            f"klue-rerank: {host} can be reached from other machines and {KEY_VARIABLE} is not set: "
+            "anybody there can search.",
+            file=sys.stderr,
+        )
 
 
 def open_indexes(folders: list[Path]) -> dict[str, KlueRetriever]:

@@ -26,7 +26,7 @@ LAYERS = [
     ["embeddings", "reranker"],
     ["cascade"],
     ["bm25", "retriever", "vectorstore"],
-    ["files", "evaluation"],
+    ["agents", "files", "evaluation", "integrations"],
     ["server"],
     ["cli"],
 ]

@@ -1,0 +1,1 @@
+"""Thin adapters for other frameworks, each in its own extra."""

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
-from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence, ScoreRequest
 from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction, pool
-from langchain_klue_rerank.engine.rerank.blend import blend_scores
+from langchain_klue_rerank.engine.rerank.ranker import blend_scores
 from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval, paired_p_value
 from langchain_klue_rerank.evaluation.sets import read_sets
 

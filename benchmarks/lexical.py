@@ -15,7 +15,7 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
 from langchain_klue_rerank.engine.index.tokens import TokenStore
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer

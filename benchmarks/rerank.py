@@ -46,7 +46,7 @@ from benchmarks.rerank_report import (
 )
 from benchmarks.widen import widen
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.engine.models.names import identity
 from langchain_klue_rerank.engine.rerank.early_stop import calibrate
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets

@@ -33,7 +33,7 @@ from benchmarks.ways import (
     Way,
 )
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
-from langchain_klue_rerank.engine.rerank.blend import blend_scores
+from langchain_klue_rerank.engine.rerank.ranker import blend_scores
 from langchain_klue_rerank.evaluation.metrics import METRICS, calibration_error, interval, paired_p_value, reliability
 from langchain_klue_rerank.evaluation.sets import SAMPLES, EvaluationSet, read_sets
 

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank import KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.adapters.convert import to_passages
+from langchain_klue_rerank.adapters.documents import to_passages
 from langchain_klue_rerank.adapters.embedding import embed_for_index
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors

@@ -23,7 +23,7 @@ from langchain_core.retrievers import BaseRetriever
 from numpy.typing import NDArray
 
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.adapters.first_stage import SearchType
 from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
 from langchain_klue_rerank.engine.index import fusion

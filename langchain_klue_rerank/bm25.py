@@ -11,7 +11,7 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document
 from langchain_core.runnables.config import run_in_executor
 
-from langchain_klue_rerank.adapters.convert import check_count, check_one_kind, check_query, to_document
+from langchain_klue_rerank.adapters.documents import check_count, check_one_kind, check_query, rescored, to_document
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
 from langchain_klue_rerank.adapters.rebuilding import rebuild
@@ -61,9 +61,12 @@ class KlueBM25Retriever(IndexedRetriever):
         k = self.k if k is None else check_count("k", k)
         tokens = self._tokenize([check_query(query)])
         [found] = self._index.search(k, tokens=tokens, keep=to_keep(filter))
+        documents = [to_document(passage) for passage in found.passages]
+        if not self.scores_in_metadata:
+            return [rescored(document) for document in documents]
         return [
-            self._scored(to_document(passage), relevance_score=score)
-            for passage, score in zip(found.passages, found.scores.tolist(), strict=True)
+            rescored(document, relevance_score=score)
+            for document, score in zip(documents, found.scores.tolist(), strict=True)
         ]
 
     async def _aget_relevant_documents(

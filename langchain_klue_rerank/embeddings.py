@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
-from langchain_klue_rerank.adapters.convert import check_texts
+from langchain_klue_rerank.adapters.documents import check_texts
 from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.options import EncodeKwargs, ModelKwargs, refuse_for_packaged
 from langchain_klue_rerank.engine.contracts import Kind

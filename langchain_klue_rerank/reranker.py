@@ -144,6 +144,10 @@ class KlueReranker(RankerCompressor):
         return self._packaged
 
     @property
+    def _has_confidence(self) -> bool:
+        return self._packaged
+
+    @property
     def _token_vectors(self) -> str | None:
         if self._packaged:
             return None

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +10,12 @@ import numpy as np
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
-from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import get_config_list, run_in_executor
+from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
-from langchain_klue_rerank.adapters.convert import check_query, searchable_text
+from langchain_klue_rerank.adapters.batches import BatchedRetriever, answer_together
+from langchain_klue_rerank.adapters.documents import check_query
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     check_model,
@@ -29,46 +25,45 @@ from langchain_klue_rerank.adapters.embedding import (
     reads_tokens,
 )
 from langchain_klue_rerank.adapters.filters import Filter
-from langchain_klue_rerank.adapters.first_stage import FirstStage, Found, Options, SearchType
-from langchain_klue_rerank.adapters.indexed import IndexedRetriever
+from langchain_klue_rerank.adapters.first_stage import FirstStage, Options, SearchType
 from langchain_klue_rerank.adapters.rebuilding import rebuild, warn_words_only
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
-from langchain_klue_rerank.adapters.scored import with_metadata, without_scores
+from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage
 from langchain_klue_rerank.adapters.sources import Source
-from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
-from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
-from langchain_klue_rerank.engine.rerank.blend import blend_scores
-from langchain_klue_rerank.engine.rerank.confidence import LEAST_CANDIDATES, packaged_confidence, signals
+from langchain_klue_rerank.engine.rerank.confidence import packaged_confidence
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.errors import ModelMismatchError
 from langchain_klue_rerank.reranker import KlueReranker
 
+#: What ``invoke`` takes beside the query.
+_ARGUMENTS = frozenset({"k", "fetch_k", "score_threshold", "search_type", "filter"})
 
-class KlueRetriever(IndexedRetriever):
+
+class KlueRetriever(BatchedRetriever):
     """Two-stage retrieval for Korean: lexical and dense candidates, fused, then reranked.
 
-    With its own index (`from_documents`, `load`) a document is tokenized once in its life, and all stages read those
-    tokens. With ``sources`` the candidates come from any other LangChain vector stores or retrievers. Documents added
-    to a retriever with sources go into an index of their words only, never into the sources: hybrid search then fuses
-    our lexical candidates with those of the sources, as where the vectors live in PostgreSQL::
+    With its own index (`from_documents`, `load`) a document is tokenized once, when it is added, and all stages read
+    those tokens. With ``sources`` the candidates come from other LangChain vector stores or retrievers. Documents added
+    to a retriever with sources go into a local lexical index, never into the sources: hybrid search then fuses the
+    lexical candidates with those of the sources, for example of vectors in PostgreSQL::
 
         KlueRetriever.from_documents(documents, sources=[PGVector(...)])
 
-    Results carry ``metadata["relevance_score"]``, a float in 0..1. After a `KlueReranker` it is the weighted mean of
-    the reranker's and the first stage's score, which also stand there as ``rerank_score`` and ``first_stage_score``:
-    where the reranker is sure it decides, where it finds nothing the first stage's order stays. Documents given in are
-    never changed.
+    Results have ``metadata["relevance_score"]``, a float in 0..1. After a `KlueReranker` it is the weighted mean of the
+    reranker's and the first stage's score, which are there too as ``rerank_score`` and ``first_stage_score``: a
+    confident reranker decides, and where it finds nothing the first stage's order stays. Input documents are never
+    changed.
 
-    The first result of a hybrid search with the packaged models also carries ``metadata["confidence"]``, 0..1: how
-    likely it answers the question, rather than being the nearest of what is there. Below `confidence_threshold` the
-    answer is more likely not among the documents.
+    The first result of a hybrid search with the packaged models also has ``metadata["confidence"]``, 0..1: the
+    probability that it answers the question. Below `confidence_threshold` the answer is more likely not among the
+    documents.
 
     Examples:
         >>> from langchain_core.documents import Document
@@ -78,32 +73,34 @@ class KlueRetriever(IndexedRetriever):
         '전입신고는 이사한 날부터 14일 안에 합니다.'
 
     Args:
-        k: How many documents to return; fewer if fewer have anything in common with the query. Default 4. Also an
-            argument of ``invoke``, as are the next three.
+        k: How many documents to return; fewer if fewer match. Default 4. ``invoke`` takes it too, and the next three,
+            and ``filter``: metadata that a document must have, or a function of a Document.
         fetch_k: How many candidates the first stage hands to the reranker; at least k are. Default 30.
         score_threshold: Lowest ``relevance_score`` to return, 0..1; None returns all.
         search_type: ``"hybrid"`` (default), ``"dense"`` or ``"lexical"``; decides what an index is built with. A
-            hybrid index can be searched in all three ways. With sources, dense asks them and lexical our own index.
-        dense_weight: Weight of the dense score in hybrid search, the lexical one having 1. Default 0.25. Of sources,
-            whose scores cannot be compared, the places count instead, two fifths as much.
-        rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1, the first stage's having the
-            rest. Default 0.8; 1 trusts the reranker alone.
-        embeddings: What makes the vectors. Default: the packaged bi-encoder.
-        reranker: What reorders the candidates, any document compressor; None for the first stage's order. Default: the
-            packaged reranker. Of a `KlueReranker` all candidates are scored and ``k`` decides how many are kept. An
-            index that is begun with a late-interaction model keeps its token vectors.
+            hybrid index supports all three. With sources, dense search asks the sources and lexical search the local
+            index.
+        dense_weight: Weight of the dense score in hybrid search, relative to the lexical score. Default 0.25. The
+            scores of sources are not comparable; their ranks count instead, with two fifths of this weight.
+        rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1; the first stage's score has
+            the remaining weight. Default 0.8; 1 uses the reranker alone.
+        embeddings: The embedding model. Default: the packaged bi-encoder.
+        reranker: Any document compressor; None for the first stage's order. Default: the packaged reranker. A
+            `KlueReranker` scores all candidates, and ``k`` decides how many are returned. An index whose first
+            documents are added with a late-interaction model keeps its token vectors.
         sources: Vector stores (asked for ``fetch_k``) or retrievers (asked for what they return) that find
-            candidates. Rankings of several are fused by reciprocal rank; beside the lexical scores of documents added
-            here the places in them count. A text that several find is one document, and one that our index has comes
-            back as it was added.
+            candidates. Several rankings are fused by reciprocal rank, or with the lexical scores if documents were
+            added here. The same text from several sources is one document; one that the local index holds comes back as
+            it was added.
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.
         kiwi: Whether lexical search reads Kiwi morphemes beside character bigrams. Default True.
-        window_words: A document longer than this gets a vector for each window of so many words, and the best window
-            counts in dense search; None for one vector a document. Default ``"auto"``: 50 with the packaged bi-encoder
-            and those adapted from it, None with other models, for which every window is a text more to embed.
-        scores_in_metadata: Whether documents come with their scores. Default True; they do not count when documents are
-            compared. False for recipes that compare documents as strings, such as RAG-fusion's ``dumps(document)``.
+        window_words: A longer document gets one vector for each window of this many words, and dense search uses the
+            best window; None for one vector a document. Default ``"auto"``: 50 with the packaged bi-encoder and models
+            adapted from it, None with other models, which would have to embed every window.
+        scores_in_metadata: Whether results have scores in their metadata. Default True; scores are ignored when
+            documents are compared. Use False for recipes that compare documents as strings, such as RAG-fusion's
+            ``dumps(document)``.
     """
 
     fetch_k: int = Field(default=30, ge=1)
@@ -122,12 +119,13 @@ class KlueRetriever(IndexedRetriever):
         """Start with an empty index."""
         super().model_post_init(context)
         if self.sources is not None and not self.sources:
-            raise ValueError("sources=[] names no source of candidates; give at least one, or None for an own index.")
-        own = self.sources is None  # what has sources gets its vectors' candidates from them
-        dense = own and self.search_type != "lexical"
+            raise ValueError(
+                "sources=[] names no source of candidates; give at least one, or None to search the index alone."
+            )
+        dense = self.sources is None and self.search_type != "lexical"  # else the sources find the dense candidates
         self._start(
             IndexSettings(
-                lexical=not own or self.search_type != "dense",
+                lexical=self.sources is not None or self.search_type != "dense",
                 dense=dense,
                 kiwi=self.kiwi,
                 title_key=self.title_key,
@@ -135,9 +133,6 @@ class KlueRetriever(IndexedRetriever):
                 window_words=decide_window_words(self.embeddings, self.window_words) if dense else None,
             )
         )
-        if self._index.settings.dense and self.search_type != "lexical":
-            check_model(self._index, self.embeddings)
-        self._words_only = self._has_foreign_vectors()
 
     @classmethod
     def load(cls, folder: str | Path, **fields: Any) -> KlueRetriever:
@@ -172,9 +167,10 @@ class KlueRetriever(IndexedRetriever):
                 f"{retriever._vectors_of!r}. Load it with that model as its reranker, or build it again."
             )
         retriever._use(index)
-        retriever._words_only = retriever._has_foreign_vectors()
+        model = model_identity(retriever.embeddings)
+        retriever._words_only = settings.dense and settings.model not in (None, model)
         if retriever._words_only:
-            warn_words_only(Path(folder), settings.model, model_identity(retriever.embeddings))
+            warn_words_only(Path(folder), settings.model, model)
         return retriever
 
     @classmethod
@@ -198,214 +194,69 @@ class KlueRetriever(IndexedRetriever):
         rebuild(Path(folder), embeddings, window_words).save(Path(folder))
         return cls.load(folder, **fields)
 
-    def _has_foreign_vectors(self) -> bool:
-        settings = self._index.settings
-        return settings.dense and settings.model not in (None, model_identity(self.embeddings))
-
     def _get_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: CallbackManagerForRetrieverRun,
-        k: int | None = None,
-        fetch_k: int | None = None,
-        score_threshold: float | None = None,
-        search_type: SearchType | None = None,
-        filter: Filter | None = None,
+        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **arguments: Any
     ) -> list[Document]:
-        if (answer := self._answer) is not None and answer.error is not None:
-            raise answer.error
-        options = self._options(k, fetch_k, score_threshold, search_type, filter)
+        callbacks = run_manager.get_child()
+        if (answer := self._batch_answer()) is not None:
+            return self._second_stage.report(query, answer, callbacks)
+        first_stage, options = self._prepare(arguments)
         query = check_query(query)
         if not query or not options.k:
             return []
-        callbacks = run_manager.get_child()
-        reranker = self.reranker
-        if answer is not None:  # a batch has found it already
-            if isinstance(reranker, RankerCompressor):
-                inputs = reranker._trace_inputs(query, answer.candidates)
-                with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
-                    outputs.update(documents=answer.documents, milliseconds=answer.milliseconds)
-            return answer.documents
-        found = self._first_stage.find(query, options, callbacks)
-        if isinstance(reranker, RankerCompressor):
-            inputs = reranker._trace_inputs(query, len(found.documents))
-            with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
-                start = time.perf_counter()
-                [scores] = reranker._score([self._request(query, found)])
-                return _traced(self._blend(reranker, found, scores, options), start, outputs)
-        if reranker is None:
-            return self._first_only(found, options)
-        documents = reranker.compress_documents(self._with_scores(found), query, callbacks)
-        return self._foreign(documents, options)
+        candidates = first_stage.find(query, options, callbacks)
+        return self._second_stage.order(query, candidates, options, callbacks)
 
     async def _aget_relevant_documents(
-        self,
-        query: str,
-        *,
-        run_manager: AsyncCallbackManagerForRetrieverRun,
-        k: int | None = None,
-        fetch_k: int | None = None,
-        score_threshold: float | None = None,
-        search_type: SearchType | None = None,
-        filter: Filter | None = None,
+        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **arguments: Any
     ) -> list[Document]:
-        if (answer := self._answer) is not None and answer.error is not None:
-            raise answer.error
-        # in a thread: of a reranker from the hub the first call asks the hub
-        options = await run_in_executor(None, self._options, k, fetch_k, score_threshold, search_type, filter)
+        callbacks = run_manager.get_child()
+        if (answer := self._batch_answer()) is not None:
+            return await self._second_stage.areport(query, answer, callbacks)
+        # in a thread: the first call with a reranker from the hub asks the hub
+        first_stage, options = await run_in_executor(None, self._prepare, arguments)
         query = check_query(query)
         if not query or not options.k:
             return []
-        callbacks = run_manager.get_child()
-        reranker = self.reranker
-        if answer is not None:  # a batch has found it already
-            if isinstance(reranker, RankerCompressor):
-                inputs = reranker._trace_inputs(query, answer.candidates)
-                async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
-                    outputs.update(documents=answer.documents, milliseconds=answer.milliseconds)
-            return answer.documents
-        found = await self._first_stage.afind(query, options, callbacks)
-        if isinstance(reranker, RankerCompressor):
-            inputs = reranker._trace_inputs(query, len(found.documents))
-            async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
-                start = time.perf_counter()
-                [scores] = await reranker._ascore([self._request(query, found)])
-                return _traced(self._blend(reranker, found, scores, options), start, outputs)
-        if reranker is None:
-            return self._first_only(found, options)
-        documents = await reranker.acompress_documents(self._with_scores(found), query, callbacks)
-        return self._foreign(documents, options)
+        candidates = await first_stage.afind(query, options, callbacks)
+        return await self._second_stage.aorder(query, candidates, options, callbacks)
 
-    def batch(
-        self,
-        inputs: list[str],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[list[Document]]:
-        """Answer several queries, tokenizing, embedding, searching and reranking them together.
-
-        Args:
-            inputs: The queries.
-            config: One configuration for all, or one for each.
-            return_exceptions: Whether a failing query gives its exception in place of its documents.
-            **kwargs: As for ``invoke``: k, fetch_k, score_threshold, search_type, filter.
-
-        Returns:
-            For each query its documents.
-        """
-        answers = self._answer_together(inputs, kwargs)
-        if answers is None:
-            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        result: list[Any] = []
-        for query, own, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
-            with _hand_over(answer, result if return_exceptions else None):
-                result.append(self.invoke(query, own, **kwargs))
-        return result
-
-    async def abatch(
-        self,
-        inputs: list[str],
-        config: RunnableConfig | list[RunnableConfig] | None = None,
-        *,
-        return_exceptions: bool = False,
-        **kwargs: Any,
-    ) -> list[list[Document]]:
-        """Answer several queries together without blocking the event loop; see `batch`."""
-        answers = await run_in_executor(None, self._answer_together, inputs, kwargs)
-        if answers is None:
-            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
-        result: list[Any] = []
-        for query, own, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
-            with _hand_over(answer, result if return_exceptions else None):
-                result.append(await self.ainvoke(query, own, **kwargs))
-        return result
-
-    def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[_Answer] | None:
-        """Answer queries in one go; None where that is not possible and each has to be asked by itself.
-
-        A query that fails gets its own error, and only the stage at which it failed is done again for the others.
-        """
-        reranker = self.reranker
-        if self.sources is not None or not (reranker is None or isinstance(reranker, RankerCompressor)):
-            return None
-        try:
-            options = self._options(**arguments)
-        except Exception as error:
-            return [_Answer(self, error=error)] * len(queries)
-        asked: dict[int, str] = {}
-        answers: dict[int, _Answer] = {}
-        for number, query in enumerate(queries):
-            try:
-                if checked := check_query(query):
-                    asked[number] = checked
-                    continue
-                answers[number] = _Answer(self)
-            except TypeError as error:
-                answers[number] = _Answer(self, error=error)
-        found: dict[int, Found] = {}
-        for number, one in zip(asked, self._first_stage.search_each(list(asked.values()), options), strict=True):
-            if isinstance(one, Found):
-                found[number] = one
-            else:
-                answers[number] = _Answer(self, error=one)
-        start = time.perf_counter()
-        documents: dict[int, list[Document] | Exception]
-        if reranker is None:
-            documents = {number: self._first_only(one, options) for number, one in found.items()}
-        else:
-            scores = _score_each(reranker, [self._request(asked[number], one) for number, one in found.items()])
-            documents = {
-                number: own if isinstance(own, Exception) else self._blend(reranker, one, own, options)
-                for (number, one), own in zip(found.items(), scores, strict=True)
-            }
-        milliseconds = round(1000 * (time.perf_counter() - start) / max(1, len(found)), 3)
-        for number, result in documents.items():
-            if isinstance(result, Exception):
-                answers[number] = _Answer(self, error=result)
-            else:
-                answers[number] = _Answer(self, result, len(found[number].documents), milliseconds)
-        return [answers[number] for number in range(len(queries))]
-
-    @property
-    def _answer(self) -> _Answer | None:
-        """What a batch of this retriever has found for the query that it asks now."""
-        answer = _ANSWER.get()
-        return answer if answer is not None and answer.retriever is self else None
-
-    def _options(
-        self,
-        k: int | None = None,
-        fetch_k: int | None = None,
-        score_threshold: float | None = None,
-        search_type: SearchType | None = None,
-        filter: Filter | None = None,
-    ) -> Options:
-        """Take the fields where a call says nothing else.
+    def _prepare(self, arguments: dict[str, Any]) -> tuple[FirstStage, Options]:
+        """Return the first stage and the options of a call; see the class for the arguments.
 
         Raises:
+            TypeError: If an argument is unknown.
             ValueError: If a number is out of range, or the index cannot be searched that way.
+            ModelMismatchError: If the vectors are not of the model at hand.
         """
+        if unknown := arguments.keys() - _ARGUMENTS:
+            raise TypeError(f"Unknown arguments: {', '.join(sorted(unknown))}.")
+        given = {name: value for name, value in arguments.items() if value is not None}
         options = Options(
-            k=self.k if k is None else k,
-            fetch_k=self.fetch_k if fetch_k is None else fetch_k,
-            score_threshold=self.score_threshold if score_threshold is None else score_threshold,
-            search_type=search_type or self.search_type,
-            filter=filter,
+            k=given.get("k", self.k),
+            fetch_k=given.get("fetch_k", self.fetch_k),
+            score_threshold=given.get("score_threshold", self.score_threshold),
+            search_type=given.get("search_type", self.search_type),
+            filter=given.get("filter"),
         )
-        self._first_stage.check(options)
+        first_stage = self._first_stage
+        first_stage.check(options.search_type)
         if options.search_type != "lexical":
             self._check_vectors()
-        return options
+        return first_stage, options
+
+    def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[Answer] | None:
+        """Answer queries together; None where that is not possible and each has to be asked by itself."""
+        if self.sources is not None or not isinstance(self.reranker, RankerCompressor | None):
+            return None
+        try:
+            first_stage, options = self._prepare(arguments)
+        except Exception as error:
+            return [Answer(error=error)] * len(queries)
+        return answer_together(first_stage, self._second_stage, queries, options)
 
     def _check_vectors(self) -> None:
-        """Make sure that the index's vectors are of the model at hand.
-
-        Raises:
-            ModelMismatchError: If they are not, and the index was opened for its words alone.
-        """
+        """Raise a ModelMismatchError if the index has another model's vectors and was opened for lexical search."""
         if self._words_only:
             check_model(self._index, self.embeddings)
 
@@ -415,58 +266,17 @@ class KlueRetriever(IndexedRetriever):
         return FirstStage(
             index=self._index,
             sources=self.sources,
-            tokenize=self._tokenize,
             embeddings=self.embeddings,
             dense_weight=self.dense_weight,
+            morphemes=self._needs_morphemes,
             with_tokens=self.kiwi and isinstance(self.reranker, RankerCompressor) and self.reranker._reads_tokens,
             token_vectors_of=self._vectors_of,
         )
 
-    def _request(self, query: str, found: Found) -> ScoreRequest:
-        """Return what the reranker is asked: the candidates' titles and texts, and all that is known of them."""
-        texts = [searchable_text(one.page_content, one.metadata, self.title_key) for one in found.documents]
-        return ScoreRequest(query, texts, found.evidence, found.scores, self.rerank_weight)
-
-    def _blend(self, reranker: RankerCompressor, found: Found, scores: Scores, options: Options) -> list[Document]:
-        """Order one query's candidates by both stages' scores; what the reranker did not read has the first's only."""
-        blended = blend_scores(scores.values, found.scores, self.rerank_weight)
-        # where the deadline came first no threshold can tell
-        kept = reranker._passes(scores) & (scores.is_late | (blended >= (options.score_threshold or 0)))
-        order = np.argsort(-blended, kind="stable")  # equals keep their order
-        confidence = self._confidence(found, scores, blended, options) if len(order) else {}
-        return [
-            self._scored(
-                found.documents[place],
-                first_stage_score=float(found.scores[place]),
-                rerank_score=float(scores.values[place]),
-                relevance_score=float(blended[place]),
-                **reranker._marks(scores, place),
-                **(confidence if place == order[0] else {}),
-            )
-            for place in order[kept[order]][: options.k].tolist()
-        ]
-
-    def _confidence(
-        self, found: Found, scores: Scores, blended: NDArray[np.float64], options: Options
-    ) -> dict[str, float]:
-        """Return what the first result's metadata say of its confidence: nothing where it is not known.
-
-        It is fitted on the packaged models' scores of what hybrid search finds.
-        """
-        evidence = found.evidence
-        if (
-            not isinstance(self.reranker, KlueReranker)
-            or not self.reranker._reads_tokens
-            or evidence is None
-            or evidence.lexical is None
-            or evidence.cosines is None
-            or evidence.tokens is None
-            or options.candidates < LEAST_CANDIDATES
-            or not scores.is_read.all()
-        ):
-            return {}
-        known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens)
-        return {"confidence": float(packaged_confidence()(known))}
+    @property
+    def _second_stage(self) -> SecondStage:
+        """What orders the candidates, as the fields are now."""
+        return SecondStage(self.reranker, self.rerank_weight, self.title_key, self.scores_in_metadata)
 
     @property
     def confidence_threshold(self) -> float:
@@ -481,7 +291,7 @@ class KlueRetriever(IndexedRetriever):
             filter: Which documents may be found; None for all.
 
         Returns:
-            The ``confidence`` of the first result, 0..1; 0 if nothing is found; None where it is not known: with other
+            The ``confidence`` of the first result, 0..1; 0 if nothing is found; None if it is not known: with other
             models than the packaged ones, with sources, without hybrid search, or with a ``fetch_k`` below 10.
 
         Examples:
@@ -490,43 +300,9 @@ class KlueRetriever(IndexedRetriever):
             >>> retriever.confidence("전입신고는 언제까지 하나요?") > retriever.confidence("여권 사진 크기는?")
             True
         """
-        told = self.model_copy(update={"scores_in_metadata": True, "score_threshold": None})
-        found = told.invoke(query, k=1, filter=filter)
-        return found[0].metadata.get("confidence") if found else 0.0
-
-    def _first_only(self, found: Found, options: Options) -> list[Document]:
-        """Return the first stage's best: without a reranker its score is the last word."""
-        kept = found.scores >= (options.score_threshold or 0)
-        return [
-            self._scored(found.documents[place], relevance_score=float(found.scores[place]))
-            for place in np.flatnonzero(kept)[: options.k].tolist()
-        ]
-
-    def _with_scores(self, found: Found) -> list[Document]:
-        """Return the candidates as another library's reranker gets them."""
-        return [
-            with_metadata(without_scores(document), first_stage_score=score)
-            for document, score in zip(found.documents, found.scores.tolist(), strict=True)
-        ]
-
-    def _foreign(self, documents: Sequence[Document], options: Options) -> list[Document]:
-        """Keep the best k of what another library's reranker returned, and those above the threshold.
-
-        Raises:
-            ValueError: If there is a threshold, and the reranker gives no scores to compare with it.
-        """
-        threshold = options.score_threshold
-        if threshold is not None:
-            scores: list[Any] = [document.metadata.get("relevance_score") for document in documents]
-            if not all(isinstance(score, int | float | np.number) for score in scores):
-                raise ValueError(
-                    f"score_threshold={threshold!r} cannot be applied: the reranker "
-                    f"{type(self.reranker).__name__} leaves no relevance_score in the metadata. Leave the threshold "
-                    "out, or use a KlueReranker."
-                )
-            documents = [d for d, score in zip(documents, scores, strict=True) if score >= threshold]
-        found = list(documents)[: options.k]
-        return found if self.scores_in_metadata else [without_scores(document) for document in found]
+        scoring = self.model_copy(update={"scores_in_metadata": True, "score_threshold": None})
+        documents = scoring.invoke(query, k=1, filter=filter)
+        return documents[0].metadata.get("confidence") if documents else 0.0
 
     def _adopt(self, index: PassageIndex) -> None:
         if index.settings.dense:
@@ -534,9 +310,13 @@ class KlueRetriever(IndexedRetriever):
         super()._adopt(index)
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
+        return tokenize(texts, shared_analyzer() if self._needs_morphemes else None)
+
+    @property
+    def _needs_morphemes(self) -> bool:
+        """Whether texts are tokenized with morphemes."""
         settings = self._index.settings
-        needed = (settings.lexical and self.kiwi) or (settings.dense and reads_tokens(self.embeddings))
-        return tokenize(texts, shared_analyzer() if needed else None)
+        return (settings.lexical and self.kiwi) or (settings.dense and reads_tokens(self.embeddings))
 
     def _embed(
         self, passages: Sequence[Passage], tokens: TokenizedTexts
@@ -546,15 +326,14 @@ class KlueRetriever(IndexedRetriever):
         return embed_for_index(self.embeddings, settings, passages, tokens) if settings.dense else None
 
     def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:
-        own = self._vectors_of
-        self._index.keep_token_vectors(own)
+        model = self._vectors_of
+        self._index.keep_token_vectors(model)
         kept = self._index.settings.token_vectors
         if kept is None:
             return None
-        if kept != own or not isinstance(self.reranker, RankerCompressor):
+        if kept != model or not isinstance(self.reranker, RankerCompressor):
             raise ModelMismatchError(
-                f"This index keeps the token vectors of the model {kept!r}; to add documents, set a reranker with that "
-                "model."
+                f"This index keeps the token vectors of the model {kept!r}; to add documents, rerank with that model."
             )
         return self.reranker._encode_documents(texts)
 
@@ -567,47 +346,3 @@ class KlueRetriever(IndexedRetriever):
     def token_vector_bytes(self) -> float:
         """Bytes that the index keeps of a document for a late-interaction reranker, on average; 0 without one."""
         return self._index.token_vector_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What a batch has found for one of its queries, on its way to the query's own run in the trace."""
-
-    retriever: KlueRetriever
-    documents: list[Document] = field(default_factory=list)
-    candidates: int = 0
-    milliseconds: float = 0.0
-    error: Exception | None = None
-
-
-_ANSWER: ContextVar[_Answer | None] = ContextVar("answer", default=None)
-
-
-@contextmanager
-def _hand_over(answer: _Answer, errors: list[Any] | None) -> Iterator[None]:
-    """Give a query's run its answer; an error goes into the list, if there is one."""
-    token = _ANSWER.set(answer)
-    try:
-        yield
-    except Exception as error:
-        if errors is None:
-            raise
-        errors.append(error)
-    finally:
-        _ANSWER.reset(token)
-
-
-def _score_each(reranker: RankerCompressor, requests: Sequence[ScoreRequest]) -> list[Scores | Exception]:
-    """Score requests together; where that fails each by itself, with its own error."""
-    try:
-        return list(reranker._score(requests))
-    except Exception as error:
-        if len(requests) == 1:
-            return [error]
-    return [one for request in requests for one in _score_each(reranker, [request])]
-
-
-def _traced(documents: list[Document], start: float, outputs: dict[str, Any]) -> list[Document]:
-    """Tell a trace what came back, and after how long."""
-    outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
-    return documents

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,11 @@ import numpy as np
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.vectorstores import VectorStore
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from langchain_klue_rerank.adapters.convert import (
+from langchain_klue_rerank.adapters.community_folder import check_community_vectors
+from langchain_klue_rerank.adapters.documents import (
     check_count,
-    check_ids,
     check_one_kind,
     check_query,
     to_document,
@@ -27,30 +26,21 @@ from langchain_klue_rerank.adapters.embedding import (
     check_model,
     decide_window_words,
     embed_for_index,
-    embed_passages,
     embed_queries,
     index_vectors,
     model_identity,
 )
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
+from langchain_klue_rerank.adapters.indexed import Indexed
 from langchain_klue_rerank.adapters.rebuilding import rebuild
 from langchain_klue_rerank.embeddings import KlueEmbeddings
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.index.faiss_folder import read_community_folder
-from langchain_klue_rerank.engine.index.fusion import near_and_unlike
-from langchain_klue_rerank.engine.index.passage_index import Candidates, PassageIndex
+from langchain_klue_rerank.engine.index.fusion import maximal_marginal_relevance
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.settings import IndexSettings
-from langchain_klue_rerank.engine.index.vectors import PassageVectors
-from langchain_klue_rerank.engine.text.words import has_words
-from langchain_klue_rerank.errors import ModelMismatchError
-
-logger = logging.getLogger(__name__)
-
-#: Cosine of the same text's vectors below which they are not of the same model; half precision leaves 0.999.
-_SAME_MODEL = 0.9
 
 
-class KlueVectorStore(VectorStore):
+class KlueVectorStore(Indexed, VectorStore):
     """Search documents by the cosine similarity of their vectors.
 
     A score is ``(1 + cosine) / 2``: 0..1, higher is nearer, the same from every method. Search compares every document.
@@ -94,10 +84,6 @@ class KlueVectorStore(VectorStore):
         """What makes the vectors."""
         return self._embedding
 
-    def __len__(self) -> int:
-        """Return the number of documents."""
-        return len(self._index)
-
     def add_texts(
         self,
         texts: Iterable[str],
@@ -127,11 +113,8 @@ class KlueVectorStore(VectorStore):
     def add_documents(
         self, documents: list[Document], *, ids: Sequence[str | None] | None = None, **kwargs: Any
     ) -> list[str]:
-        """Add documents; see `add_texts`. Without ``ids`` a document's own id counts.
-
-        LangChain's indexing API says a ``batch_size``; the size of the model's batches is the model's own.
-        """
-        kwargs.pop("batch_size", None)
+        """Add documents; see `add_texts`. Without ``ids`` a document's own id counts."""
+        kwargs.pop("batch_size", None)  # LangChain's indexing API gives it; the model decides the size of its batches
         _refuse(kwargs)
         passages = to_passages(documents, ids)
         if passages:
@@ -155,19 +138,8 @@ class KlueVectorStore(VectorStore):
             ValueError: If neither is given: a forgotten argument empties no store.
         """
         _refuse(kwargs)
-        keep = to_keep(filter)
-        if ids is None and keep is None:
-            raise ValueError("delete() needs ids or a filter.")
-        self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
+        self._delete(ids, filter)
         return True
-
-    def __bool__(self) -> bool:
-        """Return True: an empty store is a store."""
-        return True
-
-    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return the documents with these identifiers; unknown ones are passed over."""
-        return [to_document(passage) for passage in self._index.get(ids)]
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any) -> list[Document]:
         """Return the k documents nearest to a query; arguments as in `similarity_search_with_score`."""
@@ -218,22 +190,22 @@ class KlueVectorStore(VectorStore):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Return k documents that are near to the query and unlike each other.
+        """Return k documents that are relevant to a query and different from each other (maximal marginal relevance).
 
-        How near one is its best window says, how unlike two are their vectors as wholes.
+        Relevance uses the cosine of the best window, the similarity of two documents the vectors of the whole texts.
 
         Args:
             query: The query; one without a letter or digit finds nothing.
             k: How many. Default 4.
-            fetch_k: How many of the nearest to choose from. Default 20.
-            lambda_mult: From 0, as different as possible, to 1, as near as possible. Default 0.5.
+            fetch_k: How many of the best to choose from. Default 20.
+            lambda_mult: Weight of relevance against diversity, 0..1. Default 0.5; 1 ignores diversity.
             filter: See `similarity_search_with_score`.
             **kwargs: None are known.
         """
-        _refuse(kwargs)
-        query = check_query(query)
-        vector = embed_queries(self._embedding, [query]) if query else None
-        return self._unlike_each_other(vector, k, fetch_k, lambda_mult, filter) if vector is not None else []
+        if not check_query(query):
+            return []
+        [vector] = embed_queries(self._embedding, [check_query(query)]).tolist()
+        return self.max_marginal_relevance_search_by_vector(vector, k, fetch_k, lambda_mult, filter, **kwargs)
 
     def max_marginal_relevance_search_by_vector(
         self,
@@ -244,18 +216,13 @@ class KlueVectorStore(VectorStore):
         filter: Filter | None = None,
         **kwargs: Any,
     ) -> list[Document]:
-        """Return k documents that are near to a vector and unlike each other; see `max_marginal_relevance_search`."""
+        """Return k documents that are relevant to a vector and different; see `max_marginal_relevance_search`."""
         _refuse(kwargs)
-        return self._unlike_each_other([embedding], k, fetch_k, lambda_mult, filter)
-
-    def _unlike_each_other(
-        self, vector: ArrayLike, k: int, fetch_k: int, lambda_mult: float, filter: Filter | None
-    ) -> list[Document]:
         check_count("k", k)
-        found = self._search(vector, max(k, fetch_k), filter)
-        nearness = np.asarray([2 * score - 1 for _, score in found], np.float32)
+        found = self._search([embedding], max(k, fetch_k), filter)
+        relevance = np.asarray([2 * score - 1 for _, score in found], np.float32)
         vectors = self._index.vectors([document.id or "" for document, _ in found])
-        return [found[number][0] for number in near_and_unlike(nearness, vectors, lambda_mult, k)]
+        return [found[row][0] for row in maximal_marginal_relevance(relevance, vectors, lambda_mult, k)]
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return lambda score: score
@@ -263,7 +230,9 @@ class KlueVectorStore(VectorStore):
     def _search(self, vector: ArrayLike, k: int, filter: Filter | None) -> list[tuple[Document, float]]:
         vectors = index_vectors(self._embedding, vector)
         [found] = self._index.search(check_count("k", k), vectors=vectors, keep=to_keep(filter))
-        return with_scores(found)
+        return [
+            (to_document(passage), score) for passage, score in zip(found.passages, found.scores.tolist(), strict=True)
+        ]
 
     @classmethod
     def from_texts(
@@ -287,23 +256,10 @@ class KlueVectorStore(VectorStore):
         cls, documents: list[Document], embedding: Embeddings | None = None, **kwargs: Any
     ) -> KlueVectorStore:
         """Build a store from documents; their own ids count unless ``ids`` are given. See `from_texts`."""
-        own = {name: kwargs.pop(name) for name in ("title_key", "window_words") if name in kwargs}
-        store = cls(embedding, **own)
+        options = {name: kwargs.pop(name) for name in ("title_key", "window_words") if name in kwargs}
+        store = cls(embedding, **options)
         store.add_documents(documents, **kwargs)
         return store
-
-    def save(self, folder: str | Path) -> None:
-        """Save the store, completely or not at all.
-
-        Args:
-            folder: A new or empty folder, or an earlier save, which is replaced.
-
-        Raises:
-            IndexFormatError: If the folder holds something else.
-            IndexLockedError: If another process or thread is writing there and does not finish.
-            OSError: If writing fails; an earlier save is then untouched.
-        """
-        self._index.save(Path(folder))
 
     @classmethod
     def rebuild(
@@ -357,17 +313,15 @@ class KlueVectorStore(VectorStore):
     ) -> KlueVectorStore:
         """Open what langchain-community's ``FAISS.save_local`` wrote: documents, ids, metadata and vectors.
 
-        Nothing in the folder is run, and langchain-community need not be installed: the pickle may name the two
-        classes of a normal file and nothing else, and the vectors of a flat index, which is what that class makes by
-        itself, are read without FAISS's reader, which is not safe with a stranger's file either.
+        No code in the folder is run, and langchain-community need not be installed: the pickle may name the two classes
+        of a normal file only, and the vectors of a flat index, that class's default, are read without FAISS.
 
-        The vectors are searched by their cosine. That is the order of the folder's L2 or inner product where the
-        vectors have length 1; where they do not, a warning says so.
+        Search uses the cosine. With vectors of length 1 this is the order of the folder's L2 or inner product;
+        otherwise a warning says so.
 
         Args:
             folder: The folder.
-            embedding: What made its vectors. Default: the packaged bi-encoder, which then most likely did not, so that
-                ``re_embed`` is needed.
+            embedding: The model of its vectors. Default: the packaged bi-encoder, which usually needs ``re_embed``.
             re_embed: Whether to embed the documents anew with ``embedding`` instead of reading vectors.
             index_name: As given to ``save_local``. Default ``"index"``.
 
@@ -377,61 +331,20 @@ class KlueVectorStore(VectorStore):
             ModelMismatchError: If the vectors have another dimension than the model's.
         """
         content = read_community_folder(Path(folder), index_name, with_vectors=not re_embed)
-        # vectors that are there were made of the texts alone
-        new = content.vectors is None
-        store = cls(embedding, window_words="auto" if new else None, title_key="title" if new else None)
-        texts = [passage.text for passage in content.passages]
-        vectors: NDArray[np.float32] | PassageVectors | None = content.vectors
-        if content.vectors is None:
-            vectors = embed_for_index(store._embedding, store._index.settings, content.passages) if texts else None
-        else:
-            vectors = index_vectors(store._embedding, content.vectors)
-            store._check_vectors(vectors, texts, str(folder))
-            if not content.cosine_order:
-                logger.warning(
-                    "The vectors in %r have other lengths than 1; their cosine may rank otherwise.", str(folder)
-                )
-        if texts:
+        vectors = content.vectors
+        if vectors is None:
+            store = cls(embedding)
+            store.add_documents([to_document(passage) for passage in content.passages])
+            return store
+        # these vectors were made of the texts alone
+        store = cls(embedding, window_words=None, title_key=None)
+        vectors = index_vectors(store._embedding, vectors)
+        check_community_vectors(content, vectors, store._embedding, str(folder))
+        if content.passages:
             store._index.add(content.passages, vectors=vectors)
         return store
-
-    def _check_vectors(self, vectors: NDArray[np.float32], texts: list[str], folder: str) -> None:
-        """Compare the first vector that was read with what the model makes of its text.
-
-        Raises:
-            ModelMismatchError: If their dimensions differ.
-        """
-        number = next((number for number, text in enumerate(texts) if has_words(text) and vectors[number].any()), None)
-        if number is None:
-            return
-        own = embed_passages(self._embedding, [texts[number]])[0]
-        model = model_identity(self._embedding)
-        if len(own) != vectors.shape[1]:
-            raise ModelMismatchError(
-                f"The vectors in {folder!r} have {vectors.shape[1]} numbers, those of {model!r} have {len(own)}. Give "
-                "the embeddings that made them, or embed the documents anew with re_embed=True."
-            )
-        [one, other] = as_unit_vectors(np.stack([own, vectors[number]]))
-        cosine = float(one @ other)
-        if cosine < _SAME_MODEL:
-            logger.warning(
-                "The vectors in %r are not those of %r: of the first text they have the cosine %.2f. Give the "
-                "embeddings that made them, or use re_embed=True.",
-                folder,
-                model,
-                cosine,
-            )
-
-    def documents(self) -> list[Document]:
-        """Return all documents, in the order in which they were added; as for ``KlueRetriever.from_documents``."""
-        return [to_document(passage) for passage in self._index.get(self._index.find())]
 
 
 def _refuse(unknown: dict[str, Any]) -> None:
     if unknown:
         raise TypeError(f"Unknown arguments: {', '.join(sorted(unknown))}.")
-
-
-def with_scores(found: Candidates) -> list[tuple[Document, float]]:
-    """Turn the engine's candidates into documents with scores."""
-    return [(to_document(passage), score) for passage, score in zip(found.passages, found.scores.tolist(), strict=True)]

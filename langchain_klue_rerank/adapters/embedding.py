@@ -11,7 +11,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import ArrayLike, NDArray
 
-from langchain_klue_rerank.adapters.convert import searchable_text, title_of
+from langchain_klue_rerank.adapters.documents import searchable_text, title_of
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.contracts import BiEncoder
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex

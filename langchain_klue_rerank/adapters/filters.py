@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.documents import Document
 from langchain_core.vectorstores import VectorStore
 
-from langchain_klue_rerank.adapters.convert import to_document
+from langchain_klue_rerank.adapters.documents import to_document
 from langchain_klue_rerank.engine.index.filters import (
     ALWAYS,
     NEVER,

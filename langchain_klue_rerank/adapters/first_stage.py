@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.adapters.convert import check_count, to_document
+from langchain_klue_rerank.adapters.documents import check_count, to_document
 from langchain_klue_rerank.adapters.embedding import embed_each, reads_tokens
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
@@ -23,10 +23,11 @@ from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.models.names import packaged_identity
 from langchain_klue_rerank.engine.text.exact import exact_share
-from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import tokenize
 
-#: What places in a store's ranking weigh beside cosines, of which those of 30 candidates differ by about that much.
-_PLACES = 0.4
+#: Weight of ranks in a store's ranking relative to cosines: the cosines of 30 candidates differ by about this much.
+_RANK_WEIGHT = 0.4
 
 SearchType = Literal["hybrid", "dense", "lexical"]
 
@@ -68,13 +69,13 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class CandidateDocuments:
     """The first stage's candidates for one query, best first.
 
     Attributes:
-        documents: n documents as they were added, or as a source gave them.
+        documents: n documents as they were added, or as a source returned them.
         scores: (n,) float32, the first stage's scores in 0..1.
-        evidence: What an index knows of them, for the reranker; None where no index does.
+        evidence: What the index knows of them, for the reranker; None for candidates of other sources.
     """
 
     documents: list[Document]
@@ -88,40 +89,36 @@ class FirstStage:
 
     Args:
         index: The retriever's own index.
-        sources: Vector stores and retrievers to ask; None where the own index is all there is.
-        tokenize: Turns queries into tokens.
+        sources: Vector stores and retrievers to ask; None to search the index alone.
         embeddings: Turns queries into vectors.
         dense_weight: Weight of dense scores in hybrid search, the lexical ones having 1.
-        with_tokens: Whether the documents' tokens are wanted, for a reranker that reads them.
+        morphemes: Whether queries are tokenized with morphemes.
+        with_tokens: Whether the candidates' tokens are wanted, for a reranker that reads them.
         token_vectors_of: Identity of the reranker whose token vectors are wanted; None for none.
     """
 
     index: PassageIndex
     sources: Sequence[Source] | None
-    tokenize: Callable[[Sequence[str]], TokenizedTexts]
     embeddings: Embeddings
     dense_weight: float
+    morphemes: bool
     with_tokens: bool
     token_vectors_of: str | None
 
-    def check(self, options: Options) -> None:
-        """Make sure that there is something to be searched in the way asked for.
+    def check(self, search_type: SearchType) -> None:
+        """Make sure that there is something to search in this way.
 
         Raises:
-            ValueError: If the index was built for another way.
+            ValueError: If the index was built for another search type.
         """
         settings = self.index.settings
         dense = settings.dense or self.sources is not None
-        if (options.search_type != "lexical" and not dense) or (
-            options.search_type != "dense" and not settings.lexical
-        ):
+        if (search_type != "lexical" and not dense) or (search_type != "dense" and not settings.lexical):
             built = "vectors" if settings.dense else "words"
-            raise ValueError(
-                f"search_type={options.search_type!r} is not possible: the index was built with {built} only."
-            )
+            raise ValueError(f"search_type={search_type!r} is not possible: the index was built with {built} only.")
 
-    def find(self, query: str, options: Options, callbacks: Callbacks) -> Found:
-        """Find the candidates of one query, wherever they are.
+    def find(self, query: str, options: Options, callbacks: Callbacks) -> CandidateDocuments:
+        """Find the candidates of one query in the index, in the sources, or in both.
 
         Args:
             query: The query, not blank.
@@ -129,89 +126,93 @@ class FirstStage:
             callbacks: Where sources report their runs.
         """
         if not self._asks_sources(options):
-            return self.search([query], options)[0]
+            return self.search(query, options)
         return self._fuse(query, ask(self.sources or (), query, options.candidates, options.filter, callbacks), options)
 
-    async def afind(self, query: str, options: Options, callbacks: Callbacks) -> Found:
+    async def afind(self, query: str, options: Options, callbacks: Callbacks) -> CandidateDocuments:
         """Find the candidates of one query, asking the sources at the same time; see `find`."""
         if not self._asks_sources(options):
-            return (await run_in_executor(None, self.search, [query], options))[0]
+            return await run_in_executor(None, self.search, query, options)
         rankings = await aask(self.sources or (), query, options.candidates, options.filter, callbacks)
         return await run_in_executor(None, self._fuse, query, rankings, options)
 
-    def search(self, queries: Sequence[str], options: Options) -> list[Found]:
-        """Find the candidates of several queries, none of them blank, in the own index."""
-        found = self.search_each(queries, options)
-        for one in found:
-            if isinstance(one, Exception):
-                raise one
-        return [one for one in found if isinstance(one, Found)]
+    def search(self, query: str, options: Options) -> CandidateDocuments:
+        """Find the candidates of one query, not blank, in the index."""
+        [candidates] = self._search([query], options)
+        if isinstance(candidates, Exception):
+            raise candidates
+        return candidates
 
-    def search_each(self, queries: Sequence[str], options: Options) -> list[Found | Exception]:
-        """Find the candidates of several queries; one for which the embeddings fail has their error.
+    def search_each(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception]:
+        """Find the candidates of several queries in the index; a query that cannot be embedded gets its error.
 
-        What fails for all of them, such as a filter that raises, is the error of each.
+        An error that concerns all of them, such as a filter that raises, is the result of each.
         """
         try:
-            return self._search_each(queries, options)
+            return self._search(queries, options)
         except Exception as error:
             return [error] * len(queries)
 
-    def _search_each(self, queries: Sequence[str], options: Options) -> list[Found | Exception]:
-        words = options.search_type != "dense"
-        tokens = self.tokenize(queries) if words or reads_tokens(self.embeddings) else None
+    def _search(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception]:
+        settings = self.index.settings
+        lexical, dense = options.search_type != "dense", options.search_type != "lexical"
+        tokens = None
+        if lexical or reads_tokens(self.embeddings):
+            tokens = tokenize(queries, shared_analyzer() if self.morphemes else None)
+        rows = np.arange(len(queries))
         vectors = None
-        result: dict[int, Found | Exception] = {}
-        good = list(range(len(queries)))
-        if options.search_type != "lexical":
-            each = embed_each(self.embeddings, queries, tokens, self.index.dimension)
-            result = {number: one for number, one in enumerate(each) if isinstance(one, Exception)}
-            good = [number for number in good if number not in result]
-            vectors = [one for one in each if not isinstance(one, Exception)]
-        if not good:
-            return [result[number] for number in range(len(queries))]
-        kept = self.index.settings.token_vectors
-        packaged = self.index.settings.model == packaged_identity()
-        found = self.index.search(
+        failed: dict[int, Exception] = {}
+        if dense:
+            embedded = embed_each(self.embeddings, queries, tokens, self.index.dimension)
+            failed = {row: vector for row, vector in enumerate(embedded) if isinstance(vector, Exception)}
+            rows = np.delete(rows, list(failed))
+            if not len(rows):
+                return list(failed.values())
+            vectors = np.stack([vector for vector in embedded if not isinstance(vector, Exception)])
+        shares = None
+        if lexical and dense and tokens is not None:
+            shares = [exact_share(queries[row], tokens.words_of(row)) for row in rows.tolist()]
+        ranked = self.index.search(
             options.candidates,
-            tokens=tokens.take(np.asarray(good)) if words and tokens is not None else None,
-            vectors=np.stack(vectors) if vectors is not None else None,
+            tokens=tokens.take(rows) if lexical and tokens is not None else None,
+            vectors=vectors,
             dense_weight=self.dense_weight,
             keep=to_keep(options.filter),
             with_tokens=self.with_tokens,
-            with_token_vectors=kept is not None and kept == self.token_vectors_of,
+            with_token_vectors=settings.token_vectors is not None and settings.token_vectors == self.token_vectors_of,
             keep_lexical=int(LEXICAL_SHARE * options.candidates) if self.with_tokens else 0,
-            exact=[exact_share(query) for query in queries] if options.search_type == "hybrid" else None,
+            exact=shares,
         )
-        for number, one in zip(good, found, strict=True):
-            result[number] = Found(
-                [to_document(passage) for passage in one.passages],
-                one.scores,
-                one.evidence if packaged else replace(one.evidence, cosines=None),
+        packaged = settings.model == packaged_identity()
+        candidates: dict[int, CandidateDocuments | Exception] = {**failed}
+        for row, one in zip(rows.tolist(), ranked, strict=True):
+            evidence = one.evidence if packaged else replace(one.evidence, cosines=None)
+            candidates[row] = CandidateDocuments(
+                [to_document(passage) for passage in one.passages], one.scores, evidence
             )
-        return [result[number] for number in range(len(queries))]
+        return [candidates[row] for row in range(len(queries))]
 
     def _asks_sources(self, options: Options) -> bool:
-        """Say whether a query goes to the sources: all do while nothing was added to the index beside them."""
+        """Say whether a query goes to the sources; a lexical search does only while the index beside them is empty."""
         return self.sources is not None and (options.search_type != "lexical" or not len(self.index))
 
-    def _fuse(self, query: str, rankings: list[list[Document]], options: Options) -> Found:
-        """Fuse what sources found with the lexical candidates of the own index, where something was added to it."""
+    def _fuse(self, query: str, rankings: list[list[Document]], options: Options) -> CandidateDocuments:
+        """Fuse the sources' rankings with the lexical candidates of the index, if documents were added to it."""
         if len(self.index) and options.search_type == "hybrid":
-            [lexical] = self.search([query], replace(options, search_type="lexical"))
+            lexical = self.search(query, replace(options, search_type="lexical"))
             rankings = [self._as_added(ranking) for ranking in rankings]
-            candidates = fuse_beside(lexical.documents, lexical.scores, rankings, _PLACES * self.dense_weight)
+            fused = fuse_beside(lexical.documents, lexical.scores, rankings, _RANK_WEIGHT * self.dense_weight)
         else:
-            candidates = fuse(rankings)
-        candidates = candidates[: options.candidates]
-        documents = [document for document, _ in candidates]
+            fused = fuse(rankings)
+        fused = fused[: options.candidates]
+        documents = [document for document, _ in fused]
         passages = [Passage(one.id or "", one.page_content, one.metadata) for one in documents]
         tokens = self.index.tokens(passages) if self.with_tokens else None
-        scores = np.asarray([score for _, score in candidates], np.float32)
-        return Found(documents, scores, Evidence(tokens) if tokens is not None else None)
+        scores = np.asarray([score for _, score in fused], np.float32)
+        return CandidateDocuments(documents, scores, Evidence(tokens) if tokens is not None else None)
 
     def _as_added(self, documents: list[Document]) -> list[Document]:
-        """Put the documents as they were added in place of what a source made of them."""
+        """Replace what a source returned by the documents as they were added to the index."""
         added = {passage.id: passage for passage in self.index.get([one.id for one in documents if one.id])}
         return [
             to_document(added[one.id]) if one.id in added and added[one.id].text == one.page_content else one

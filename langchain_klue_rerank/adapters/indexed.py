@@ -1,4 +1,4 @@
-"""What our retrievers share: an index of their own that documents are added to, deleted from, and saved with."""
+"""The base classes of what searches a `PassageIndex`: add, delete, sync and save documents."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ from langchain_core.runnables.utils import AnyConfigurableField
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from langchain_klue_rerank.adapters.convert import check_ids, searchable_text, to_document, to_documents, to_passages
+from langchain_klue_rerank.adapters.documents import (
+    check_ids,
+    searchable_text,
+    to_document,
+    to_documents,
+    to_passages,
+)
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
-from langchain_klue_rerank.adapters.scored import with_metadata, without_scores
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -53,7 +58,62 @@ def _is_of(identifier: str, sources: Container[str]) -> bool:
     return any(identifier[:place] in sources for place, one in enumerate(identifier) if one == "#")
 
 
-class IndexedRetriever(BaseRetriever):
+class Indexed:
+    """What retrievers and the vector store over a `PassageIndex` have in common."""
+
+    _index: PassageIndex
+
+    def __len__(self) -> int:
+        """Return the number of documents in the index."""
+        return len(self._index)
+
+    def __bool__(self) -> bool:
+        """Return True, even without documents."""
+        return True
+
+    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+        """Return the documents with these identifiers; unknown ones are skipped."""
+        return [to_document(passage) for passage in self._index.get(check_ids(ids))]
+
+    def find_ids(self, filter: Filter | None = None) -> list[str]:
+        """Return the identifiers of the documents that match a filter, or of all, in the order of adding."""
+        return self._index.find(to_keep(filter))
+
+    def documents(self) -> list[Document]:
+        """Return all documents, in the order in which they were added."""
+        return [to_document(passage) for passage in self._index.get(self._index.find())]
+
+    def save(self, folder: str | Path) -> None:
+        """Save the index, completely or not at all.
+
+        Args:
+            folder: A new or empty folder, or an earlier save, which is replaced.
+
+        Raises:
+            IndexFormatError: If the folder holds something else.
+            IndexLockedError: If another process or thread is writing there and does not finish.
+            OSError: If writing fails; an earlier save is then untouched.
+        """
+        self._index.save(Path(folder))
+
+    def _delete(self, ids: Sequence[str] | None, filter: Filter | None) -> int:
+        """Remove documents and return how many were removed.
+
+        Args:
+            ids: Identifiers of documents to remove; unknown ones are skipped.
+            filter: Also remove the documents that match it.
+
+        Raises:
+            TypeError: If ids are not a list of strings.
+            ValueError: If neither is given.
+        """
+        keep = to_keep(filter)
+        if ids is None and keep is None:
+            raise ValueError("delete() needs ids or a filter.")
+        return self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
+
+
+class IndexedRetriever(Indexed, BaseRetriever):
     """A retriever over a `PassageIndex`. A subclass makes the index and searches it."""
 
     model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_assignment=True)
@@ -92,14 +152,6 @@ class IndexedRetriever(BaseRetriever):
         """Build a retriever from texts; see `from_documents`."""
         return cls.from_documents(to_documents(texts, metadatas), ids=ids, **fields)
 
-    def __len__(self) -> int:
-        """Return the number of documents in the index."""
-        return len(self._index)
-
-    def __bool__(self) -> bool:
-        """Return True: an empty retriever is a retriever."""
-        return True
-
     def add_documents(self, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None) -> list[str]:
         """Add documents; one with a known identifier replaces it.
 
@@ -129,18 +181,6 @@ class IndexedRetriever(BaseRetriever):
         """Add documents without blocking the event loop; see `add_documents`."""
         return await run_in_executor(None, partial(self.add_documents, documents, ids=ids))
 
-    def get_by_ids(self, ids: Sequence[str]) -> list[Document]:
-        """Return the documents with these identifiers; unknown ones are passed over."""
-        return [to_document(passage) for passage in self._index.get(check_ids(ids))]
-
-    def find_ids(self, filter: Filter | None = None) -> list[str]:
-        """Return the identifiers of the documents that a filter keeps, all without one, in the order of adding."""
-        return self._index.find(to_keep(filter))
-
-    def documents(self) -> list[Document]:
-        """Return all documents, in the order in which they were added."""
-        return [to_document(passage) for passage in self._index.get(self._index.find())]
-
     def configurable_fields(self, **kwargs: AnyConfigurableField) -> RunnableConfigurableFields[str, list[Document]]:
         """Make fields configurable at run time; the retriever that LangChain makes of them searches the same index."""
         fields = super().configurable_fields(**kwargs)
@@ -160,10 +200,7 @@ class IndexedRetriever(BaseRetriever):
             TypeError: If ids are not a list of strings.
             ValueError: If neither is given.
         """
-        keep = to_keep(filter)
-        if ids is None and keep is None:
-            raise ValueError("delete() needs ids or a filter.")
-        return self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
+        return self._delete(ids, filter)
 
     def sync(
         self,
@@ -222,24 +259,6 @@ class IndexedRetriever(BaseRetriever):
                 progress(min(start + _SYNC_BATCH, len(new)), len(new))
         removed = self.delete(stale) if stale else 0
         return SyncResult(len(new), removed, len(same))
-
-    def save(self, folder: str | Path) -> None:
-        """Save the index, completely or not at all.
-
-        Args:
-            folder: A new or empty folder, or an earlier save, which is replaced.
-
-        Raises:
-            IndexFormatError: If the folder holds something else.
-            IndexLockedError: If another process or thread is writing there and does not finish.
-            OSError: If writing fails; an earlier save is then untouched.
-        """
-        self._index.save(Path(folder))
-
-    def _scored(self, document: Document, **scores: Any) -> Document:
-        """Return a copy of a document with its scores, if they are wanted, and without those of an earlier query."""
-        document = without_scores(document)
-        return with_metadata(document, **scores) if self.scores_in_metadata else document
 
     def _start(self, settings: IndexSettings) -> None:
         """Start with an empty index."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from langchain_core.embeddings import Embeddings
 
-from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     decide_window_words,

@@ -1,28 +1,33 @@
-"""What our rerankers share: LangChain's contract of document compressors over the engine's `Ranker`."""
+"""The base class of the rerankers: LangChain's contract of document compressors over the engine's `Ranker`."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache, partial
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
-from langchain_core.callbacks import Callbacks
+from langchain_core.callbacks import AsyncCallbackManager, CallbackManager, Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
-from langchain_core.runnables.config import run_in_executor
+from langchain_core.runnables.config import ensure_config, run_in_executor
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from langchain_klue_rerank.adapters.convert import check_count, check_query, searchable_text
-from langchain_klue_rerank.adapters.deadlines import wait_until
-from langchain_klue_rerank.adapters.scored import with_metadata
-from langchain_klue_rerank.adapters.tracing import async_child_run, child_run
+from langchain_klue_rerank.adapters.documents import check_count, check_query, searchable_text, with_metadata
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
+from langchain_klue_rerank.engine.deadline import seconds_until
 from langchain_klue_rerank.engine.rerank.ranker import Ranker
 from langchain_klue_rerank.engine.text.words import has_words
+
+#: Seconds for which a result is awaited after its deadline.
+_GRACE = 0.005
 
 
 class RankedDocument(TypedDict):
@@ -63,6 +68,11 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
     @abstractmethod
     def _reads_tokens(self) -> bool:
         """Whether a model of it reads an index's tokens."""
+
+    @property
+    def _has_confidence(self) -> bool:
+        """Whether the packaged confidence model is fitted on its scores."""
+        return False
 
     @property
     @abstractmethod
@@ -127,8 +137,9 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         """
         kept = self.top_n if top_n == -1 else None if top_n is None else check_count("top_n", top_n)
         [scores] = self._score([ScoreRequest(check_query(query), self._texts(documents))])
+        marks = self._marks(scores)
         return [
-            {"index": place, "relevance_score": float(scores.values[place]), **self._marks(scores, place)}  # type: ignore[typeddict-item]
+            {"index": place, "relevance_score": float(scores.values[place]), **marks[place]}  # type: ignore[typeddict-item]
             for place in self._best(scores, kept)
         ]
 
@@ -183,11 +194,14 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         if not ranker.is_loaded:
             await run_in_executor(None, ranker.load)
         deadline = self._deadline(len(requests))
-        return await wait_until(
-            deadline,
-            partial(self._score, requests, deadline),
-            lambda: [Scores.unread(len(request.passages), State.LATE) for request in requests],
-        )
+        task = asyncio.ensure_future(run_in_executor(_threads(), partial(self._score, requests, deadline)))
+        if deadline is None:
+            return await task
+        done, _ = await asyncio.wait({task}, timeout=seconds_until(deadline + _GRACE))
+        if not done:  # more callers than threads
+            task.add_done_callback(lambda task: task.cancelled() or task.exception())
+            return [Scores.unread(len(request.passages), State.LATE) for request in requests]
+        return task.result()
 
     def _deadline(self, queries: int) -> float | None:
         return None if self.max_latency_ms is None else time.monotonic() + queries * self.max_latency_ms / 1000
@@ -195,11 +209,11 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
     def _texts(self, documents: Sequence[str | Document]) -> list[str]:
         return [_text(document, self.title_key) for document in documents]
 
-    def _marks(self, scores: Scores, place: int) -> dict[str, Any]:
-        """Return what the metadata of a document says about its reading, beside the score."""
+    def _marks(self, scores: Scores) -> list[dict[str, Any]]:
+        """Return the metadata entries, beside the score, that say whether each document was read."""
         if self.max_latency_ms is None and all(stage.reads_all for stage in self._ranker.stages):
-            return {}
-        return {"reranked": bool(scores.states[place] == State.READ)}
+            return [{}] * len(scores)
+        return [{"reranked": read} for read in scores.is_read.tolist()]
 
     def _passes(self, scores: Scores) -> NDArray[np.bool_]:
         """Which candidates pass the threshold; one that was not read in time does."""
@@ -213,8 +227,9 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         return [int(place) for place in order[self._passes(scores)[order]]][:top_n]
 
     def _keep(self, documents: list[Document], scores: Scores, start: float, outputs: dict[str, Any]) -> list[Document]:
+        marks = self._marks(scores)
         best = [
-            with_metadata(documents[place], relevance_score=float(scores.values[place]), **self._marks(scores, place))
+            with_metadata(documents[place], relevance_score=float(scores.values[place]), **marks[place])
             for place in self._best(scores, self.top_n)
         ]
         outputs.update(documents=best, milliseconds=round(1000 * (time.perf_counter() - start), 3))
@@ -231,3 +246,50 @@ def _text(document: Any, title_key: str | None) -> str:
     if isinstance(document, Document):
         return searchable_text(document.page_content, document.metadata, title_key)
     raise TypeError(f"{document!r} is a {type(document).__name__}; a reranker takes strings or Documents.")
+
+
+@contextmanager
+def child_run(name: str, callbacks: Callbacks, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Open a child run.
+
+    Args:
+        name: Its name.
+        callbacks: What the caller was given; None takes those of the surrounding run, if there is one.
+        inputs: What the run shows as its inputs.
+
+    Yields:
+        A dictionary to be filled with the run's outputs.
+    """
+    manager = CallbackManager.configure(inheritable_callbacks=callbacks or ensure_config().get("callbacks"))
+    run = manager.on_chain_start({"name": name}, inputs, name=name)
+    outputs: dict[str, Any] = {}
+    try:
+        yield outputs
+    except BaseException as error:
+        run.on_chain_error(error)
+        raise
+    run.on_chain_end(outputs)
+
+
+@asynccontextmanager
+async def async_child_run(name: str, callbacks: Callbacks, inputs: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Open a child run from async code; see `child_run`."""
+    manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks or ensure_config().get("callbacks"))
+    run = await manager.on_chain_start({"name": name}, inputs, name=name)
+    outputs: dict[str, Any] = {}
+    try:
+        yield outputs
+    except BaseException as error:
+        await run.on_chain_error(error)
+        raise
+    await run.on_chain_end(outputs)
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    """Threads in which async callers wait; asyncio's own are too few for callers to meet in a batch."""
+    return ThreadPoolExecutor(max_workers=128, thread_name_prefix="klue-reranker-caller")
+
+
+if hasattr(os, "register_at_fork"):  # a forked process has a copy of the pool, but none of its threads
+    os.register_at_fork(after_in_child=_threads.cache_clear)

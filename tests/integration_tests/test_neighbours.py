@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage
 from langchain_core.vectorstores import InMemoryVectorStore
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueReranker, KlueRetriever
-from langchain_klue_rerank.adapters.scored import with_metadata
+from langchain_klue_rerank.adapters.documents import with_metadata
 from tests.unit_tests.fakes import QUESTION, BigramEmbeddings, ListRetriever, documents
 
 ASKED = ["전입신고는 언제까지 하나요?", "이사하면 어디에 신고하나요?", "며칠 안에 전입신고를 합니까?"]

@@ -377,7 +377,7 @@ def test_vectors_that_are_no_numbers(tmp_path: Path) -> None:
 
 def test_another_dimension_is_refused_with_both_numbers(tmp_path: Path) -> None:
     saved(tmp_path)
-    with pytest.raises(ModelMismatchError, match=r"64 numbers.* have 32\b.*re_embed=True"):
+    with pytest.raises(ModelMismatchError, match=r"64 dimensions.* have 32\b.*re_embed=True"):
         KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings(32))
 
 

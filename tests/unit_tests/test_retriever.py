@@ -451,12 +451,12 @@ def test_a_broken_embedding_model_leaves_the_index_as_it_was() -> None:
 
 async def test_batches_give_exceptions_where_asked_for() -> None:
     retriever = KlueRetriever.from_documents(documents(), embeddings=BrokenEmbeddings("분실"))
-    good = retriever.invoke(QUESTION)
+    good, exact = retriever.invoke(QUESTION), retriever.invoke("제14조 14일")  # what is exact has more lexical weight
     with pytest.raises(ModelOutputError):
         retriever.batch([QUESTION, "분실 신고"])
     with pytest.raises(ModelOutputError):
         await retriever.abatch([QUESTION, "분실 신고"])
-    queries: list[Any] = [QUESTION, "분실 신고", "", None]
+    queries: list[Any] = [QUESTION, "분실 신고", "", None, "제14조 14일"]
     for result in (
         retriever.batch(queries, return_exceptions=True),
         await retriever.abatch(queries, return_exceptions=True),
@@ -465,6 +465,7 @@ async def test_batches_give_exceptions_where_asked_for() -> None:
         assert isinstance(result[1], ModelOutputError)
         assert result[2] == []
         assert isinstance(result[3], TypeError)
+        all_same([result[4]], [exact])
 
 
 def test_another_model_is_refused_on_loading(tmp_path: Path) -> None:

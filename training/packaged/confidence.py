@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.adapters.convert import searchable_text
+from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.adapters.first_stage import Options
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.engine.contracts import ScoreRequest
@@ -39,7 +39,7 @@ from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.rerank import confidence as engine
-from langchain_klue_rerank.engine.rerank.blend import blend_scores
+from langchain_klue_rerank.engine.rerank.ranker import blend_scores
 from langchain_klue_rerank.evaluation.metrics import calibration_error
 from training import data as readers
 from training.data import Pair
@@ -221,7 +221,7 @@ def ask(
     reranker = retriever.reranker
     assert isinstance(reranker, RankerCompressor)
     options = Options(k=4, fetch_k=engine.CANDIDATES + 4, score_threshold=None, search_type="hybrid", filter=None)
-    [found] = retriever._first_stage.search([question], options)
+    found = retriever._first_stage.search(question, options)
     groups = {searched.groups[one] for one in right}
     numbers = [int(one.id or "") for one in found.documents]
     kept = [

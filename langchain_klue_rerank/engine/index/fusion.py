@@ -78,26 +78,28 @@ def reciprocal_rank_fusion(rankings: Sequence[Sequence[Key]], constant: float = 
     return dict(sorted(scores.items(), key=lambda pair: -pair[1]))
 
 
-def near_and_unlike(nearness: NDArray[np.float32], vectors: NDArray[np.float32], share: float, k: int) -> list[int]:
+def maximal_marginal_relevance(
+    relevance: NDArray[np.float32], vectors: NDArray[np.float32], weight: float, k: int
+) -> list[int]:
     """Choose by maximal marginal relevance (Carbonell and Goldstein 1998).
 
     Args:
-        nearness: (n,): how near each is to the query, as a cosine.
-        vectors: (n, dim): unit vectors, whose cosines tell how alike two are.
-        share: Of the nearness in what decides, 0..1; the rest is unlikeness to the most alike of those chosen.
+        relevance: (n,): the cosine of each with the query.
+        vectors: (n, dim): unit vectors, whose cosines tell how similar two are.
+        weight: Weight of relevance against diversity, 0..1: the lambda of MMR.
         k: How many to choose.
 
     Returns:
-        Their numbers, at most k, in the order in which they were chosen: the nearest first.
+        At most k rows, in the order in which they were chosen: the most relevant first.
     """
     chosen: list[int] = []
-    worth = np.array(nearness, np.float64)
-    alike = np.full(len(worth), -1.0)
-    while len(chosen) < min(k, len(worth)):
-        worth[chosen] = -np.inf
-        chosen.append(int(worth.argmax()))
-        np.maximum(alike, vectors @ vectors[chosen[-1]], out=alike)
-        worth = share * nearness - (1 - share) * alike
+    gain = np.array(relevance, np.float64)
+    similarity = np.full(len(gain), -1.0)
+    while len(chosen) < min(k, len(gain)):
+        gain[chosen] = -np.inf
+        chosen.append(int(gain.argmax()))
+        np.maximum(similarity, vectors @ vectors[chosen[-1]], out=similarity)
+        gain = weight * relevance - (1 - weight) * similarity
     return chosen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from langchain_klue_rerank.engine.text.words import split_words
 
@@ -25,19 +26,21 @@ def quoted_forms(text: str) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(form for form in forms if form))
 
 
-def exact_share(text: str) -> float:
-    """Return how much of a query has to be found as it is written: its letters in numbers and quoted forms, a share.
+def exact_share(text: str, words: Sequence[str] | None = None) -> float:
+    """Return how much of a query has to be found as it is written: the share of its letters in numbers and quotes.
 
     No vector tells "제12조" from "제21조", or "-던" from "-든". Fusion gives vectors so much less weight; on kinds of
     questions without such things it loses nothing (see docs/failures.md).
 
     Args:
         text: The query.
+        words: Its words in order, if the caller has them.
 
     Returns:
         0..1; 0 for a query without words.
     """
-    words = split_words(text)
+    if words is None:
+        words = split_words(text)
     quoted = {word for form in quoted_forms(text) for word in form}
     exact = sum(len(word) for word in words if word in quoted or _DIGIT.search(word))
     return exact / max(sum(map(len, words)), 1)

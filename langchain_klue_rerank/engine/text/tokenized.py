@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
-
-if TYPE_CHECKING:
-    pass
 from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from langchain_klue_rerank.engine.text.mending import mend
@@ -43,8 +39,14 @@ class TokenizedTexts:
         """Return the number of words of each text."""
         return np.diff(self.offsets)
 
+    def words_of(self, row: int) -> list[str]:
+        """Return the words of one text, in order."""
+        return [self.words[number] for number in self.word_ids[self.offsets[row] : self.offsets[row + 1]].tolist()]
+
     def take(self, rows: NDArray[np.integer]) -> TokenizedTexts:
         """Return some of the texts, numbered among themselves; a text may be taken twice."""
+        if len(rows) == len(self) and bool((rows == np.arange(len(self))).all()):
+            return self
         texts = Ragged(self.word_ids, self.offsets).take(rows)
         used, local = np.unique(texts.values, return_inverse=True)
         return TokenizedTexts(

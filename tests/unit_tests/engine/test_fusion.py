@@ -13,7 +13,7 @@ from langchain_klue_rerank.engine.index.fusion import (
     top,
     with_leading,
 )
-from langchain_klue_rerank.engine.rerank.blend import blend_scores
+from langchain_klue_rerank.engine.rerank.ranker import blend_scores
 
 SCORES = arrays(
     np.float32, st.integers(0, 30), elements=st.sampled_from([0.0, 0.1, 0.25, 0.25, 0.5, 0.75, 1.0]).map(np.float32)

@@ -1,7 +1,8 @@
-"""Checks of what callers hand in, and the way between LangChain's documents and the engine's passages."""
+"""LangChain documents: checks of a caller's input, conversion from and to passages, scores in the metadata."""
 
 from __future__ import annotations
 
+import copy
 import operator
 import uuid
 from collections.abc import Iterable, Sequence
@@ -13,6 +14,11 @@ from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.text.words import has_words
 
+#: Characters of a query that are read; a longer one is a text, not a question, and would block other callers.
+MAX_QUERY = 10_000
+#: The metadata keys that the retrievers and rerankers write.
+SCORE_KEYS = ("relevance_score", "first_stage_score", "rerank_score", "confidence", "reranked")
+
 
 def check_texts(texts: Iterable[Any]) -> None:
     """Make sure that all are strings.
@@ -23,10 +29,6 @@ def check_texts(texts: Iterable[Any]) -> None:
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise TypeError(f"Text number {number} is {text!r}, a {type(text).__name__}; expected a string.")
-
-
-#: Characters of a query that are read. Longer ones are texts, not questions, and would keep others waiting.
-MAX_QUERY = 10_000
 
 
 def check_query(query: Any) -> str:
@@ -141,3 +143,68 @@ def check_one_kind(settings: IndexSettings) -> None:
         raise ValueError(
             "This index keeps words and vectors; add to it with a KlueRetriever (KlueRetriever.load opens its folder)."
         )
+
+
+class ScoredMetadata(dict[str, Any]):
+    """Metadata in which some keys are scores of one query; they do not count when two are compared.
+
+    `MultiQueryRetriever` and recipes like it ask several questions and keep what is new: documents are compared with
+    their metadata. By another question the same document has other scores.
+
+    Args:
+        metadata: All keys and values.
+        scores: The keys that are scores.
+    """
+
+    def __init__(self, metadata: dict[str, Any], scores: Iterable[str] = ()) -> None:
+        super().__init__(metadata)
+        self.scores = frozenset(scores)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, dict):
+            return NotImplemented
+        scores = self.scores | (other.scores if isinstance(other, ScoredMetadata) else frozenset())
+        return {k: v for k, v in self.items() if k not in scores} == {k: v for k, v in other.items() if k not in scores}
+
+    def __ne__(self, other: object) -> bool:
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else not equal
+
+    __hash__ = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ScoredMetadata, (dict(self), self.scores)
+
+
+def with_metadata(document: Document, **scores: Any) -> Document:
+    """Return a copy of a document with scores in its metadata; its id and everything else stay.
+
+    Nothing in the copy is shared with the document: changing one leaves the other as it is.
+    """
+    old = document.metadata
+    known = (*scores, *(old.scores if isinstance(old, ScoredMetadata) else ()))
+    metadata = ScoredMetadata({**{key: _copy(value) for key, value in old.items()}, **scores}, known)
+    return document.model_copy(update={"metadata": metadata})
+
+
+def rescored(document: Document, **scores: Any) -> Document:
+    """Return a copy of a document with these scores in its metadata, and without those of an earlier query."""
+    metadata = {key: _copy(value) for key, value in document.metadata.items() if key not in SCORE_KEYS}
+    if scores:
+        metadata = ScoredMetadata({**metadata, **scores}, scores)
+    return document.model_copy(update={"metadata": metadata})
+
+
+def _copy(value: Any) -> Any:
+    """Copy a value of metadata; what cannot be copied, such as a lock, is shared."""
+    kind = type(value)
+    if value is None or kind in (str, int, float, bool):
+        return value
+    if kind is dict:
+        return {key: _copy(one) for key, one in value.items()}
+    if kind is list:
+        return [_copy(one) for one in value]
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # whatever the object's own copying raises
+        return value

@@ -1,0 +1,141 @@
+"""A batch of queries: answered together, then handed to each query's own run, so that the trace is complete."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from langchain_core.documents import Document
+from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list, run_in_executor
+
+from langchain_klue_rerank.adapters.documents import check_query
+from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, FirstStage, Options
+from langchain_klue_rerank.adapters.indexed import IndexedRetriever
+from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage
+
+#: The retriever whose batch is being answered, and the answer to the query whose run is open.
+_HANDED_OVER: ContextVar[tuple[object, Answer] | None] = ContextVar("handed_over", default=None)
+
+
+class BatchedRetriever(IndexedRetriever, ABC):
+    """A retriever that answers the queries of a batch together."""
+
+    @abstractmethod
+    def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[Answer] | None:
+        """Answer queries together; None where that is not possible and each has to be asked by itself."""
+
+    def _batch_answer(self) -> Answer | None:
+        """Return the answer that a batch of this retriever has for the query whose run is open; None outside a batch.
+
+        Raises:
+            Exception: The query's error, if it failed.
+        """
+        handed_over = _HANDED_OVER.get()
+        if handed_over is None or handed_over[0] is not self:
+            return None
+        if handed_over[1].error is not None:
+            raise handed_over[1].error
+        return handed_over[1]
+
+    def batch(
+        self,
+        inputs: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[list[Document]]:
+        """Answer several queries, tokenizing, embedding, searching and reranking them together.
+
+        Args:
+            inputs: The queries.
+            config: One configuration for all, or one for each.
+            return_exceptions: Whether a failing query gives its exception in place of its documents.
+            **kwargs: As for ``invoke``: k, fetch_k, score_threshold, search_type, filter.
+
+        Returns:
+            For each query its documents.
+        """
+        answers = self._answer_together(inputs, kwargs)
+        if answers is None:
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        result: list[Any] = []
+        for query, own_config, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
+            with _hand_over(self, answer, result if return_exceptions else None):
+                result.append(self.invoke(query, own_config, **kwargs))
+        return result
+
+    async def abatch(
+        self,
+        inputs: list[str],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[list[Document]]:
+        """Answer several queries together without blocking the event loop; see `batch`."""
+        answers = await run_in_executor(None, self._answer_together, inputs, kwargs)
+        if answers is None:
+            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+        result: list[Any] = []
+        for query, own_config, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
+            with _hand_over(self, answer, result if return_exceptions else None):
+                result.append(await self.ainvoke(query, own_config, **kwargs))
+        return result
+
+
+def answer_together(
+    first_stage: FirstStage, second_stage: SecondStage, queries: Sequence[str], options: Options
+) -> list[Answer]:
+    """Answer several queries. One that fails gets its own error and leaves the others as they are.
+
+    Args:
+        first_stage: Finds the candidates.
+        second_stage: Orders them.
+        queries: The queries; blank ones find nothing.
+        options: What is asked for.
+    """
+    answers = [Answer()] * len(queries)
+    if not options.k:
+        return answers
+    searched: dict[int, str] = {}
+    for place, query in enumerate(queries):
+        try:
+            if checked := check_query(query):
+                searched[place] = checked
+        except TypeError as error:
+            answers[place] = Answer(error=error)
+    candidates: dict[int, CandidateDocuments] = {}
+    for place, one in zip(searched, first_stage.search_each(list(searched.values()), options), strict=True):
+        if isinstance(one, Exception):
+            answers[place] = Answer(error=one)
+        else:
+            candidates[place] = one
+    ordered = second_stage.order_each([searched[place] for place in candidates], list(candidates.values()), options)
+    for place, answer in zip(candidates, ordered, strict=True):
+        answers[place] = answer
+    return answers
+
+
+@contextmanager
+def _hand_over(retriever: object, answer: Answer, errors: list[Any] | None) -> Iterator[None]:
+    """Give a query's run its answer.
+
+    Args:
+        retriever: Whose batch it is.
+        answer: The answer.
+        errors: Where to append the query's error; None to raise it.
+    """
+    token = _HANDED_OVER.set((retriever, answer))
+    try:
+        yield
+    except Exception as error:
+        if errors is None:
+            raise
+        errors.append(error)
+    finally:
+        _HANDED_OVER.reset(token)

@@ -1,0 +1,235 @@
+"""The second stage of a `KlueRetriever`: a reranker orders the candidates, both stages' scores make the final score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from langchain_core.callbacks import Callbacks
+from langchain_core.documents import BaseDocumentCompressor, Document
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.adapters.documents import rescored, searchable_text
+from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, Options
+from langchain_klue_rerank.adapters.reranking import RankerCompressor, async_child_run, child_run
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores
+from langchain_klue_rerank.engine.rerank.confidence import LEAST_CANDIDATES, packaged_confidence, signals
+from langchain_klue_rerank.engine.rerank.ranker import blend_scores
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one query of a batch.
+
+    Attributes:
+        documents: The documents, best first.
+        candidates: How many candidates were reranked; None for a query that was not searched, such as a blank one.
+        milliseconds: How long reranking took, on average over the batch.
+        error: What was raised for this query; None if nothing was.
+    """
+
+    documents: list[Document] = field(default_factory=list)
+    candidates: int | None = None
+    milliseconds: float = 0.0
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondStage:
+    """Orders the candidates of the first stage.
+
+    Args:
+        reranker: What reorders the candidates; None for the first stage's order.
+        weight: Weight of a `RankerCompressor`'s score in the final score, 0..1; the first stage's has the rest.
+        title_key: The metadata key of a title that is read before the text; None for the text alone.
+        scores_in_metadata: Whether documents come with their scores.
+    """
+
+    reranker: BaseDocumentCompressor | None
+    weight: float
+    title_key: str | None
+    scores_in_metadata: bool
+
+    def order(
+        self, query: str, candidates: CandidateDocuments, options: Options, callbacks: Callbacks
+    ) -> list[Document]:
+        """Return the best documents for a query.
+
+        Args:
+            query: The query, not blank.
+            candidates: What the first stage found.
+            options: How many documents are wanted, and the threshold.
+            callbacks: Where the reranker reports its run.
+
+        Raises:
+            ValueError: If there is a threshold, and another library's reranker gives no scores to compare with it.
+        """
+        reranker = self.reranker
+        if reranker is None:
+            return self._first_stage_only(candidates, options)
+        if not isinstance(reranker, RankerCompressor):
+            given = self._with_first_stage_scores(candidates)
+            return self._limited(reranker.compress_documents(given, query, callbacks), options)
+        inputs = reranker._trace_inputs(query, len(candidates.documents))
+        with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+            start = time.perf_counter()
+            [scores] = reranker._score([self._request(query, candidates)])
+            documents = self._blend(reranker, candidates, scores, options)
+            outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
+        return documents
+
+    async def aorder(
+        self, query: str, candidates: CandidateDocuments, options: Options, callbacks: Callbacks
+    ) -> list[Document]:
+        """Return the best documents for a query without blocking the event loop; see `order`."""
+        reranker = self.reranker
+        if reranker is None:
+            return self._first_stage_only(candidates, options)
+        if not isinstance(reranker, RankerCompressor):
+            given = self._with_first_stage_scores(candidates)
+            return self._limited(await reranker.acompress_documents(given, query, callbacks), options)
+        inputs = reranker._trace_inputs(query, len(candidates.documents))
+        async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+            start = time.perf_counter()
+            [scores] = await reranker._ascore([self._request(query, candidates)])
+            documents = self._blend(reranker, candidates, scores, options)
+            outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
+        return documents
+
+    def order_each(
+        self, queries: Sequence[str], candidates: Sequence[CandidateDocuments], options: Options
+    ) -> list[Answer]:
+        """Answer several queries, scoring all their candidates together. Not for another library's reranker.
+
+        Where the reranker fails, each query is scored by itself and gets its own error.
+        """
+        reranker = self.reranker
+        if not isinstance(reranker, RankerCompressor):
+            return [Answer(self._first_stage_only(one, options), len(one.documents)) for one in candidates]
+        start = time.perf_counter()
+        requests = [self._request(query, one) for query, one in zip(queries, candidates, strict=True)]
+        answers = [
+            Answer(error=scores)
+            if isinstance(scores, Exception)
+            else Answer(self._blend(reranker, one, scores, options), len(one.documents))
+            for one, scores in zip(candidates, _score_each(reranker, requests), strict=True)
+        ]
+        milliseconds = round(1000 * (time.perf_counter() - start) / max(1, len(candidates)), 3)
+        return [replace(answer, milliseconds=milliseconds) for answer in answers]
+
+    def report(self, query: str, answer: Answer, callbacks: Callbacks) -> list[Document]:
+        """Report the reranking of one query of a batch as its child run, and return its documents."""
+        reranker = self.reranker
+        if answer.candidates is not None and isinstance(reranker, RankerCompressor):
+            inputs = reranker._trace_inputs(query, answer.candidates)
+            with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+                outputs.update(documents=answer.documents, milliseconds=answer.milliseconds)
+        return answer.documents
+
+    async def areport(self, query: str, answer: Answer, callbacks: Callbacks) -> list[Document]:
+        """Report the reranking of one query of a batch from async code; see `report`."""
+        reranker = self.reranker
+        if answer.candidates is not None and isinstance(reranker, RankerCompressor):
+            inputs = reranker._trace_inputs(query, answer.candidates)
+            async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+                outputs.update(documents=answer.documents, milliseconds=answer.milliseconds)
+        return answer.documents
+
+    def _request(self, query: str, candidates: CandidateDocuments) -> ScoreRequest:
+        texts = [searchable_text(one.page_content, one.metadata, self.title_key) for one in candidates.documents]
+        return ScoreRequest(query, texts, candidates.evidence, candidates.scores, self.weight)
+
+    def _blend(
+        self, reranker: RankerCompressor, candidates: CandidateDocuments, scores: Scores, options: Options
+    ) -> list[Document]:
+        """Order candidates by the weighted mean of both stages' scores, and keep the best k above the threshold."""
+        blended = blend_scores(scores.values, candidates.scores, self.weight)
+        # no threshold can tell of a candidate that was not read in time
+        kept = reranker._passes(scores) & (scores.is_late | (blended >= (options.score_threshold or 0)))
+        order = np.argsort(-blended, kind="stable")  # equals keep their order
+        best = order[kept[order]][: options.k].tolist()
+        if not self.scores_in_metadata:
+            return [rescored(candidates.documents[place]) for place in best]
+        confidence = self._confidence(reranker, candidates, scores, blended, options) if len(order) else {}
+        marks = reranker._marks(scores)
+        return [
+            rescored(
+                candidates.documents[place],
+                first_stage_score=float(candidates.scores[place]),
+                rerank_score=float(scores.values[place]),
+                relevance_score=float(blended[place]),
+                **marks[place],
+                **(confidence if place == order[0] else {}),
+            )
+            for place in best
+        ]
+
+    def _confidence(
+        self,
+        reranker: RankerCompressor,
+        candidates: CandidateDocuments,
+        scores: Scores,
+        blended: NDArray[np.float64],
+        options: Options,
+    ) -> dict[str, float]:
+        """Return the metadata entry with the first result's confidence; empty where it is not known.
+
+        It is fitted on the packaged models' scores of the candidates of hybrid search.
+        """
+        evidence = candidates.evidence
+        if (
+            not reranker._has_confidence
+            or evidence is None
+            or evidence.lexical is None
+            or evidence.cosines is None
+            or evidence.tokens is None
+            or options.candidates < LEAST_CANDIDATES
+            or not scores.is_read.all()
+        ):
+            return {}
+        known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens)
+        return {"confidence": float(packaged_confidence()(known))}
+
+    def _first_stage_only(self, candidates: CandidateDocuments, options: Options) -> list[Document]:
+        """Return the first stage's best, with its scores as the final ones."""
+        kept = candidates.scores >= (options.score_threshold or 0)
+        best = np.flatnonzero(kept)[: options.k].tolist()
+        if not self.scores_in_metadata:
+            return [rescored(candidates.documents[place]) for place in best]
+        return [
+            rescored(candidates.documents[place], relevance_score=float(candidates.scores[place])) for place in best
+        ]
+
+    def _with_first_stage_scores(self, candidates: CandidateDocuments) -> list[Document]:
+        """Return the candidates as another library's reranker gets them."""
+        return [
+            rescored(document, first_stage_score=score)
+            for document, score in zip(candidates.documents, candidates.scores.tolist(), strict=True)
+        ]
+
+    def _limited(self, documents: Sequence[Document], options: Options) -> list[Document]:
+        """Keep the best k of what another library's reranker returned, and those above the threshold."""
+        threshold = options.score_threshold
+        if threshold is not None:
+            scores: list[Any] = [document.metadata.get("relevance_score") for document in documents]
+            if not all(isinstance(score, int | float | np.number) for score in scores):
+                raise ValueError(
+                    f"score_threshold={threshold!r} cannot be applied: the reranker {type(self.reranker).__name__} "
+                    "leaves no relevance_score in the metadata. Leave the threshold out, or use a KlueReranker."
+                )
+            documents = [d for d, score in zip(documents, scores, strict=True) if score >= threshold]
+        kept = list(documents)[: options.k]
+        return kept if self.scores_in_metadata else [rescored(document) for document in kept]
+
+
+def _score_each(reranker: RankerCompressor, requests: Sequence[ScoreRequest]) -> list[Scores | Exception]:
+    """Score requests together; if that fails, each by itself, with its own error."""
+    try:
+        return list(reranker._score(requests))
+    except Exception as error:
+        if len(requests) == 1:
+            return [error]
+    return [scores for request in requests for scores in _score_each(reranker, [request])]

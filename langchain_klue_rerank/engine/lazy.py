@@ -31,10 +31,11 @@ class Lazy(Generic[Loaded]):
 
     def __call__(self) -> Loaded:
         """Return the value, making it if need be; a failure is raised to every caller and tried again by the next."""
-        with self._lock:
-            if self._value is None:
-                self._value = self._make()
-            return self._value
+        value = self._value
+        if value is None:
+            with self._lock:
+                value = self._value = self._make() if self._value is None else self._value
+        return value
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Lazy, (self._make,)

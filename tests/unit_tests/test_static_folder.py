@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.engine.models.packaged import static_bi_encoder
-from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticConfig
+from langchain_klue_rerank.engine.arrays.quantized import from_four_bits
+from langchain_klue_rerank.engine.models.packaged import static_files
+from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
 from langchain_klue_rerank.errors import ModelLoadError, ModelMismatchError
@@ -28,7 +29,7 @@ def write_model(folder: Path, seed: int = 0) -> Path:
     folder.mkdir()
     config = StaticConfig(dimension=64, morphemes=2, unknown_rows=500, ngram_rows=5000, repeat_power=0.75)
     vectors = np.random.default_rng(seed).standard_normal((config.rows, config.dimension), np.float32)
-    static_bi_encoder.save(folder, config, ["이사/NNG", "여권/NNG"], vectors, {})
+    static_files.save(folder, config, ["이사/NNG", "여권/NNG"], vectors, {})
     return folder
 
 
@@ -78,12 +79,12 @@ def test_a_moved_model_opens_its_index_and_a_changed_one_does_not(model: Path, t
     assert again.similarity_search(QUESTION, k=1)[0].id == "d0"
     # one number of one row, far from any sample that a fingerprint could take of a large file
     packed = np.load(moved / "vectors.npy")
-    vectors = static_bi_encoder.unpack(packed, np.load(moved / "scales.npy"))
+    vectors = from_four_bits(packed, np.load(moved / "scales.npy"))
     vectors[1234, 5] *= -1
     shutil.rmtree(moved)
     moved.mkdir()
     config = StaticConfig(dimension=64, morphemes=2, unknown_rows=500, ngram_rows=5000, repeat_power=0.75)
-    static_bi_encoder.save(moved, config, ["이사/NNG", "여권/NNG"], vectors, {})
+    static_files.save(moved, config, ["이사/NNG", "여권/NNG"], vectors, {})
     with pytest.raises(ModelMismatchError):
         KlueVectorStore.load(tmp_path / "index", KlueEmbeddings(model=str(moved)))
 

@@ -17,9 +17,11 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
+from langchain_klue_rerank.engine.arrays.quantized import from_four_bits
 from langchain_klue_rerank.engine.models.names import PACKAGED, WEIGHTS, resolve
-from langchain_klue_rerank.engine.models.packaged import static_bi_encoder
-from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder, StaticConfig, WordFeatures
+from langchain_klue_rerank.engine.models.packaged import static_files
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures
+from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
 from langchain_klue_rerank.errors import ModelLoadError
@@ -57,22 +59,17 @@ class Base:
         """
         found = resolve(model)
         folder = found if isinstance(found, Path) else WEIGHTS / "bi_encoder"
-        if (isinstance(found, str) and found != PACKAGED) or not StaticBiEncoder.is_at(folder):
+        if (isinstance(found, str) and found != PACKAGED) or not static_files.is_at(folder):
             raise ModelLoadError(
                 f"The model {model!r} is not in the packaged format; name 'packaged', or a folder that "
                 "training.recipes.adapt or training.packaged.bi_encoder wrote. For other models there is "
                 "training.recipes.mrc."
             )
         try:
-            config = StaticBiEncoder.load(folder).config  # checks the files
+            config, vocabulary, packed, scales = static_files.read(folder)
         except (OSError, ValueError, TypeError) as error:
             raise ModelLoadError(f"The model in {str(folder)!r} cannot be loaded: {error}") from error
-        packed, scales = (
-            np.load(folder / name, allow_pickle=False)
-            for name in (static_bi_encoder.VECTORS_FILE, static_bi_encoder.SCALES_FILE)
-        )
-        vocabulary = (folder / static_bi_encoder.VOCABULARY_FILE).read_text(encoding="utf-8").rstrip("\n").split("\n")
-        return cls(config, vocabulary, static_bi_encoder.unpack(packed, scales))
+        return cls(config, vocabulary, from_four_bits(packed, scales))
 
     def corpus(self, texts: Sequence[str]) -> Corpus:
         """Return texts as sparse rows of this model's features."""
@@ -84,7 +81,7 @@ class Base:
     def write(self, folder: Path, vectors: NDArray[np.float32], about: dict[str, object]) -> None:
         """Write this model with other vectors into a new folder that `StaticBiEncoder.load` opens."""
         folder.mkdir(parents=True)
-        static_bi_encoder.save(folder, self.config, self.vocabulary, vectors, about)
+        static_files.save(folder, self.config, self.vocabulary, vectors, about)
 
 
 class Pairs:
@@ -272,7 +269,7 @@ def replace_folder(fresh: Path, folder: Path) -> None:
 def made_by(folder: Path) -> str:
     """Return which script wrote the model in a folder; empty if none or unknown."""
     try:
-        about = json.loads((folder / static_bi_encoder.CONFIG_FILE).read_text(encoding="utf-8"))["about"]
+        about = json.loads((folder / static_files.CONFIG_FILE).read_text(encoding="utf-8"))["about"]
         return str(about["made_by"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""

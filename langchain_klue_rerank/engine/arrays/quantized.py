@@ -1,4 +1,4 @@
-"""Several vectors for each passage, kept small: rounded to bytes."""
+"""Vectors rounded to bytes, several for each passage, or to four bits."""
 
 from __future__ import annotations
 
@@ -121,3 +121,39 @@ class TokenVectors(SmallVectors):
     """The token vectors of passages."""
 
     __slots__ = ()
+
+
+def to_four_bits(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Quantize rows to four bits.
+
+    Args:
+        vectors: float32, (rows, dimension), an even dimension.
+
+    Returns:
+        uint8, (rows, dimension / 2), the first half of a row in the low four bits and the second half in the high ones,
+        each a number -7..7 plus 8; and float32, (rows,), the scale of each row. Of several scales the one with the
+        smallest squared error is taken: cutting off the few largest numbers lets all others be finer.
+    """
+    largest = np.maximum(np.abs(vectors).max(axis=1), 1e-12)
+    best = np.full(len(vectors), np.inf, np.float32)
+    scales = np.zeros(len(vectors), np.float32)
+    for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
+        trial = (largest * (share / 7.0)).astype(np.float32)
+        numbers = np.clip(np.rint(vectors / trial[:, None]), -7, 7)
+        error = ((numbers * trial[:, None] - vectors) ** 2).sum(axis=1)
+        better = error < best
+        best[better], scales[better] = error[better], trial[better]
+    codes = (np.clip(np.rint(vectors / scales[:, None]), -7, 7) + 8).astype(np.uint8)
+    half = vectors.shape[1] // 2
+    return codes[:, :half] | (codes[:, half:] << 4), scales
+
+
+def from_four_bits(packed: NDArray[np.uint8], scales: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Undo `to_four_bits`: float32, (rows, dimension)."""
+    half = packed.shape[1]
+    vectors = np.empty((len(packed), 2 * half), np.float32)
+    vectors[:, :half] = packed & 15
+    vectors[:, half:] = packed >> 4
+    vectors -= 8.0
+    vectors *= scales[:, None]
+    return vectors

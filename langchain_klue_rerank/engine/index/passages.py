@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from langchain_klue_rerank.engine.arrays.files import RESTORE
@@ -34,16 +35,17 @@ class Passage(NamedTuple):
         except (TypeError, ValueError) as error:
             raise ValueError(f"Document {self.id!r}: {error}") from error
 
-    def copy(self) -> Passage:
-        """Return a passage whose metadata, plain values, is its own."""
-        return self._replace(metadata=_copy(self.metadata))
+
+def copies(passages: Iterable[Passage]) -> list[Passage]:
+    """Return passages whose metadata, plain values, is shared with nobody."""
+    return [Passage(id, text, _copy(metadata)) for id, text, metadata in passages]
 
 
 def _copy(value: Any) -> Any:
     """Copy plain values, faster than `copy.deepcopy`."""
     if isinstance(value, dict):
-        return {key: _copy(one) for key, one in value.items()}
-    return [_copy(one) for one in value] if isinstance(value, list) else value
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def to_line(passage: Passage) -> bytes:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from langchain_klue_rerank.engine.models.names import PACKAGED, WEIGHTS, is_late_interaction, resolve
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions, ModelOptions
-from langchain_klue_rerank.engine.models.packaged.bi_encoder import PackagedBiEncoder
+from langchain_klue_rerank.engine.models.packaged import static_files
 from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder
 from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
-from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import PackagedBiEncoder, StaticBiEncoder
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.errors import ModelLoadError
 
@@ -29,7 +29,7 @@ def is_static(model: str | None) -> bool:
         ModelLoadError: If there is no such model.
     """
     found = resolve(model)
-    return found == PACKAGED or (isinstance(found, Path) and StaticBiEncoder.is_at(found))
+    return found == PACKAGED or (isinstance(found, Path) and static_files.is_at(found))
 
 
 @lru_cache(maxsize=1)
@@ -62,7 +62,7 @@ def load_bi_encoder(
     found = resolve(model)
     if found == PACKAGED:
         return PackagedBiEncoder(packaged_bi_encoder())
-    if isinstance(found, Path) and StaticBiEncoder.is_at(found):
+    if isinstance(found, Path) and static_files.is_at(found):
         try:
             return PackagedBiEncoder(StaticBiEncoder.load(found))
         except (OSError, ValueError, TypeError) as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from langchain_klue_rerank.engine.text.numbers import plain_numbers
@@ -144,3 +144,8 @@ def _begins(character: str) -> bool:
 def bigrams(word: str) -> list[str]:
     """Return the character bigrams of a word; a word of one character is its own."""
     return [word] if len(word) == 1 else [word[i : i + 2] for i in range(len(word) - 1)]
+
+
+def bigrams_of(words: Iterable[str]) -> list[list[str]]:
+    """Return the character bigrams of each word."""
+    return [bigrams(word) for word in words]

@@ -18,13 +18,8 @@ from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder, packaged_bi_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
-from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import (
-    FORMAT_VERSION,
-    StaticBiEncoder,
-    StaticConfig,
-    WordFeatures,
-    save,
-)
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder, WordFeatures
+from langchain_klue_rerank.engine.models.packaged.static_files import FORMAT_VERSION, StaticConfig, save
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
 from tests.unit_tests.engine.helpers import score

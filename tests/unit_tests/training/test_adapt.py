@@ -13,8 +13,8 @@ pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
 from langchain_klue_rerank import KlueEmbeddings
-from langchain_klue_rerank.engine.models.packaged import static_bi_encoder
-from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticConfig
+from langchain_klue_rerank.engine.models.packaged import static_files
+from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
 from langchain_klue_rerank.errors import ModelLoadError
 from training.inputs import DataError, Question
 from training.packaged.static_vectors import Base, Pairs, Schedule, ranking_loss
@@ -49,7 +49,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder.mkdir()
     config = StaticConfig(dimension=64, morphemes=3, unknown_rows=2000, ngram_rows=4000, repeat_power=0.75)
     vectors = np.random.default_rng(0).standard_normal((config.rows, config.dimension), np.float32)
-    static_bi_encoder.save(folder, config, ["서고/NNG", "강당/NNG", "없음/NNG"], vectors, {})
+    static_files.save(folder, config, ["서고/NNG", "강당/NNG", "없음/NNG"], vectors, {})
     return folder
 
 
@@ -138,7 +138,7 @@ def test_a_failure_leaves_nothing_behind(base: Path, tmp_path: Path, monkeypatch
     def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(static_bi_encoder, "pack", full)
+    monkeypatch.setattr(static_files, "to_four_bits", full)
     data = write(tmp_path / "pairs.jsonl", pairs())
     with pytest.raises(OSError, match="No space"):
         adapt.train(settings(base, data, tmp_path / "model", min_steps=3))

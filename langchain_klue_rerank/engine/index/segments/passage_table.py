@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.strings import StringTable, join
-from langchain_klue_rerank.engine.index.passages import Passage, from_line, to_line
+from langchain_klue_rerank.engine.index.passages import Passage, copies, from_line, to_line
 from langchain_klue_rerank.engine.index.segments.columns import Column
 
 #: Passages up to which identifiers are found by a dictionary.
@@ -60,9 +60,13 @@ class PassageTable:
 
     def get(self, row: int) -> Passage:
         """Return a copy of the passage in a row."""
+        return self.copies([row])[0]
+
+    def copies(self, rows: Sequence[int]) -> list[Passage]:
+        """Return copies of the passages in some rows."""
         if self._passages is not None:
-            return self._passages[row].copy()
-        return self._read(row)
+            return copies([self._passages[row] for row in rows])
+        return [self._read(row) for row in rows]
 
     def text(self, row: int) -> str:
         """Return the text of the passage in a row."""

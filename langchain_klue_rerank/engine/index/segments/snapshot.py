@@ -171,11 +171,12 @@ class Snapshot:
 
     def passages(self, rows: NDArray[np.int64]) -> list[Passage]:
         """Return copies of the passages in some rows."""
-        owners = (np.searchsorted(self.starts, rows, side="right") - 1).tolist()
-        return [
-            self.views[owner].segment.passages.get(row - int(self.starts[owner]))
-            for owner, row in zip(owners, rows.tolist(), strict=True)
-        ]
+        if len(self.views) == 1:
+            return self.views[0].segment.passages.copies(rows.tolist())
+        found: dict[int, Passage] = {}
+        for segment, places, segment_rows in self.places(rows):
+            found.update(zip(places.tolist(), segment.passages.copies(segment_rows.tolist()), strict=True))
+        return [found[place] for place in range(len(rows))]
 
     def texts(self, rows: NDArray[np.int64]) -> list[str]:
         """Return the texts of the passages in some rows."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from langchain_klue_rerank.engine.arrays.growing import GrowingRagged, GrowingSt
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
-from langchain_klue_rerank.engine.text.words import bigrams
+from langchain_klue_rerank.engine.text.words import bigrams_of
 
 
 class Terms:
@@ -65,7 +65,7 @@ class Terms:
             strings = [texts.words[place] for place in new]
             # The words come last: interrupted before, the rows behind the last word count for nothing.
             self._word_morphemes.append(_rows(self.morphemes, [texts.morphemes[place] for place in new]), known)
-            self._word_bigrams.append(_rows(self.bigrams, [bigrams(string) for string in strings]), known)
+            self._word_bigrams.append(_rows(self.bigrams, bigrams_of(strings)), known)
             numbers[new] = self.words.add(strings)
         values = numbers.astype(np.int32)[texts.word_ids] if len(texts.word_ids) else np.zeros(0, np.int32)
         return Ragged(values, texts.offsets)
@@ -90,8 +90,8 @@ class Terms:
             morphemes: Those of each word.
         """
         return {
-            "bigram": self.bigrams.find([gram for word in words for gram in bigrams(word)]),
-            "morpheme": self.morphemes.find([morpheme for own in morphemes for morpheme in own]),
+            "bigram": self.bigrams.find(list(chain.from_iterable(bigrams_of(words)))),
+            "morpheme": self.morphemes.find(list(chain.from_iterable(morphemes))),
         }
 
 

@@ -13,7 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.models.packaged.exact_features import EXACT_FEATURES, exact_features
-from langchain_klue_rerank.engine.models.packaged.query_terms import QUESTION_WORDS, QueryTerms, TermVectors
+from langchain_klue_rerank.engine.models.packaged.query_terms import (
+    EVIDENCE_TAGS,
+    QUESTION_WORDS,
+    QueryTerms,
+    TermVectors,
+    match_words,
+)
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 #: Widths in words of the windows in which matches are gathered; the last also shows what stands near the matches.
@@ -28,9 +34,6 @@ _BLOCK: Final = 16
 _USUAL_LENGTH: Final = 150
 #: Passages of a corpus whose own weights of words count as much as their weights in general.
 _HALF_TRUSTED: Final = 50
-#: Tags of morphemes whose share near the matches is an input: names, numbers, counting units, ...
-EVIDENCE_TAGS: Final = ("NNP", "SN", "NNB", "NR", "SL", "SH", "VV", "VA", "NNG")
-
 #: Sizes of the last axis of `PairFeatures.matches` and of `PairFeatures.pairs`; `pair_features` names the numbers.
 MATCH_FEATURES: Final = 6 + len(WINDOWS)
 PAIR_FEATURES: Final = 25 + len(EVIDENCE_TAGS) + len(QUESTION_WORDS) + EXACT_FEATURES
@@ -54,23 +57,6 @@ class PairFeatures:
     matches: NDArray[np.float32]
     terms: NDArray[np.float32]
     pairs: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class _Words:
-    """The distinct words of some passages, looked up in a query.
-
-    Attributes:
-        hits: bool, (words, terms + bigrams): which terms and bigrams of the query a word has.
-        evidence: int8, (words, tags): tags of the words that have no term of the query.
-        same: float32, (words, query words): equal words.
-        similar: float32, (words, terms): the greatest similarity of any morpheme of the word, 0..1.
-    """
-
-    hits: NDArray[np.bool_]
-    evidence: NDArray[np.int8]
-    same: NDArray[np.float32]
-    similar: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +114,7 @@ def pair_features(
     offsets, lengths = passages.offsets, passages.lengths()
     used, local = np.unique(passages.word_ids, return_inverse=True)
     numbers = used.tolist()
-    words = _look_up(query, [passages.words[i] for i in numbers], [passages.morphemes[i] for i in numbers], vectors)
+    words = match_words(query, [passages.words[i] for i in numbers], [passages.morphemes[i] for i in numbers], vectors)
     matches = _find(words.hits, local, offsets)
     filled = matches.filled
 
@@ -221,58 +207,6 @@ def lexical_score(pairs: Array) -> Array:
         Shape (...).
     """
     return cast(Array, pairs[..., 4])
-
-
-def _look_up(query: QueryTerms, words: list[str], morphemes: list[tuple[str, ...]], vectors: TermVectors) -> _Words:
-    """Look every distinct passage word up in the query."""
-    term_index, bigram_index, vector_number = query.term_index, query.bigram_index, vectors.numbers.get
-    terms = len(term_index)
-    word_index = {word: i for i, word in enumerate(query.words)}
-    # The last three characters of "부산/NNP" and "가/VV" name the tag.
-    tag_index = {f"/{tag}"[-3:]: i for i, tag in enumerate(EVIDENCE_TAGS)}
-    characters = frozenset("".join(bigram_index))
-    hit_rows: list[int] = []
-    hit_columns: list[int] = []
-    tag_rows: list[int] = []
-    tag_columns: list[int] = []
-    unit_numbers: list[int] = []
-    unit_counts: list[int] = []
-    same = np.zeros((len(words), len(query.words)), _F32)
-    for row, (word, parts) in enumerate(zip(words, morphemes, strict=True)):
-        units = parts or (word,)
-        unit_counts.append(len(units))
-        for unit in units:
-            unit_numbers.append(vector_number(unit, -1))
-            if unit in term_index:
-                hit_rows.append(row)
-                hit_columns.append(term_index[unit])
-            tag = tag_index.get(unit[-3:])
-            if tag is not None:
-                tag_rows.append(row)
-                tag_columns.append(tag)
-        if characters.isdisjoint(word):  # most words; saves a third of this loop's time
-            continue
-        for i in range(len(word) - 1 or 1):
-            column = bigram_index.get(word[i : i + 2])
-            if column is not None:
-                hit_rows.append(row)
-                hit_columns.append(terms + column)
-        if word in word_index:
-            same[row, word_index[word]] = 1
-    hits = np.zeros((len(words), terms + len(bigram_index)), bool)
-    hits[hit_rows, hit_columns] = True
-    evidence = np.zeros((len(words), len(EVIDENCE_TAGS)), np.int8)
-    evidence[tag_rows, tag_columns] = 1
-    evidence[hits[:, :terms].any(axis=1)] = 0  # what the query says itself answers nothing
-
-    similar = np.zeros((len(words), terms), _F32)
-    if words:
-        distinct, inverse = np.unique(np.array(unit_numbers, np.int64), return_inverse=True)
-        products = np.maximum(vectors.take(distinct) @ query.vectors.T / _F32(127 * 127), 0)[inverse]
-        starts = np.concatenate([[0], np.cumsum(unit_counts)[:-1]])
-        similar = np.minimum(np.maximum.reduceat(products, starts, axis=0), 1)
-        similar[hits[:, :terms]] = 1
-    return _Words(hits, evidence, same, similar)
 
 
 def _find(hits: NDArray[np.bool_], local: NDArray[np.intp], offsets: NDArray[np.int64]) -> _Matches:

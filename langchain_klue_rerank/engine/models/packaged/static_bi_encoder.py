@@ -15,11 +15,8 @@ stands; the reranker reads it from `StaticBiEncoder.word_vectors`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -27,23 +24,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.files import SavedFiles, map_file, read_small, write_array
+from langchain_klue_rerank.engine.arrays.quantized import from_four_bits
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
-
-FORMAT: Final = "klue-static-bi-encoder"
-#: Raised when a reader of the old version would misread the new files. 2: n-grams of uncovered words only.
-FORMAT_VERSION: Final = 2
-
-CONFIG_FILE: Final = "config.json"
-VOCABULARY_FILE: Final = "vocabulary.txt"
-VECTORS_FILE: Final = "vectors.npy"
-SCALES_FILE: Final = "scales.npy"
-
-_FILES: Final = (VECTORS_FILE, SCALES_FILE, VOCABULARY_FILE)
-#: Largest configuration that is read, in bytes, and most dimensions.
-_CONFIG_BYTES: Final = 1 << 20
-_MOST_DIMENSIONS: Final = 1 << 14
+from langchain_klue_rerank.engine.contracts import Kind
+from langchain_klue_rerank.engine.models.packaged import static_files
+from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 
 # Words are joined by this character, which no word contains; it doubles as the edge of a word in an n-gram.
 _EDGE: Final = " "
@@ -53,40 +40,6 @@ _EDGE: Final = " "
 _WORDS_AT_ONCE: Final = 1 << 14
 _SUMS_AT_ONCE: Final = 1 << 9
 _POSITIONS_AT_ONCE: Final = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class StaticConfig:
-    """What, beside the arrays, decides a vector.
-
-    Attributes:
-        dimension: Length of a vector, an even number.
-        morphemes: Size of the vocabulary.
-        unknown_rows: Shared rows for morphemes outside the vocabulary.
-        ngram_rows: Shared rows for character bigrams and trigrams.
-        repeat_power: A word that occurs ``tf`` times in a text counts ``tf ** repeat_power`` times.
-    """
-
-    dimension: int
-    morphemes: int
-    unknown_rows: int
-    ngram_rows: int
-    repeat_power: float
-
-    def __post_init__(self) -> None:
-        for name, least in (("dimension", 2), ("morphemes", 0), ("unknown_rows", 1), ("ngram_rows", 1)):
-            value = getattr(self, name)
-            if type(value) is not int or not least <= value < 1 << 31:
-                raise ValueError(f"{name} is {value!r}; expected a whole number from {least} up.")
-        if self.dimension % 2 or self.dimension > _MOST_DIMENSIONS:
-            raise ValueError(f"dimension is {self.dimension}; expected an even number up to {_MOST_DIMENSIONS}.")
-        if type(self.repeat_power) not in (int, float) or not 0 <= self.repeat_power <= 1:
-            raise ValueError(f"repeat_power is {self.repeat_power!r}; expected a number in 0..1.")
-
-    @property
-    def rows(self) -> int:
-        """Rows of the table: the vocabulary, then the unknown, then the n-grams."""
-        return self.morphemes + self.unknown_rows + self.ngram_rows
 
 
 class WordFeatures:
@@ -192,7 +145,7 @@ class StaticBiEncoder:
     Args:
         config: The numbers that decide a vector.
         vocabulary: Morphemes in the order of their rows.
-        vectors: uint8, (rows, dimension / 2), as `pack` makes them.
+        vectors: uint8, (rows, dimension / 2), as `to_four_bits` makes them.
         scales: float32, (rows,): what to multiply each row with.
 
     Raises:
@@ -220,17 +173,12 @@ class StaticBiEncoder:
         self._vectors = vectors
         self._scales = scales.astype(np.float32)
 
-    @staticmethod
-    def is_at(folder: Path) -> bool:
-        """Whether a folder holds weights in this format, whole or damaged; no other kind of model has such files."""
-        return (folder / VECTORS_FILE).is_file() or (folder / SCALES_FILE).is_file()
-
     @classmethod
     def load(cls, folder: Path) -> StaticBiEncoder:
         """Open the weights in a folder; the large array is mapped, not kept in memory.
 
         Args:
-            folder: What `save` wrote.
+            folder: What `static_files.save` wrote.
 
         Returns:
             The encoder, ready after some 0.1 s.
@@ -239,36 +187,7 @@ class StaticBiEncoder:
             FileNotFoundError: If a file is missing.
             ValueError: If the folder holds something else, a newer format, or damaged files.
         """
-        folder = Path(folder)
-        try:
-            settings = json.loads(read_small(folder / CONFIG_FILE, _CONFIG_BYTES))
-        except RecursionError as error:
-            raise ValueError(f"{folder / CONFIG_FILE} is nested too deeply.") from error
-        if not isinstance(settings, dict) or settings.get("format") != FORMAT:
-            raise ValueError(f"{folder / CONFIG_FILE} does not describe a {FORMAT}.")
-        if settings.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
-                f"The weights in {folder} have format version {settings.get('format_version')}; this release reads "
-                f"version {FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
-            )
-        names = StaticConfig.__dataclass_fields__
-        missing = [name for name in names if name not in settings]
-        if missing:
-            raise ValueError(f"{folder / CONFIG_FILE} lacks {', '.join(missing)}.")
-        config = StaticConfig(**{name: settings[name] for name in names})
-        checksums = settings.get("sha256")
-        if not isinstance(checksums, dict) or set(checksums) != set(_FILES):
-            raise ValueError(f"{folder / CONFIG_FILE} lacks the checksums of {', '.join(_FILES)}. Make it again.")
-        files = SavedFiles({name: map_file(folder / name) for name in _FILES}, str(folder))
-        for name in _FILES:
-            if hashlib.sha256(files.content(name)).hexdigest() != checksums[name]:
-                raise ValueError(f"{folder / name} was edited or damaged. Restore it from a copy, or make it again.")
-        return cls(
-            config,
-            list(files.lines(VOCABULARY_FILE)),
-            files.array(VECTORS_FILE.removesuffix(".npy"), np.uint8, ndim=2),
-            files.array(SCALES_FILE.removesuffix(".npy"), np.float32),
-        )
+        return cls(*static_files.read(folder))
 
     @property
     def dimension(self) -> int:
@@ -291,7 +210,7 @@ class StaticBiEncoder:
             part = slice(start, start + _WORDS_AT_ONCE)
             features = self._features(words[part], morphemes[part])
             used, ids = np.unique(features.values, return_inverse=True)
-            table = unpack(self._vectors[used], self._scales[used])
+            table = from_four_bits(self._vectors[used], self._scales[used])
             _sum_rows(table, ids, features.offsets, vectors[part])
         return vectors
 
@@ -363,73 +282,18 @@ def _text_chunks(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = last
 
 
-def pack(vectors: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Quantize rows to four bits.
+class PackagedBiEncoder:
+    """A static bi-encoder, the packaged one or one adapted from it, behind the protocol.
 
     Args:
-        vectors: float32, (rows, dimension), an even dimension.
-
-    Returns:
-        uint8, (rows, dimension / 2), the first half of a row in the low four bits and the second half in the high ones,
-        each a number -7..7 plus 8; and float32, (rows,), the scale of each row. Of several scales the one with the
-        smallest squared error is taken: cutting off the few largest numbers lets all others be finer.
+        model: The loaded model.
     """
-    largest = np.maximum(np.abs(vectors).max(axis=1), 1e-12)
-    best = np.full(len(vectors), np.inf, np.float32)
-    scales = np.zeros(len(vectors), np.float32)
-    for share in (0.5, 0.6, 0.7, 0.8, 0.9, 1.0):
-        trial = (largest * (share / 7.0)).astype(np.float32)
-        numbers = np.clip(np.rint(vectors / trial[:, None]), -7, 7)
-        error = ((numbers * trial[:, None] - vectors) ** 2).sum(axis=1)
-        better = error < best
-        best[better], scales[better] = error[better], trial[better]
-    codes = (np.clip(np.rint(vectors / scales[:, None]), -7, 7) + 8).astype(np.uint8)
-    half = vectors.shape[1] // 2
-    return codes[:, :half] | (codes[:, half:] << 4), scales
 
+    def __init__(self, model: StaticBiEncoder) -> None:
+        self.model = model
 
-def unpack(packed: NDArray[np.uint8], scales: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Undo `pack`: float32, (rows, dimension)."""
-    half = packed.shape[1]
-    vectors = np.empty((len(packed), 2 * half), np.float32)
-    vectors[:, :half] = packed & 15
-    vectors[:, half:] = packed >> 4
-    vectors -= 8.0
-    vectors *= scales[:, None]
-    return vectors
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def save(
-    folder: Path,
-    config: StaticConfig,
-    vocabulary: Sequence[str],
-    vectors: NDArray[np.float32],
-    about: dict[str, object],
-) -> None:
-    """Quantize vectors to four bits and write a folder that `StaticBiEncoder.load` opens.
-
-    Args:
-        folder: An existing folder; files of the same names are replaced.
-        config: The numbers that decide a vector.
-        vocabulary: Morphemes in the order of their rows.
-        vectors: float32, (rows, dimension).
-        about: Further JSON-serialisable entries for the configuration, for people to read.
-    """
-    packed, scales = pack(vectors)
-    write_array(folder / VECTORS_FILE, packed)
-    write_array(folder / SCALES_FILE, scales)
-    (folder / VOCABULARY_FILE).write_text("".join(f"{morpheme}\n" for morpheme in vocabulary), encoding="utf-8")
-    checksums = {name: _sha256(folder / name) for name in (VECTORS_FILE, SCALES_FILE, VOCABULARY_FILE)}
-    settings = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        **asdict(config),
-        "sha256": checksums,
-        "about": about,
-    }
-    (folder / CONFIG_FILE).write_text(json.dumps(settings, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    def encode(
+        self, texts: Sequence[str], kind: Kind, tokens: TokenizedTexts | None = None, *, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """Encode texts; see `BiEncoder`."""
+        return self.model.encode(tokens if tokens is not None else tokenize(texts, shared_analyzer()))

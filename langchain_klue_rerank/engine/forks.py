@@ -1,4 +1,4 @@
-"""Locks that survive a fork.
+"""Locks that survive a fork, and Ctrl-C.
 
 A forked process has the locks of its parent as they were at that moment, but none of the threads that hold them: one
 that another thread held would never be released. Here a forked process has all of them anew. That is right where what
@@ -10,56 +10,76 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+
+    class _RLock:
+        def acquire(self, blocking: bool = True, timeout: float = -1) -> bool: ...
+        def release(self) -> None: ...
+        def __enter__(self) -> bool: ...
+        def __exit__(self, *_: object) -> None: ...
+        def _at_fork_reinit(self) -> None: ...
+
+else:
+    _RLock = type(threading.RLock())
 
 
-class ForkSafeLock:
-    """A lock, renewed in a forked process.
+class ForkSafeLock(_RLock):
+    """A lock that its thread may take again, renewed in a forked process.
 
-    Args:
-        make: Makes the lock of the `threading` module that does the work: ``threading.Lock`` (the default), ``RLock``,
-            or a function that makes a ``Semaphore``.
+    ``with`` takes it in one step of the interpreter: a method of ours could be interrupted between the lock and the
+    block, and the lock would stay taken for ever.
     """
 
-    def __init__(self, make: Callable[[], Any] = threading.Lock) -> None:
-        self._make = make
-        self._lock = make()
+    def __init__(self) -> None:
         _LOCKS.add(self)
 
+
+class ForkSafeSemaphore:
+    """A semaphore, renewed in a forked process.
+
+    Args:
+        value: How many may hold it at once.
+    """
+
+    def __init__(self, value: int) -> None:
+        self._value = value
+        self._at_fork_reinit()
+        _LOCKS.add(self)
+
+    def _at_fork_reinit(self) -> None:
+        self._semaphore = threading.Semaphore(self._value)
+
     def acquire(self, timeout: float = -1) -> bool:
-        """Wait for the lock.
+        """Wait for a place.
 
         Args:
             timeout: Seconds to wait at most; -1 without end.
 
         Returns:
-            Whether the lock is ours.
+            Whether there is one.
         """
-        return bool(self._lock.acquire(timeout=None if timeout < 0 and self._is_semaphore else timeout))
+        return self._semaphore.acquire(timeout=None if timeout < 0 else timeout)
 
     def release(self) -> None:
-        """Give the lock back."""
-        self._lock.release()
+        """Give the place back."""
+        self._semaphore.release()
 
     def __enter__(self) -> Self:
-        self._lock.acquire()
+        self._semaphore.acquire()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    @property
-    def _is_semaphore(self) -> bool:
-        return isinstance(self._lock, threading.Semaphore)
+        self._semaphore.release()
 
 
-_LOCKS: weakref.WeakSet[ForkSafeLock] = weakref.WeakSet()
+_LOCKS: weakref.WeakSet[ForkSafeLock | ForkSafeSemaphore] = weakref.WeakSet()
 
 
 def _renew() -> None:
     for lock in list(_LOCKS):
-        lock._lock = lock._make()
+        lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):

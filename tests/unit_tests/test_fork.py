@@ -8,12 +8,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.forks import ForkSafeLock
+from langchain_klue_rerank.engine.forks import ForkSafeLock, ForkSafeSemaphore
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from tests.unit_tests.fakes import QUESTION, documents
 
@@ -56,20 +57,21 @@ def busy(retriever: KlueRetriever, stop: threading.Event, thread: int) -> None:
         retriever.delete([identifier])
 
 
-@pytest.mark.parametrize("forks", [8])
+@pytest.mark.parametrize("forks", [4])
 def test_whatever_other_threads_were_doing(forks: int) -> None:
     """A child must not wait for a lock that a thread of its parent held: index, models, analyser, caches."""
     retriever = KlueRetriever.from_documents(documents())
     stop = threading.Event()
     threads = [threading.Thread(target=busy, args=(retriever, stop, number)) for number in range(3)]
-    for thread in threads:
-        thread.start()
 
     def use() -> bool:
         retriever.add_documents([Document("전입신고는 자식 과정에서도 합니다.", id="새 글")])
         found = retriever.invoke(QUESTION)
         return bool(found) and retriever.delete(["새 글"]) == 1 and bool(KlueReranker().rerank(["글", "말"], "글"))
 
+    assert use()  # imports on first use, in LangChain too: Python's locks of imports survive no fork
+    for thread in threads:
+        thread.start()
     try:
         for number in range(forks):
             time.sleep(0.003 * number)
@@ -80,9 +82,9 @@ def test_whatever_other_threads_were_doing(forks: int) -> None:
             thread.join()
 
 
-@pytest.mark.parametrize("make", [threading.Lock, threading.RLock, lambda: threading.Semaphore(1)])
-def test_a_lock_that_another_thread_holds_is_free_in_the_child(make: Callable[[], object]) -> None:
-    lock = ForkSafeLock(make)
+@pytest.mark.parametrize("make", [ForkSafeLock, lambda: ForkSafeSemaphore(1)])
+def test_a_lock_that_another_thread_holds_is_free_in_the_child(make: Callable[[], Any]) -> None:
+    lock = make()
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -107,3 +109,35 @@ def test_a_lock_that_another_thread_holds_is_free_in_the_child(make: Callable[[]
     finally:
         done.set()
         thread.join()
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+def test_an_interrupt_never_leaves_a_lock_taken() -> None:
+    lock = ForkSafeLock()
+    taken = []
+
+    def try_it() -> None:
+        taken.append(not lock.acquire(blocking=False))
+        if not taken[-1]:
+            lock.release()
+
+    def interrupt(*_: object) -> None:
+        raise InterruptedError
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        for number in range(400):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + number * 1e-7)
+                while True:
+                    with lock:
+                        pass
+            except InterruptedError:
+                other = threading.Thread(target=try_it)
+                other.start()
+                other.join()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(taken) == 400
+    assert not any(taken)

@@ -71,7 +71,7 @@ class PassageIndex:
 
     def _start(self, state: Snapshot) -> None:
         self._state = state
-        self._lock = ForkSafeLock(threading.RLock)
+        self._lock = ForkSafeLock()
         self._merging: threading.Thread | None = None
         self._merged_from = 0  # the segments before this one are being merged
         self._removed = 0  # since everything was last written anew

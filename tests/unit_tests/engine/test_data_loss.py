@@ -58,6 +58,8 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
         "from langchain_klue_rerank.engine.arrays import storage\n"
         "from langchain_klue_rerank.engine.index.passage_index import PassageIndex\n"
         "from tests.unit_tests.engine.helpers import add, passage, search, small_index\n"
+        # a shell's background job ignores interrupts, and so would its children
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "folder = Path(sys.argv[1])\n"
     )
     return subprocess.Popen(
@@ -225,8 +227,7 @@ while True:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-# SIGINT is in `make torture`: in rare runs on a busy machine the child does not end, cause not found yet
-@pytest.mark.parametrize("number", [signal.SIGKILL] if os.name != "nt" else [])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL] if os.name != "nt" else [])
 def test_signals_at_random_moments(folder: Path, processes: list[Any], number: int) -> None:
     moments = random.Random(number)
     for _ in range(4):

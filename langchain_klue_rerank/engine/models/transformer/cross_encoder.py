@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.checked import check_scores
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.deadline import seconds_until
-from langchain_klue_rerank.engine.forks import ForkSafeLock
+from langchain_klue_rerank.engine.forks import ForkSafeSemaphore
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer.backends import open_transformer
 from langchain_klue_rerank.engine.models.transformer.batches import Pair, Workload, assemble
@@ -51,7 +50,7 @@ class TransformerCrossEncoder:
         self._model = open_transformer(name, options)
         #: What was computed since the model was loaded, or since the caller put a new one here.
         self.workload = Workload()
-        self._preparing = ForkSafeLock(lambda: threading.Semaphore(_PREPARING))
+        self._preparing = ForkSafeSemaphore(_PREPARING)
         self._queue = ScoringQueue(
             self._compute,
             workers=self._model.workers,

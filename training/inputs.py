@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,17 +63,34 @@ class Data:
         licence: Of the data, for the model card.
         train: `Scored` or `Question` rows.
         test: The same; none of them trains.
-        notes: Choices that were made while reading, for the log and the model card.
+        counts: Rows that were dropped or that are special, by the names of `NOTES`.
     """
 
     name: str
     licence: str
     train: list[Any]
     test: list[Any]
-    notes: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def notes(self) -> list[str]:
+        """Choices that were made while reading, for the log and the model card."""
+        return [NOTES[name].format(count) for name, count in self.counts.items()]
 
 
-def read_scored(data: str, label_max: float = 5.0, seed: int = 42, sample: int | None = None) -> Data:
+#: What each count of `Data` says.
+NOTES = {
+    "asked_twice": "{} test questions stood there twice; the first of each is kept.",
+    "train_is_test": "{} training rows that are test rows, too, do not train.",
+    "sample": "A sample of at most {} rows of each part.",
+    "impossible_train": "{} training questions cannot be answered from their passage; kept as in the tutorial.",
+    "impossible_test": "{} test questions cannot be answered from their passage; kept as in the tutorial.",
+}
+
+
+def read_scored(
+    data: str, label_max: float = 5.0, seed: int = 42, sample: int | None = None, *, as_given: bool = False
+) -> Data:
     """Read sentence pairs with a similarity.
 
     Args:
@@ -82,6 +99,7 @@ def read_scored(data: str, label_max: float = 5.0, seed: int = 42, sample: int |
         label_max: What stands for "the same". Default 5.
         seed: Of the split of a single file.
         sample: At most so many rows of each part.
+        as_given: Keep training rows that are test rows, too, as the tutorial does.
 
     Raises:
         DataError: If a file or column is missing, a file is empty, a label is no number from 0 to `label_max`, or all
@@ -95,11 +113,13 @@ def read_scored(data: str, label_max: float = 5.0, seed: int = 42, sample: int |
     for part, rows in (("training", train), ("test", test)):
         if len({row.label for row in rows}) < 2:
             raise DataError(f"--data {data}: all {part} rows have one label; a correlation needs two or more")
-    known = {(row.first, row.second) for row in test}
-    return _finished(name, licence, train, test, lambda row: (row.first, row.second) in known, seed, sample)
+    known = set() if as_given else {(row.first, row.second) for row in test}
+    return _finished(name, licence, train, test, lambda row: (row.first, row.second) in known, seed, sample, {})
 
 
-def read_questions(data: str, titles: bool = False, seed: int = 42, sample: int | None = None) -> Data:
+def read_questions(
+    data: str, titles: bool = False, seed: int = 42, sample: int | None = None, *, as_given: bool = False
+) -> Data:
     """Read questions with the passages that answer them.
 
     Args:
@@ -109,6 +129,7 @@ def read_questions(data: str, titles: bool = False, seed: int = 42, sample: int 
         titles: Whether to put the title before each passage, as `KlueRetriever` reads them.
         seed: Of the split of a single file.
         sample: At most so many questions of each part.
+        as_given: Keep questions that stand there twice and training rows that are test rows, as the tutorial does.
 
     Raises:
         DataError: If a file or column is missing, a file is empty, or all rows have one passage.
@@ -119,13 +140,18 @@ def read_questions(data: str, titles: bool = False, seed: int = 42, sample: int 
         train, test = _split(train, [row.passage for row in train], _TEST_SHARE, seed)
     if len({row.title or row.passage for row in train}) < 2:
         raise DataError(f"--data {data}: all training rows have one passage or title: none could be wrong; add rows")
+    counts = {}
+    for part, rows in parts.items():
+        if impossible := sum(bool(row.get("is_impossible")) for _, row in rows):
+            counts[f"impossible_{part}"] = impossible
     asked: dict[str, Question] = {}
-    for row in test:
-        asked.setdefault(row.question, row)
-    notes = []
-    if len(asked) < len(test):
-        notes.append(f"{len(test) - len(asked)} test questions stood there twice; the first of each is kept.")
-    return _finished(name, licence, train, list(asked.values()), lambda row: row.question in asked, seed, sample, notes)
+    if not as_given:
+        for row in test:
+            asked.setdefault(row.question, row)
+        if len(asked) < len(test):
+            counts["asked_twice"] = len(test) - len(asked)
+        test = list(asked.values())
+    return _finished(name, licence, train, test, lambda row: row.question in asked, seed, sample, counts)
 
 
 def hold_out(rows: Sequence[Question], share: float, seed: int) -> tuple[list[Question], list[Question]]:
@@ -265,19 +291,20 @@ def _finished(
     is_test: Any,
     seed: int,
     sample: int | None,
-    notes: Sequence[str] = (),
+    counts: dict[str, int],
 ) -> Data:
     """Take test rows out of training, take samples, and log the choices."""
     kept = [row for row in train if not is_test(row)]
-    found = list(notes)
+    found = dict(counts)
     if len(kept) < len(train):
-        found.append(f"{len(train) - len(kept)} training rows that are test rows, too, do not train.")
+        found["train_is_test"] = len(train) - len(kept)
     if not kept:
         raise DataError(f"{name}: no training row is left that is not a test row; give other test rows")
     if sample is not None and sample < max(len(kept), len(test)):
-        found.append(f"A sample of at most {sample} rows of each part.")
+        found["sample"] = sample
         kept, test = (random.Random(seed).sample(rows, min(sample, len(rows))) for rows in (kept, test))
-    for note in found:
+    data = Data(name, licence, kept, test, found)
+    for note in data.notes:
         logger.warning("%s: %s", name, note)
     logger.info("%s: %d rows to learn from, %d to be tested on", name, len(kept), len(test))
-    return replace(Data(name, licence, kept, test), notes=found)
+    return data

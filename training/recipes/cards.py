@@ -85,6 +85,7 @@ class About:
         data: What it was trained and tested on.
         loss: What was minimised.
         notes: More that should be known.
+        held_out: Rows of `data` that picked the checkpoint instead of training.
     """
 
     title: str
@@ -94,6 +95,7 @@ class About:
     data: Data
     loss: str
     notes: list[str] = field(default_factory=list)
+    held_out: int = 0
 
 
 def write_card(folder: Path, about: About, settings: FitSettings, outcome: Outcome) -> None:
@@ -102,6 +104,8 @@ def write_card(folder: Path, about: About, settings: FitSettings, outcome: Outco
     name = settings.push_to_hub or _NO_NAME
     use = _USES[about.task]
     notes = [*data.notes, *about.notes]
+    if about.held_out:
+        notes.append(f"{about.held_out} of the rows to learn from picked the checkpoint instead.")
     if not outcome.complete:
         notes.append(f"The time budget ended training early, after {outcome.steps} steps.")
     scores = [(key, f"{outcome.before[key]:.4f}", f"{value:.4f}") for key, value in outcome.after.items()]
@@ -164,7 +168,7 @@ def draw_history(history: list[dict[str, Any]], metric: str, path: Path) -> None
         label = metric.removeprefix("eval_").replace("_", " ") + ", held-out rows"
         other.set_ylabel(label)
         lines += other.plot(*zip(*metrics, strict=True), color="tab:orange", marker="o", label=label)
-    axes.legend(handles=lines, loc="upper center")
+    axes.legend(handles=lines, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     pyplot.close(figure)

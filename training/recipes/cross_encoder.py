@@ -19,12 +19,12 @@ from typing import Any, Literal
 from datasets import Dataset
 from sentence_transformers import CrossEncoder
 
-from training.inputs import hold_out, read_questions
+from training.inputs import Question, hold_out, read_questions
 from training.recipes.cards import About
 from training.recipes.evaluate import describe_question_tests, question_tests
 from training.recipes.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
 from training.recipes.losses import cross_encoder_loss, teacher_logits
-from training.recipes.negatives import Corpus, NegativeSettings, wrong_passages
+from training.recipes.negatives import Corpus, NegativeSettings, draw_rows, wrong_passages
 from training.recipes.windows import WindowReader
 
 
@@ -35,6 +35,8 @@ class Settings(FitSettings, NegativeSettings):
     Attributes:
         negatives: Hard wrong passages of each question: none (random ones of other titles), or those that BM25, the
             bi-encoder of --miner, or both find best.
+        protocol: ours drops training rows that are test rows, too, and questions that stand there twice, and draws
+            wrong passages among distinct ones; tutorial keeps all rows, draws among rows and leaves the hard test out.
         titles: Put the title before each passage, as KlueReranker reads them.
         loss: Every pair by itself (binary-cross-entropy), or all passages of a question against each other (listwise;
             set --negative-count).
@@ -47,6 +49,7 @@ class Settings(FitSettings, NegativeSettings):
     output: Path = Path("runs/cross_encoder")
     held_out: float = 0.05
     evaluations: int = 2
+    protocol: Literal["ours", "tutorial"] = "ours"
     titles: bool = False
     loss: Literal["binary-cross-entropy", "listwise"] = "binary-cross-entropy"
     windows: bool = False
@@ -65,7 +68,8 @@ def train(settings: Settings) -> Outcome:
         DataError: If the data is missing or of the wrong shape.
     """
     # 1. Questions and passages
-    data = read_questions(settings.data, settings.titles, settings.seed, settings.sample)
+    as_given = settings.protocol == "tutorial"
+    data = read_questions(settings.data, settings.titles, settings.seed, settings.sample, as_given=as_given)
     learned, held = hold_out(data.train, settings.held_out, settings.seed)
     corpus = Corpus([*data.train, *data.test])
     run = Run(settings)
@@ -78,13 +82,13 @@ def train(settings: Settings) -> Outcome:
 
     # 3. Before training
     read = reader.best if reader else None
-    test = question_tests(data.test, corpus, settings.seed, read)
-    held_out = question_tests(held, corpus, settings.seed, read) if held else None
+    test = question_tests(data.test, corpus, settings.seed, read, settings.protocol)
+    held_out = question_tests(held, corpus, settings.seed, read, settings.protocol) if held else None
     before = run.test_before(test, model, held_out)
 
     # 4. Wrong passages, only of the training rows; a teacher's opinion
     shelf = Corpus(learned)
-    wrong = run.remember("wrong_passages", lambda: wrong_passages(learned, shelf, settings, settings.seed))
+    wrong = run.remember("wrong_passages", lambda: _wrong_passages(learned, shelf, settings))
     questions = [row.question for row in learned]
     passages = [[row.passage, *others] for row, others in zip(learned, wrong, strict=True)]
     labels = [[1.0, *[0.0] * len(others)] for others in wrong]
@@ -95,23 +99,32 @@ def train(settings: Settings) -> Outcome:
         passages = reader.best_of_all(learned, passages)
 
     # 5. Training
+    metric = "spearman" if as_given else "hard_spearman"
     loss, name = cross_encoder_loss(model, settings.loss, settings.teacher is not None, settings.batch_size)
     rows: dict[str, list[Any]] = {"question": questions, "passages": passages, "labels": labels}
     if settings.loss != "listwise":
         rows = _one_by_one(questions, passages, labels)
-    fitted = fit(model, Dataset.from_dict(rows), loss, run, held_out, "hard_spearman")
+    fitted = fit(model, Dataset.from_dict(rows), loss, run, held_out, metric)
 
     # 6. After training
     about = About(
         title="A Korean reranker",
         task="text-ranking",
         recipe="training.recipes.cross_encoder",
-        test=describe_question_tests(len(data.test)),
+        test=describe_question_tests(len(data.test), settings.protocol),
         data=data,
         loss=name,
+        held_out=len(held),
         notes=[f"Wrong passages of a question: {settings.negative_count} ({settings.negatives})."],
     )
     return finish(run, model, test, before, fitted, about)
+
+
+def _wrong_passages(learned: Sequence[Question], shelf: Corpus, settings: Settings) -> list[list[str]]:
+    """Return the wrong passages of each question; the tutorial's are drawn among rows."""
+    if settings.protocol == "tutorial" and settings.negatives == "none":
+        return draw_rows(learned, settings.seed)
+    return wrong_passages(learned, shelf, settings, settings.seed)
 
 
 def _one_by_one(

@@ -14,7 +14,8 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from training.inputs import Question
-from training.recipes.negatives import Corpus, NegativeSettings, draw, wrong_passages
+from training.recipes.negatives import Corpus, NegativeSettings, draw, draw_rows, wrong_passages
+from training.recipes.precision import computing_in
 
 #: Pairs or texts computed at a time.
 _BATCH = 32
@@ -37,11 +38,15 @@ class Correlations(BaseEvaluator):
 
     Args:
         sets: Prefix of the metrics -> pairs; for example ``"hard_"`` for ``hard_pearson`` and ``hard_spearman``.
+
+    Attributes:
+        precision: What the scores are computed in: fp32, or bf16 or fp16 if a run asks for them.
     """
 
     def __init__(self, sets: dict[str, Pairs]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.sets = sets
+        self.precision = "fp32"
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -53,7 +58,8 @@ class Correlations(BaseEvaluator):
         """Return the metrics; a correlation with scores that are all equal counts as 0."""
         everything = [pair for pairs in self.sets.values() for pair in zip(pairs.first, pairs.second, strict=True)]
         distinct = list(dict.fromkeys(everything))  # a question's own passage stands in several sets
-        known = dict(zip(distinct, pair_scores(model, distinct).tolist(), strict=True))
+        with computing_in(self.precision, model.device.type):
+            known = dict(zip(distinct, pair_scores(model, distinct).tolist(), strict=True))
         found = {}
         for prefix, pairs in self.sets.items():
             scores = np.asarray([known[pair] for pair in zip(pairs.first, pairs.second, strict=True)])
@@ -86,18 +92,29 @@ def _late_scores(model: MultiVectorEncoder, pairs: Sequence[tuple[str, str]]) ->
     return np.asarray([(first[one] @ second[other].T).max(axis=1).mean() for one, other in pairs], np.float32)
 
 
-def describe_question_tests(count: int) -> str:
-    """Say on a model's card what `question_tests` of so many questions asks."""
+def describe_question_tests(count: int, protocol: str = "ours") -> str:
+    """Say on a model's card what `question_tests`, or `tutorial_tests`, of so many questions asks."""
+    if protocol == "tutorial":
+        return f"{count} questions, each with its passage (1) and that of a random row of another title (0)"
     return (
         f"{count} questions, each with its passage (1) and a wrong one (0): a random one of another title, and for the "
         "hard scores the best that BM25 finds without the answer in it"
     )
 
 
+def tutorial_tests(questions: Sequence[Question], seed: int) -> Correlations:
+    """Return the tutorial's test: each row's passage (1) and the passage of a random row of another title (0)."""
+    return Correlations({"": _pairs(questions, draw_rows(questions, seed), None)})
+
+
 def question_tests(
-    questions: Sequence[Question], corpus: Corpus, seed: int, read: Callable[[str, str], str] | None = None
+    questions: Sequence[Question],
+    corpus: Corpus,
+    seed: int,
+    read: Callable[[str, str], str] | None = None,
+    protocol: str = "ours",
 ) -> Correlations:
-    """Return the tutorial's test, and a harder one beside it.
+    """Return the tutorial's kind of test, and a harder one beside it.
 
     Both ask for the question's own passage (label 1) against a wrong one (label 0). The wrong one is a random passage
     of another title, which shares hardly a word with the question, and for the metrics called ``hard_`` the best that
@@ -108,7 +125,10 @@ def question_tests(
         corpus: Where wrong passages come from; holds the questions' own passages.
         seed: Of the random passages.
         read: Takes question and passage and returns the part of the passage to be read; None for all of it.
+        protocol: ``"tutorial"`` for `tutorial_tests` alone.
     """
+    if protocol == "tutorial":
+        return tutorial_tests(questions, seed)
     hard = NegativeSettings(negatives="bm25", negative_count=1, negative_margin=None)
     sets = {"": draw(questions, corpus, 1, seed), "hard_": wrong_passages(questions, corpus, hard, seed)}
     return Correlations({prefix: _pairs(questions, wrong, read) for prefix, wrong in sets.items()})

@@ -34,6 +34,7 @@ from training import settings as settings_room
 from training.inputs import DataError
 from training.recipes.cards import About, draw_history, write_card
 from training.recipes.evaluate import Correlations
+from training.recipes.precision import decide_precision
 from training.recipes.runs import FitSettings, Outcome, Run, write_json
 from training.settings import SettingsError
 
@@ -94,6 +95,9 @@ def load_model(
         model.max_seq_length = torch_loading.input_length(model, name, max_length)
     except ValueError as error:
         raise SettingsError(f"--max-length: {error}") from error
+    if kind == "SentenceTransformer" and any((model.prompts or {}).values()):
+        # The recipes train without prompts, so the trained model is to be used without them.
+        model.prompts = dict.fromkeys(model.prompts, "")
     return model
 
 
@@ -131,6 +135,9 @@ def fit(
     effective_batch = settings.batch_size * settings.accumulate * world
     steps_of_epoch = max(1, -(-len(rows) // effective_batch))
     every = max(1, min(steps_of_epoch, settings.max_steps or steps_of_epoch) // settings.evaluations)
+    by_steps = held_out is not None and settings.evaluation_steps is not None
+    if by_steps and settings.evaluation_steps is not None:
+        every = settings.evaluation_steps
     arguments = arguments_class(
         output_dir=str(run.checkpoints),
         num_train_epochs=settings.epochs,
@@ -141,6 +148,7 @@ def fit(
         weight_decay=0.01,
         max_grad_norm=settings.max_grad_norm,
         warmup_steps=settings.warmup_steps,
+        use_cpu=model.device.type == "cpu",  # without it bfloat16 is refused on a CPU
         bf16=precision == "bfloat16",
         fp16=precision == "float16",
         seed=settings.seed,
@@ -153,7 +161,7 @@ def fit(
         load_best_model_at_end=held_out is not None,
         metric_for_best_model=f"eval_{metric}",
         greater_is_better=True,
-        logging_steps=max(1, every // 10),
+        logging_steps=max(1, min(every, steps_of_epoch) // 10),
         dataloader_pin_memory=on_cuda,
         ddp_find_unused_parameters=False,  # with it, a body that reads several columns breaks on several devices
         report_to="none",
@@ -164,7 +172,7 @@ def fit(
         train_dataset=rows,
         loss=loss,
         evaluator=held_out,
-        callbacks=[_Clock(run)],
+        callbacks=[_Clock(run), *([_EveryEpoch()] if by_steps else [])],
     )
     checkpoint = run.last_checkpoint() if settings.resume else None
     logger.info(
@@ -184,29 +192,21 @@ def fit(
     return Fitted(state.global_step, complete, effective_batch, device, precision)
 
 
-def decide_precision(wanted: str, on_cuda: bool) -> str:
-    """Return the numbers to compute in: ``"bfloat16"``, ``"float16"`` or ``"float32"``.
-
-    A GPU that only emulates bfloat16, such as a T4, computes in float16.
-
-    Raises:
-        SettingsError: If float16 is asked for without a GPU.
-    """
-    if wanted == "auto":
-        if not on_cuda:
-            return "float32"
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    if wanted == "fp16" and not on_cuda:
-        raise SettingsError("--precision fp16 needs a GPU; take bf16 or fp32")
-    return {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[wanted]
-
-
 def finish(run: Run, model: Any, test: Correlations, before: dict[str, float], fitted: Fitted, about: About) -> Outcome:
     """Test the trained model, write it with its card, and upload it if asked to."""
     after = test(model)
     logger.info("After training: %s", after)
     folder = run.save_model(model)
-    outcome = Outcome(folder, before, after, round(run.seconds(), 1), **dataclasses.asdict(fitted))
+    rows = {"train": len(about.data.train) - about.held_out, "held_out": about.held_out, "test": len(about.data.test)}
+    outcome = Outcome(
+        folder,
+        before,
+        after,
+        round(run.seconds(), 1),
+        **dataclasses.asdict(fitted),
+        rows=rows,
+        counts=about.data.counts,
+    )
     if run.is_main:
         write_card(folder, about, run.settings, outcome)
         outcome.save(run.folder / "outcome.json")
@@ -222,6 +222,14 @@ class _ShuffledBatches(DefaultBatchSampler):
         order = torch.randperm(len(self.sampler), generator=generator).tolist()  # type: ignore[arg-type]
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
+
+
+class _EveryEpoch(TrainerCallback):
+    """Evaluates and keeps a checkpoint at each epoch's end, too, as sentence-transformers' ``fit`` does."""
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if not control.should_training_stop:  # the last step was evaluated already
+            control.should_evaluate = control.should_save = True
 
 
 class _Clock(TrainerCallback):

@@ -33,6 +33,8 @@ class Settings(FitSettings, NegativeSettings):
     """Settings of stage 2; the defaults are the tutorial's.
 
     Attributes:
+        protocol: ours drops training rows that are test rows, too, and questions that stand there twice, and draws
+            wrong passages among distinct ones; tutorial keeps all rows, draws among rows and leaves the hard test out.
         titles: Put the title before each passage, as KlueRetriever reads them.
         loss: Multiple-negatives ranking, or the same cached (GradCache): a large --batch-size in the memory of
             --mini-batch-size.
@@ -46,6 +48,7 @@ class Settings(FitSettings, NegativeSettings):
     base_model: str = "runs/sts/model"
     held_out: float = 0.05
     evaluations: int = 2
+    protocol: Literal["ours", "tutorial"] = "ours"
     titles: bool = False
     loss: Literal["multiple-negatives", "cached"] = "multiple-negatives"
     mini_batch_size: int = 16
@@ -67,7 +70,8 @@ def train(settings: Settings) -> Outcome:
         DataError: If the data is missing or of the wrong shape.
     """
     # 1. Questions and passages
-    data = read_questions(settings.data, settings.titles, settings.seed, settings.sample)
+    as_given = settings.protocol == "tutorial"
+    data = read_questions(settings.data, settings.titles, settings.seed, settings.sample, as_given=as_given)
     learned, held = hold_out(data.train, settings.held_out, settings.seed)
     corpus = Corpus([*data.train, *data.test])
     run = Run(settings)
@@ -78,8 +82,8 @@ def train(settings: Settings) -> Outcome:
     model: SentenceTransformer = load_model("SentenceTransformer", settings.base_model, settings.max_length)
 
     # 3. Before training
-    test = question_tests(data.test, corpus, settings.seed)
-    held_out = question_tests(held, corpus, settings.seed) if held else None
+    test = question_tests(data.test, corpus, settings.seed, protocol=settings.protocol)
+    held_out = question_tests(held, corpus, settings.seed, protocol=settings.protocol) if held else None
     before = run.test_before(test, model, held_out)
 
     # 4. Wrong passages, and a teacher's opinion; only training passages may be learned from
@@ -98,17 +102,19 @@ def train(settings: Settings) -> Outcome:
 
     # 5. Training
     distillation = settings.distillation if settings.teacher is not None else None
+    metric = "spearman" if as_given else "hard_spearman"
     loss, name = bi_encoder_loss(model, settings.loss, settings.mini_batch_size, distillation)
-    fitted = fit(model, Dataset.from_dict(columns), loss, run, held_out, "hard_spearman", no_duplicates=True)
+    fitted = fit(model, Dataset.from_dict(columns), loss, run, held_out, metric, no_duplicates=True)
 
     # 6. After training
     about = About(
         title="A Korean bi-encoder for questions and passages",
         task="sentence-similarity",
         recipe="training.recipes.mrc",
-        test=describe_question_tests(len(data.test)),
+        test=describe_question_tests(len(data.test), settings.protocol),
         data=data,
         loss=name,
+        held_out=len(held),
         notes=[f"Each question with {count} wrong passages ({settings.negatives}) beside those of its batch."],
     )
     return finish(run, model, test, before, fitted, about)

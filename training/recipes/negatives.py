@@ -128,6 +128,24 @@ def wrong_passages(
     return found
 
 
+def draw_rows(questions: Sequence[Question], seed: int) -> list[list[str]]:
+    """Draw for each row the passage of a row with another title, as the tutorial does: passages of many rows often.
+
+    Raises:
+        DataError: If all rows have one title.
+    """
+    if len({row.title for row in questions}) < 2:
+        raise DataError("All questions have one title: no passage could be wrong; add rows")
+    generator = random.Random(seed)
+    found = []
+    for row in questions:
+        other = generator.choice(questions)
+        while other.title == row.title:
+            other = generator.choice(questions)
+        found.append([other.passage])
+    return found
+
+
 def draw(questions: Sequence[Question], corpus: Corpus, count: int, seed: int) -> list[list[str]]:
     """Draw random passages of other titles, as the tutorial's tests and cross-encoder do."""
     generator = random.Random(seed)

@@ -28,6 +28,8 @@ table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
 th, td { border: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertical-align: top }
 th { background: #f3f3f3 }
 img { max-width: 100% }
+.wide { overflow-x: auto; max-width: 100% }
+pre { overflow-x: auto; background: #f6f6f6; padding: .6rem; font-size: 14px }
 """
 
 
@@ -63,15 +65,24 @@ class Picture:
     caption: str
 
 
-Block = Heading | Paragraph | Table | Picture
+@dataclass(frozen=True)
+class Code:
+    """Lines to be copied; the language is that of Markdown's fences."""
+
+    text: str
+    language: str = ""
 
 
-def write(blocks: Sequence[Block], folder: Path) -> None:
+Block = Heading | Paragraph | Table | Picture | Code
+
+
+def write(blocks: Sequence[Block], folder: Path, language: str = "en") -> None:
     """Write ``report.md``, ``report.html`` and the pictures, in place of an older report.
 
     Args:
         blocks: The report; its first block is the title.
         folder: Made if need be; complete or not at all.
+        language: Of the texts, ``en`` or ``ko``.
     """
     fresh = folder.with_name(folder.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -80,7 +91,7 @@ def write(blocks: Sequence[Block], folder: Path) -> None:
         if isinstance(block, Picture):
             shutil.copyfile(block.file, fresh / block.name)
     (fresh / "report.md").write_text(to_markdown(blocks), encoding="utf-8")
-    (fresh / "report.html").write_text(to_html(blocks), encoding="utf-8")
+    (fresh / "report.html").write_text(to_html(blocks, language), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(fresh, folder)
 
@@ -90,12 +101,14 @@ def to_markdown(blocks: Sequence[Block]) -> str:
     return "\n\n".join(_markdown(block) for block in blocks) + "\n"
 
 
-def to_html(blocks: Sequence[Block]) -> str:
+def to_html(blocks: Sequence[Block], language: str = "en") -> str:
     """Return the report as an HTML page that needs nothing but its pictures."""
     title = next((block.text for block in blocks if isinstance(block, Heading)), "")
     body = "\n".join(_html(block) for block in blocks)
     return (
-        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n'
+        f'<!doctype html>\n<html lang="{language}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n"
         f"<style>\n{_STYLE}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
 
@@ -107,6 +120,8 @@ def _markdown(block: Block) -> str:
         return block.text
     if isinstance(block, Picture):
         return f"![{block.caption}]({block.name})"
+    if isinstance(block, Code):
+        return f"```{block.language}\n{block.text}\n```"
     lines = [block.head, ["---"] * len(block.head), *block.lines]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
@@ -119,11 +134,13 @@ def _html(block: Block) -> str:
     if isinstance(block, Picture):
         caption = html.escape(block.caption)
         return f'<p><img src="{html.escape(block.name)}" alt="{caption}"><br>{caption}</p>'
+    if isinstance(block, Code):
+        return f"<pre>{html.escape(block.text)}</pre>"
     head = "".join(f"<th>{html.escape(cell)}</th>" for cell in block.head)
     body = "\n".join(
         "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in line) + "</tr>" for line in block.lines
     )
-    return f"<table>\n<tr>{head}</tr>\n{body}\n</table>"
+    return f'<div class="wide"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
 
 
 def machine() -> list[list[str]]:
@@ -186,7 +203,8 @@ def draw_hit_rates(rows: Sequence[Measured], path: Path) -> None:
         panel.set_xlim(0, 1)
         panel.set_title(f"{corpus} ({own[0].passages:,} passages)")
     panels[0][0].invert_yaxis()
-    panels[0][-1].legend(loc="lower right")
+    handles, labels = panels[0][0].get_legend_handles_labels()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    figure.savefig(path, dpi=120, bbox_inches="tight")
     pyplot.close(figure)

@@ -103,8 +103,14 @@ class Measured:
         return np.divide(1.0, ranks, out=np.zeros_like(ranks), where=ranks > 0)
 
 
-def read_corpora(data: str, questions: int | None, seed: int) -> list[EvaluationSet]:
+def read_corpora(data: str, questions: int | None, seed: int, sample: int | None = None) -> list[EvaluationSet]:
     """Read the questions over their own contexts and, where there are more, over all contexts.
+
+    Args:
+        data: What `Settings` say.
+        questions: At most so many, drawn at random; None for all.
+        seed: Of the draws.
+        sample: At most so many questions, and so many contexts beside their own; None for all.
 
     Raises:
         FileNotFoundError: If there is no such data.
@@ -113,15 +119,21 @@ def read_corpora(data: str, questions: int | None, seed: int) -> list[Evaluation
     folder = Path(data) / "klue_mrc"
     found = read_sets(str(folder) if folder.is_dir() else data)
     everything = found[-1]
-    if questions is not None:
-        everything = draw(everything, questions, seed)
+    wanted = [count for count in (questions, sample) if count is not None]
+    if wanted:
+        everything = draw(everything, min(wanted), seed)
     asked, relevant = everything.questions, everything.relevant
     own = frozenset().union(*relevant)
+    documents = everything.documents
+    if sample is not None:
+        others = [document.id for document in documents if document.id not in own]
+        kept = {*own, *random.Random(seed).sample(others, min(sample, len(others)))}
+        documents = [document for document in documents if document.id in kept]
     sets = [
-        EvaluationSet("own contexts", [d for d in everything.documents if d.id in own], asked, relevant),
-        EvaluationSet("all contexts", everything.documents, asked, relevant),
+        EvaluationSet("own contexts", [d for d in documents if d.id in own], asked, relevant),
+        EvaluationSet("all contexts", documents, asked, relevant),
     ]
-    return sets if len(own) < len(everything.documents) else sets[1:]
+    return sets if len(own) < len(documents) else sets[1:]
 
 
 def draw(corpus: EvaluationSet, count: int, seed: int) -> EvaluationSet:

@@ -50,6 +50,7 @@ class FitSettings:
             the others: give it 1000.
         held_out: Share of the training rows that pick the best checkpoint instead of training; 0 keeps the last one.
         evaluations: How often an epoch the held-out rows are asked and a checkpoint is kept.
+        evaluation_steps: Ask them every so many steps and at each epoch's end instead, as the tutorial does.
         max_length: Longest input in tokens; none for all that the model can read.
         seed: Of every random choice.
         sample: At most so many rows of each part, for trying a recipe out.
@@ -60,7 +61,7 @@ class FitSettings:
             is resumed.
         private: Make the repository private, if it is made.
         precision: Numbers to compute in: auto (bfloat16 where a GPU has it, else float16, on a CPU float32), bf16, fp16
-            or fp32.
+            or fp32. With auto, tests are computed in float32.
         keep_checkpoints: Keep the checkpoints when the run is finished; they take three times the model each.
     """
 
@@ -75,6 +76,7 @@ class FitSettings:
     max_grad_norm: float = 1.0
     held_out: float = 0.1
     evaluations: int = 1
+    evaluation_steps: int | None = None
     max_length: int | None = None
     seed: int = 42
     sample: int | None = None
@@ -93,7 +95,7 @@ class FitSettings:
             SettingsError: For the first one found.
         """
         require_positive(self, "batch_size", "accumulate", "epochs", "learning_rate", "evaluations", "max_grad_norm")
-        require_positive(self, "max_length", "sample", "max_steps", "max_minutes")
+        require_positive(self, "max_length", "sample", "max_steps", "max_minutes", "evaluation_steps")
         if self.warmup_steps < 0:
             raise SettingsError(f"--warmup-steps {self.warmup_steps}: give 0 or more")
         if not 0 <= self.held_out < 1:
@@ -116,6 +118,8 @@ class Outcome:
         effective_batch: Examples of a step, over all devices.
         device: What it ran on.
         precision: Of the computation: float32, bfloat16 or float16.
+        rows: How many rows trained, were held out and tested.
+        counts: Rows that were dropped or are special: see `training.inputs.NOTES`.
     """
 
     model: Path
@@ -127,6 +131,8 @@ class Outcome:
     effective_batch: int = 0
     device: str = "cpu"
     precision: str = "float32"
+    rows: dict[str, int] = dataclasses.field(default_factory=dict)
+    counts: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def save(self, path: Path) -> None:
         """Write it as JSON."""
@@ -198,6 +204,9 @@ class Run:
 
     def test_before(self, test: Correlations, model: Any, held_out: Correlations | None) -> dict[str, float]:
         """Return the untrained model's metrics, and keep as much of the time budget for the tests to come."""
+        for one in (test, held_out):
+            if one is not None and self.settings.precision != "auto":
+                one.precision = self.settings.precision
         began = time.monotonic()
         found = self.remember("before", lambda: {**test(model), "seconds": time.monotonic() - began})
         self.reserve = found.pop("seconds") * (1 + (len(held_out) if held_out else 0) / max(len(test), 1))

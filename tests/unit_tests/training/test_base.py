@@ -83,3 +83,18 @@ def test_korean_pieces_stay_and_texts_of_them_have_the_same_vectors(tmp_path: Pa
 def test_what_the_data_uses_is_kept_before_what_it_does_not() -> None:
     pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁강", "Ж", "ع", "ब"]
     assert base.choose_pieces(pieces, Counter({6: 5, 7: 1}), 6) == [0, 1, 2, 3, 4, 6]
+
+
+def test_fewer_layers_are_evenly_spaced_and_end_with_the_last() -> None:
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=9, hidden_size=8, num_hidden_layers=6, num_attention_heads=2, intermediate_size=8, pad_token_id=1
+    )
+    body = BertModel(config, add_pooling_layer=False).eval()
+    cut = base.cut_layers(body, 3)
+    assert cut.config.num_hidden_layers == 3
+    for place, number in enumerate((1, 3, 5)):
+        ours, theirs = cut.encoder.layer[place].state_dict(), body.encoder.layer[number].state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    with pytest.raises(SystemExit, match="--layers 7"):
+        base.cut_layers(body, 7)

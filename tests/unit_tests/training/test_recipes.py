@@ -339,3 +339,28 @@ def test_what_is_wrong_ends_the_program_with_one_line(
     assert end.value.code == 2
     assert part in caplog.records[-1].getMessage()
     assert not (tmp_path / "run" / "model").exists()
+
+
+# The tutorial's way ---------------------------------------------------------------------------------------------------
+
+
+def test_held_out_rows_are_asked_every_so_many_steps_and_at_each_epochs_end(
+    data: str, body: str, tmp_path: Path
+) -> None:
+    settings = sts_settings(data, body, tmp_path / "run", evaluation_steps=3, protocol="tutorial", precision="bf16")
+    outcome = sts.train(settings)
+    history = json.loads((tmp_path / "run" / "history.json").read_text())
+    assert [row["step"] for row in history if "eval_spearman" in row] == [3, 4, 6, 8]  # four steps an epoch
+    assert outcome.precision == "bfloat16"  # on a CPU, because it was asked for
+    assert outcome.rows == {"train": 16, "held_out": 2, "test": 6}
+
+
+def test_a_base_with_prompts_becomes_a_model_that_is_used_as_it_was_trained(body: str, tmp_path: Path) -> None:
+    model = SentenceTransformer(body, device="cpu", prompts={"query": "질문 ", "document": "글 "})
+    model.save_pretrained(str(tmp_path / "base"), create_model_card=False)
+    fitting.load_model("SentenceTransformer", str(tmp_path / "base"), None).save_pretrained(
+        str(tmp_path / "model"), create_model_card=False
+    )
+    plain = SentenceTransformer(str(tmp_path / "model"), device="cpu").encode(["이사"])[0]
+    found = np.asarray(KlueEmbeddings(model=str(tmp_path / "model")).embed_query("이사"))
+    assert found == pytest.approx(plain / np.linalg.norm(plain), abs=1e-5)

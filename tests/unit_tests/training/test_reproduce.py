@@ -33,7 +33,7 @@ def swift() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sentence_transformers.base.model.BaseModel._create_model_card", lambda *_, **__: None)
         patch.setattr(fitting, "draw_history", lambda *_: None)
-        patch.setattr(reproduce.budget, "measure", lambda *_: budget.Speed(train=1.0, read=0.1))
+        patch.setattr(budget, "measure", lambda *_: budget.Speed(train=1.0, read=0.1))
         yield
     torch.set_num_threads(threads)
 

@@ -35,6 +35,12 @@ def test_drawn_questions_are_the_same_every_time_and_have_their_own_contexts(dat
     assert len(everything.documents) == 8
 
 
+def test_a_sample_shrinks_questions_and_corpus(data: str) -> None:
+    own, everything = retrieval.read_corpora(data, None, 42, 2)
+    assert len(own.questions) == 2
+    assert len(everything.documents) == len(own.documents) + 2
+
+
 def test_a_file_without_training_rows_is_one_corpus(tmp_path: Path) -> None:
     [corpus] = retrieval.read_corpora(str(write_csv(tmp_path / "own.csv", question_rows())), None, 42)
     assert len(corpus.documents) == 8

@@ -132,7 +132,7 @@ def embed_for_index(
     titles = [title_of(passage.metadata, key) for passage in passages]
     if reads_tokens(embedding):
         tokens = tokens if tokens is not None else tokenize(_searchable_texts(passages, key), shared_analyzer())
-        headings = tokenize(titles, shared_analyzer()).lengths().tolist()
+        headings = tokenize(titles, shared_analyzer()).lengths().tolist() if any(titles) else [0] * len(titles)
         parts = []
         for start in range(0, len(passages), _PASSAGES_AT_ONCE):
             rows = np.arange(start, min(start + _PASSAGES_AT_ONCE, len(passages)))

@@ -34,6 +34,9 @@ _SENTENCES_AT_ONCE, _LONGEST_RUN = 400, 128
 _SENTENCE_END = re.compile(r"[.!?\u2026\u3002][\"'\u201d\u2019)\]]*\s+|\n+")
 _LONG_RUN = re.compile(rf"\S{{{_LONGEST_RUN + 1}}}")
 
+#: Words, a fraction of a millisecond, after which a search in another thread may go first.
+_WORDS_BETWEEN_PAUSES = 16
+
 
 class Analyzer:
     """Words into content morphemes with Kiwi, each distinct word analysed once and remembered.
@@ -102,8 +105,9 @@ class Analyzer:
         return [known[word] for word in words]
 
     def _analyze(self, words: list[str]) -> Iterator[tuple[str, ...]]:
-        for tokens in self.kiwi.tokenize(words):
-            give_way()
+        for place, tokens in enumerate(self.kiwi.tokenize(words)):
+            if place % _WORDS_BETWEEN_PAUSES == 0:
+                give_way()
             yield tuple(
                 f"{token.form.lower()}/{token.tag.split('-')[0]}"
                 for token in tokens

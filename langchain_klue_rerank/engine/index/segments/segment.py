@@ -84,9 +84,10 @@ class Segment:
             sizes[name] = len(self.vectors[name]) if name in self.vectors else 0
         if settings.token_vectors is not None:
             sizes["token vectors"] = len(self.token_vectors) if self.token_vectors is not None else 0
+        passages = len(self)
         for name, size in sizes.items():
-            if size != len(self):
-                raise IndexFormatError(f"The index has {name} of {size} passages but holds {len(self)}. {RESTORE}")
+            if size != passages:
+                raise IndexFormatError(f"The index has {name} of {size} passages but holds {passages}. {RESTORE}")
 
     @classmethod
     def merge(

@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.documents import searchable_text
-from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
-from langchain_klue_rerank.engine.index.tokens import TokenStore
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.words import bigrams
@@ -25,6 +26,7 @@ from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 Scorer = Callable[[int], NDArray[np.float32]]
+Ranker = Callable[[int], list[str]]
 
 
 def main() -> None:
@@ -40,12 +42,11 @@ def main() -> None:
 
     # 1. Ours: one index, both kinds of terms.
     start = time.perf_counter()
-    store = TokenStore()
-    store.add(passages)
-    ours = LexicalIndex(store)
+    ours = PassageIndex(IndexSettings(dense=False))
+    ours.add([Passage(one.id or "", text, {}) for one, text in zip(data.documents, texts, strict=True)], passages)
     seconds = time.perf_counter() - start
     singles = [questions.take(np.asarray([number])) for number in range(len(questions))]
-    _report("ours, morphemes + bigrams", data, lambda number: ours.scores(singles[number])[0], seconds)
+    _report("ours, morphemes + bigrams", data, lambda number: _ids(ours, singles[number]), seconds)
 
     # 2. bm25s over the same terms.
     kinds: dict[str, Callable[[TokenizedTexts], list[list[str]]]] = {"morphemes": _morphemes, "bigrams": _bigrams}
@@ -56,37 +57,52 @@ def main() -> None:
         indexes[name] = bm25s.BM25(k1=1.5, b=0.75)
         indexes[name].index(corpus, show_progress=False)
         spent[name] = time.perf_counter() - start
-        _report(f"bm25s, {name}", data, _scorer(indexes[name], asked[name]), spent[name])
+        _report(f"bm25s, {name}", data, _ranked(data, _scorer(indexes[name], asked[name])), spent[name])
     both = [_scorer(indexes[name], asked[name]) for name in kinds]
-    _report("bm25s, both added", data, lambda number: both[0](number) + both[1](number), sum(spent.values()))
+    both_added = _ranked(data, lambda number: both[0](number) + both[1](number))
+    _report("bm25s, both added", data, both_added, sum(spent.values()))
 
     # 3. What most installations have: words between spaces.
     corpus, asked["words"] = [text.split() for text in texts], [question.split() for question in data.questions]
     start = time.perf_counter()
     index = bm25s.BM25(k1=1.5, b=0.75)
     index.index(corpus, show_progress=False)
-    _report("bm25s, words between spaces", data, _scorer(index, asked["words"]), time.perf_counter() - start)
+    by_words = _ranked(data, _scorer(index, asked["words"]))
+    _report("bm25s, words between spaces", data, by_words, time.perf_counter() - start)
 
     # 4. One more passage.
     one = passages.take(np.asarray([0]))
     times = []
-    for _ in range(50):
+    for number in range(50):
         start = time.perf_counter()
-        store.add(one)
-        ours.update()
+        ours.add([Passage(f"new {number}", texts[0], {})], one)
         times.append(1000 * (time.perf_counter() - start))
     print(f"one more passage: ours {np.median(times):.1f} ms; bm25s {1000 * sum(spent.values()):.0f} ms (a new index)")
 
 
-def _report(name: str, data: EvaluationSet, score: Scorer, seconds: float) -> None:
-    rankings, times = [], []
-    for number in range(len(data.questions)):
-        start = time.perf_counter()
+def _ids(index: PassageIndex, query: TokenizedTexts) -> list[str]:
+    [found] = index.search(10, tokens=query)
+    return [passage.id for passage in found.passages]
+
+
+def _ranked(data: EvaluationSet, score: Scorer) -> Ranker:
+    """Return what ranks by scores: the ids of the ten best passages."""
+
+    def ranked(number: int) -> list[str]:
         scores = score(number)
         best = np.argpartition(-scores, min(10, len(scores) - 1))[:10]
         best = best[np.argsort(-scores[best], kind="stable")]
+        return [data.documents[row].id or "" for row in best.tolist()]
+
+    return ranked
+
+
+def _report(name: str, data: EvaluationSet, rank: Ranker, seconds: float) -> None:
+    rankings, times = [], []
+    for number in range(len(data.questions)):
+        start = time.perf_counter()
+        rankings.append(rank(number))
         times.append(1000 * (time.perf_counter() - start))
-        rankings.append([data.documents[row].id or "" for row in best.tolist()])
     judged = Judged.from_rankings(rankings, data.relevant)
     cells = []
     for k in (1, 10):

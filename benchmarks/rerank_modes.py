@@ -258,17 +258,15 @@ def _search_price(task: dict[str, Any]) -> dict[str, Any]:
     from langchain_klue_rerank import KlueEmbeddings
     from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
     from langchain_klue_rerank.engine.index.fusion import top
-    from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
 
     embeddings = KlueEmbeddings(model=task["model"], model_kwargs={"device": "cpu"})
     generator = np.random.default_rng(0)
     dimension = len(embeddings.embed_query("가"))
-    index = VectorIndex(dimension)
-    index.add(PassageVectors.checked(generator.standard_normal((task["passages"], dimension))))
+    vectors = as_unit_vectors(generator.standard_normal((task["passages"], dimension)))
     times = []
     for line in task["queries"][: task["timed"]]:
         start = time.perf_counter()
-        [scores] = index.scores(as_unit_vectors([embeddings.embed_query(line["query"])]))
+        [scores] = as_unit_vectors([embeddings.embed_query(line["query"])]) @ vectors.T
         top(scores, task["candidates"], above=-1)
         times.append(1000 * (time.perf_counter() - start))
     return {"way": task["way"], "milliseconds": times, "peak_memory": peak_memory()}

@@ -12,10 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
-from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
+from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.index.fusion import LEXICAL_SHARE, fuse_scores, with_leading
-from langchain_klue_rerank.engine.index.tokens import TokenStore
 from langchain_klue_rerank.engine.models.packaged.match_features import (
     MATCH_FEATURES,
     PAIR_FEATURES,
@@ -37,6 +35,7 @@ from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
 from langchain_klue_rerank.engine.text.words import bigrams, split_words
 from training import data as readers
 from training.data import Pair
+from training.lexical import LexicalCorpus
 from training.packaged.exact_kinds import exact_pairs
 from training.packaged.morpheme_vectors import unit
 from training.packaged.static_vectors import Base
@@ -109,8 +108,8 @@ class Kind:
     passages: list[str]
     questions: list[tuple[str, int]]
     groups: list[str]
-    tokens: TokenStore = field(default_factory=TokenStore)
-    title_words: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    tokens: TokenizedTexts
+    title_words: NDArray[np.int64]
 
 
 @dataclass
@@ -176,12 +175,15 @@ def make_kind(name: str, pairs: Sequence[Pair], groups: Sequence[str] | None = N
             numbers[pair.passage] = len(numbers)
             passage_groups.append(groups[i] if groups else str(len(numbers)))
         questions.append((pair.query, numbers[pair.passage]))
-    kind = Kind(name, list(numbers), questions, passage_groups)
-    kind.tokens.add(tokenize(kind.passages, shared_analyzer()))
-    kind.title_words = np.array(
-        [len(split_words(text.partition("\n")[0])) if titled else 0 for text in kind.passages], np.int64
+    title_words = [len(split_words(text.partition("\n")[0])) if titled else 0 for text in numbers]
+    return Kind(
+        name,
+        list(numbers),
+        questions,
+        passage_groups,
+        tokenize(numbers, shared_analyzer()),
+        np.array(title_words, np.int64),
     )
-    return kind
 
 
 def read_kinds(data: Path, settings: ExampleSettings) -> list[Kind]:
@@ -208,7 +210,7 @@ def read_exact_kinds(data: Path, settings: ExampleSettings) -> list[Kind]:
     return [make_kind(name, pairs, titled=False) for name, corpora in made.items() for pairs in corpora if pairs]
 
 
-def read_other_texts(data: Path, settings: ExampleSettings) -> TokenStore:
+def read_other_texts(data: Path, settings: ExampleSettings) -> TokenizedTexts:
     """Read further texts for the document frequencies, short lines joined into passages."""
     passages: list[str] = []
     for name, count in settings.raw_passages.items():
@@ -219,34 +221,28 @@ def read_other_texts(data: Path, settings: ExampleSettings) -> TokenStore:
                 own.append(passage[: 4 * settings.raw_length])
                 passage = ""
         passages += random.Random(settings.seed).sample(own, min(count, len(own)))
-    tokens = TokenStore()
-    tokens.add(tokenize(passages, shared_analyzer()))
-    return tokens
+    return tokenize(passages, shared_analyzer())
 
 
 # Step 2: document frequencies ---------------------------------------------------------------------------------------
 
 
-def count_terms(stores: Sequence[TokenStore], settings: ExampleSettings) -> TermStatistics:
+def count_terms(corpora: Sequence[TokenizedTexts], settings: ExampleSettings) -> TermStatistics:
     """Count in how many passages every morpheme and bigram stands, into a hashed table of bytes."""
     counts: Counter[str] = Counter()
     documents = 0
-    for store in stores:
-        terms = Vocabulary()
-        strings = store.morphemes.strings
-        rows = []
-        for number, word in enumerate(store.words.strings):
-            own = store.word_morphemes.values[
-                store.word_morphemes.offsets[number] : store.word_morphemes.offsets[number + 1]
-            ]
-            units = [strings[i] for i in own.tolist()] or [word]
-            rows.append(terms.add([*units, *bigrams(word)]))
-        passages = store.passages.through(Ragged.from_rows(rows))
+    for tokens in corpora:
+        terms: dict[str, int] = {}
+        rows = [
+            [terms.setdefault(term, len(terms)) for term in (*(morphemes or (word,)), *bigrams(word))]
+            for word, morphemes in zip(tokens.words, tokens.morphemes, strict=True)
+        ]
+        passages = Ragged(tokens.word_ids, tokens.offsets).through(Ragged.from_rows(rows))
         owners = np.repeat(np.arange(len(passages)), passages.lengths())
         keys = np.unique((passages.values.astype(np.int64) << 32) | owners)
         frequency = np.bincount(keys >> 32, minlength=len(terms))
-        counts.update(dict(zip(terms.strings, frequency.tolist(), strict=True)))
-        documents += len(store)
+        counts.update(dict(zip(terms, frequency.tolist(), strict=True)))
+        documents += len(tokens)
     table = np.zeros(2**settings.table_bits, np.uint8)
     for term, count in counts.items():
         if count > 1:
@@ -259,7 +255,7 @@ def count_terms(stores: Sequence[TokenStore], settings: ExampleSettings) -> Term
 
 
 def make_vectors(
-    stores: Sequence[TokenStore], bi_encoder: Base, settings: ExampleSettings
+    corpora: Sequence[TokenizedTexts], bi_encoder: Base, settings: ExampleSettings
 ) -> tuple[list[str], NDArray[np.int8]]:
     """Take the bi-encoder's rows of the most frequent morphemes, and of each its most telling directions.
 
@@ -268,10 +264,11 @@ def make_vectors(
     """
     rows = {name: row for row, name in enumerate(bi_encoder.vocabulary)}
     counts: Counter[str] = Counter()
-    for store in stores:
-        numbers = store.passages.through(store.word_morphemes).values
-        frequency = np.bincount(numbers, minlength=len(store.morphemes))
-        counts.update(dict(zip(store.morphemes.strings, frequency.tolist(), strict=True)))
+    for tokens in corpora:
+        frequency = np.bincount(tokens.word_ids, minlength=len(tokens.words))
+        for morphemes, count in zip(tokens.morphemes, frequency.tolist(), strict=True):
+            for morpheme in morphemes:
+                counts[morpheme] += count
     names = [name for name, _ in counts.most_common() if name in rows][: settings.vocabulary]
     vectors = unit(bi_encoder.vectors[[rows[name] for name in names]]).astype(np.float64)
     # The fourth root lets frequent morphemes, of which queries consist, decide more, but not everything.
@@ -294,12 +291,12 @@ def read_everything(
         The kinds, document frequencies, and the vocabulary and vectors of `TermVectors`.
     """
     kinds = read_kinds(data, settings)
-    stores = [*(kind.tokens for kind in kinds), read_other_texts(data, settings)]
+    corpora = [*(kind.tokens for kind in kinds), read_other_texts(data, settings)]
     kinds += read_exact_kinds(data, settings)
     for kind in kinds:
         if kind.name != "klue_mrc" and len(kind.questions) > settings.most:
             kind.questions = random.Random(settings.seed).sample(kind.questions, settings.most)
-    return kinds, count_terms(stores, settings), *make_vectors(stores, Base.open(str(bi_encoder)), settings)
+    return kinds, count_terms(corpora, settings), *make_vectors(corpora, Base.open(str(bi_encoder)), settings)
 
 
 class FirstStage:
@@ -312,11 +309,10 @@ class FirstStage:
     """
 
     def __init__(self, kind: Kind, encoder: StaticBiEncoder, dense_weight: float) -> None:
-        self._index = LexicalIndex(kind.tokens)
+        self._lexical = LexicalCorpus(kind.tokens)
         self._encoder = encoder
         self._weight = dense_weight
-        passages = kind.tokens.take(np.arange(len(kind.tokens)))
-        windows, self._offsets = cut_tokens(passages, kind.title_words.tolist(), WINDOW_WORDS)
+        windows, self._offsets = cut_tokens(kind.tokens, kind.title_words.tolist(), WINDOW_WORDS)
         self._vectors = encoder.encode(windows)
 
     def scores(
@@ -324,7 +320,7 @@ class FirstStage:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
         """Return the passages' scores, cosines with their best windows and lexical scores, each (passages,)."""
         cosines = np.maximum.reduceat(self._vectors @ self._encoder.encode(query)[0], self._offsets[:-1])
-        lexical = self._index.scores(query)[0]
+        lexical = self._lexical.scores(query)[0]
         return fuse_scores(lexical, cosines, self._weight, exact_share(text)), cosines, lexical
 
 

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
-from langchain_klue_rerank.engine.index.tokens import TokenStore
 from langchain_klue_rerank.engine.models.opening import load_bi_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
 from training.inputs import DataError, Question
+from training.lexical import LexicalCorpus
 from training.settings import SettingsError, require_positive
 
 Scores = NDArray[np.float32]
@@ -189,12 +188,10 @@ class _Bm25:
     """BM25 over morphemes and bigrams, the package's own."""
 
     def __init__(self, passages: Sequence[str]) -> None:
-        tokens = TokenStore()
-        tokens.add(tokenize(passages, shared_analyzer()))
-        self._index = LexicalIndex(tokens)
+        self._corpus = LexicalCorpus(tokenize(passages, shared_analyzer()))
 
     def __call__(self, questions: Sequence[str]) -> Scores:
-        return self._index.scores(tokenize(questions, shared_analyzer()))
+        return self._corpus.scores(tokenize(questions, shared_analyzer()))
 
 
 class _Dense:

@@ -1,4 +1,4 @@
-"""Rows of different lengths in two flat arrays, and the numbering of strings: the data layout of the index."""
+"""Rows of different lengths in two flat arrays: the data layout of the index."""
 
 from __future__ import annotations
 
@@ -52,13 +52,6 @@ class Ragged:
         """Return the length of every row."""
         return np.diff(self.offsets)
 
-    def extend(self, other: Ragged) -> Ragged:
-        """Return this table followed by another one."""
-        return Ragged(
-            np.concatenate([self.values, other.values]),
-            np.concatenate([self.offsets, other.offsets[1:] + self.offsets[-1]]),
-        )
-
     def first(self, count: int) -> Ragged:
         """Return the first rows."""
         return Ragged(self.values[: self.offsets[count]], self.offsets[: count + 1])
@@ -84,48 +77,3 @@ def gather(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[
     offsets = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(lengths, out=offsets[1:])
     return np.arange(offsets[-1]) + np.repeat(starts - offsets[:-1], lengths), offsets
-
-
-class Vocabulary:
-    """Distinct strings and their numbers.
-
-    Args:
-        strings: The strings to begin with, distinct, in the order of their numbers. They may lie on disk: they are read
-            one by one until all are needed.
-    """
-
-    def __init__(self, strings: Sequence[str] = ()) -> None:
-        self.strings = list(strings) if isinstance(strings, list | tuple) else strings
-        self._numbers: dict[str, int] | None = None  # made on first use: opening an index must not pay for it
-
-    def copy(self) -> Vocabulary:
-        """Return a vocabulary that grows without changing this one."""
-        other = Vocabulary(self.strings)
-        other._numbers = self._numbers.copy() if self._numbers is not None else None
-        return other
-
-    def __len__(self) -> int:
-        """Return the number of strings."""
-        return len(self.strings)
-
-    @property
-    def numbers(self) -> dict[str, int]:
-        """String -> number."""
-        if self._numbers is None:
-            numbers = {string: number for number, string in enumerate(self.strings)}
-            self._numbers = numbers
-        return self._numbers
-
-    def add(self, strings: Iterable[str]) -> list[int]:
-        """Return the numbers of the strings; unknown ones get the next free number."""
-        if not isinstance(self.strings, list):
-            self.strings = list(self.strings)
-        numbers = self.numbers
-        found = []
-        for string in strings:
-            number = numbers.get(string)
-            if number is None:
-                number = numbers[string] = len(numbers)
-                self.strings.append(string)
-            found.append(number)
-        return found

@@ -99,7 +99,7 @@ def rank(
         some = np.arange(start, min(start + step, count))
         cosines = None if vectors is None or not snapshot.views else _cosines(snapshot, vectors[some], field)
         for place, number in enumerate(some.tolist()):
-            lexical = None if tokens is None else _lexical(snapshot, tokens, number)
+            lexical = None if tokens is None else lexical_scores(snapshot, tokens, number)
             if vectors is None or cosines is None:
                 found = lexical if lexical is not None else np.zeros(snapshot.size, np.float32)
                 rows = fusion.top(found, k, mask)
@@ -110,7 +110,7 @@ def rank(
                 yield _fused(snapshot, k, lexical, cosines[place], vectors[number], combine, mask, field, keep_lexical)
 
 
-def _lexical(snapshot: Snapshot, tokens: TokenizedTexts, number: int) -> NDArray[np.float32]:
+def lexical_scores(snapshot: Snapshot, tokens: TokenizedTexts, number: int) -> NDArray[np.float32]:
     """Return the lexical scores of all rows for one query."""
     found = np.zeros(snapshot.size, np.float32)
     terms = scoring.weigh(snapshot, tokens, number)

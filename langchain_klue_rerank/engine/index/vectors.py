@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,120 +137,6 @@ class PassageVectors:
         short = np.flatnonzero(np.diff(self.windows.offsets) == 0)
         best[short] = self.wholes[short] @ query
         return best
-
-
-class VectorIndex:
-    """Unit vectors of passages by number, compared by cosine similarity.
-
-    The wholes are compared by one product, which is exact; what the best window of a passage says is asked for those
-    passages only that are worth it.
-
-    Args:
-        dimension: The dimension of the vectors.
-    """
-
-    def __init__(self, dimension: int) -> None:
-        self.dimension = dimension
-        self._parts = [PassageVectors(np.zeros((0, dimension), np.float32), _no_windows(0, dimension))]
-
-    def copy(self) -> VectorIndex:
-        """Return vectors that change without changing these."""
-        other = VectorIndex(self.dimension)
-        other._parts = self._parts.copy()
-        return other
-
-    def __len__(self) -> int:
-        """Return the number of passages."""
-        return sum(map(len, self._parts))
-
-    @property
-    def vectors(self) -> PassageVectors:
-        """The vectors of all passages."""
-        if len(self._parts) > 1:
-            self._parts = [PassageVectors.join(self._parts)]
-        return self._parts[0]
-
-    @property
-    def has_windows(self) -> bool:
-        """Whether any passage has windows."""
-        return any(len(part.windows.values) for part in self._parts)
-
-    def add(self, vectors: PassageVectors) -> None:
-        """Append the vectors of passages."""
-        # Joining with an older part only when that is at most twice as long keeps the number of parts logarithmic and
-        # the work of adding passages one by one low.
-        while self._parts and len(self._parts[-1]) <= 2 * len(vectors):
-            vectors = PassageVectors.join([self._parts.pop(), vectors])
-        self._parts.append(vectors)
-
-    def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the cosine similarity of every query with every passage as a whole: (m, n) float32."""
-        products = [queries @ part.wholes.T for part in self._parts]
-        return products[0] if len(products) == 1 else np.concatenate(products, axis=1)
-
-    def best_scores(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the cosine similarity of a query with the best window of passages.
-
-        Args:
-            query: A unit vector, (dim,) float32.
-            rows: Numbers of r passages.
-
-        Returns:
-            (r,) float32; where a passage has no windows, of its whole.
-        """
-        found = np.empty(len(rows), np.float32)
-        for part, places, own in self._in_parts(rows):
-            for start in range(0, len(places), _AT_ONCE):
-                some = slice(start, start + _AT_ONCE)
-                found[places[some]] = part.take(own[some]).best_scores(query)
-        return found
-
-    def wholes(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return the unit vectors of passages as wholes, (r, dim) float32."""
-        found = np.empty((len(rows), self.dimension), np.float32)
-        for part, places, own in self._in_parts(rows):
-            found[places] = part.wholes[own]
-        return found
-
-    def _in_parts(
-        self, rows: NDArray[np.int64]
-    ) -> Iterator[tuple[PassageVectors, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield each part with the places of its passages among `rows`, and their numbers within the part."""
-        first = 0
-        for part in self._parts:
-            places = np.flatnonzero((rows >= first) & (rows < first + len(part)))
-            yield part, places, rows[places] - first
-            first += len(part)
-
-    def save(self, path: Path) -> None:
-        """Write the vectors; those of windows only if there are any."""
-        write_array(path, self.vectors.wholes)
-        if self.has_windows:
-            self.vectors.windows.save(path)
-
-    @classmethod
-    def load(cls, files: SavedFiles, name: str, rows: int) -> VectorIndex:
-        """Read what `save` wrote, memory-mapped.
-
-        Raises:
-            IndexFormatError: If there are not the unit vectors of `rows` passages.
-        """
-        wholes = files.array(name, np.float32, ndim=2)
-        if len(wholes) != rows or not wholes.shape[1]:
-            raise IndexFormatError(f"{name!r} holds {len(wholes)} vectors for {rows} passages. {RESTORE}")
-        for start in range(0, rows, _CHECKED_AT_ONCE):
-            some = wholes[start : start + _CHECKED_AT_ONCE]
-            squares = np.einsum("ij,ij->i", some, some)
-            if not ((np.abs(squares - 1) < 1e-3) | (squares == 0)).all():
-                raise IndexFormatError(f"{name!r} holds vectors that are not of length 1. {RESTORE}")
-        index = cls(wholes.shape[1])
-        windows = _no_windows(rows, index.dimension)
-        if f"{name}_values.npy" in files:
-            windows = SmallVectors.load(files, name, rows)
-            if windows.values.shape[1] != index.dimension:
-                raise IndexFormatError(f"{name!r} holds windows of another dimension. {RESTORE}")
-        index._parts = [PassageVectors(wholes, windows)]
-        return index
 
 
 def _no_windows(passages: int, dimension: int) -> SmallVectors:

@@ -5,8 +5,9 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
-from langchain_klue_rerank.engine.index.bm25 import LexicalIndex
-from langchain_klue_rerank.engine.index.tokens import TokenStore
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.segments.postings import Postings
+from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.words import bigrams, split_words
-from tests.unit_tests.engine.helpers import files_in
 
 WORDS = st.sampled_from(["가나", "가나다", "나다", "다라마", "라", "마바사", "강", "abc", "12"])
 TEXTS = st.lists(WORDS, max_size=8).map(" ".join)
@@ -38,10 +39,24 @@ def tokens_of(texts: Sequence[str]) -> TokenizedTexts:
     return tokenize(texts, Split())  # type: ignore[arg-type]
 
 
-def index_of(texts: Sequence[str], *, morphemes: bool = True) -> LexicalIndex:
-    store = TokenStore()
-    store.add(tokens_of(texts))
-    return LexicalIndex(store, morphemes=morphemes)
+def index_of(texts: Sequence[str], *, kiwi: bool = True) -> PassageIndex:
+    index = PassageIndex(IndexSettings(dense=False, kiwi=kiwi))
+    append(index, texts, Split() if kiwi else None)
+    return index
+
+
+def append(index: PassageIndex, texts: Sequence[str], analyzer: Any) -> None:
+    start = len(index)
+    index.add([Passage(str(start + row), text, {}) for row, text in enumerate(texts)], tokenize(texts, analyzer))
+
+
+def scores_of(index: PassageIndex, queries: TokenizedTexts) -> NDArray[np.float32]:
+    """The lexical scores of the passages "0", "1", ...; 0 for one that is not found."""
+    identifiers = index.find()
+    scores = np.zeros((len(queries), 1 + max(map(int, identifiers), default=-1)), np.float32)
+    for row, found in zip(scores, index.search(len(identifiers), tokens=queries), strict=True):
+        row[[int(one.id) for one in found.passages]] = found.scores
+    return scores
 
 
 def bm25(corpus: list[list[str]], query: list[str], k1: float = 1.5, b: float = 0.75) -> list[float]:
@@ -76,8 +91,7 @@ def reference(texts: Sequence[str], query: str) -> NDArray[np.float64]:
 
 @given(CORPORA, TEXTS)
 def test_scores_are_those_of_bm25(texts: list[str], query: str) -> None:
-    [scores] = index_of(texts).scores(tokens_of([query]))
-    assert scores.dtype == np.float32
+    [scores] = scores_of(index_of(texts), tokens_of([query]))
     np.testing.assert_allclose(scores, reference(texts, query), rtol=1e-5, atol=1e-7)
     assert ((scores >= 0) & (scores <= 1)).all()
 
@@ -86,99 +100,59 @@ def test_scores_are_those_of_bm25(texts: list[str], query: str) -> None:
 def test_removed_passages_leave_no_trace(texts: list[str], query: str, data: st.DataObject) -> None:
     removed = data.draw(st.sets(st.integers(0, len(texts) - 1)))
     index = index_of(texts)
-    for row in removed:
-        index.remove(row)
-    [scores] = index.scores(tokens_of([query]))
+    index.delete([str(row) for row in removed])
     kept = [row for row in range(len(texts)) if row not in removed]
-    assert not scores[sorted(removed)].any()
-    if kept:
-        expected = index_of([texts[row] for row in kept]).scores(tokens_of([query]))[0]
-        np.testing.assert_allclose(scores[kept], expected, rtol=1e-5, atol=1e-7)
+    expected = scores_of(index_of([texts[row] for row in kept]), tokens_of([query]))
+    np.testing.assert_allclose(scores_of(index, tokens_of([query]))[:, kept], expected, rtol=1e-5, atol=1e-7)
 
 
 @given(st.lists(st.lists(TEXTS, max_size=4), min_size=1, max_size=12), TEXTS)
 def test_adding_in_parts_is_adding_at_once(parts: list[list[str]], query: str) -> None:
-    store = TokenStore()
-    index = LexicalIndex(store)
+    index = index_of([])
     for texts in parts:
-        store.add(tokens_of(texts))
-        index.update()
+        append(index, texts, Split())
     at_once = index_of([text for texts in parts for text in texts])
-    np.testing.assert_allclose(
-        index.scores(tokens_of([query])), at_once.scores(tokens_of([query])), rtol=1e-6, atol=1e-8
-    )
-
-
-def test_many_single_passages_with_removals_between() -> None:
-    generator = np.random.default_rng(3)
-    texts = [" ".join(generator.choice(list("가나다라마바사아자차"), 6)) for _ in range(150)]
-    store = TokenStore()
-    index = LexicalIndex(store)
-    removed: set[int] = set()
-    for row, text in enumerate(texts):
-        store.add(tokens_of([text]))
-        index.update()
-        if row % 3 == 2:
-            removed.add(row - 1)
-            index.remove(row - 1)
-    kept = [row for row in range(len(texts)) if row not in removed]
-    expected = index_of([texts[row] for row in kept]).scores(tokens_of(["가 나 다", "사"]))
-    np.testing.assert_allclose(index.scores(tokens_of(["가 나 다", "사"]))[:, kept], expected, rtol=1e-5)
+    asked = tokens_of([query])
+    np.testing.assert_allclose(scores_of(index, asked), scores_of(at_once, asked), rtol=1e-6, atol=1e-8)
 
 
 def test_unknown_terms_lower_the_score_but_find_nothing() -> None:
-    index = index_of(["가나다 강", "마바사"])
-    [nothing, known, mixed] = index.scores(tokens_of(["zzz", "가나다", "가나다 zzz"]))
+    [nothing, known, mixed] = scores_of(index_of(["가나다 강", "마바사"]), tokens_of(["zzz", "가나다", "가나다 zzz"]))
     assert not nothing.any()
     assert known[0] > mixed[0] > 0
     assert known[1] == mixed[1] == 0
 
 
-def test_empty_queries_and_an_empty_index() -> None:
-    assert index_of(["가나"]).scores(tokens_of(["", "!?"])).tolist() == [[0], [0]]
-    assert index_of(["가나"]).scores(tokens_of([])).shape == (0, 1)
-    assert index_of([]).scores(tokens_of(["가나"])).shape == (1, 0)
-    assert index_of(["", "!"]).scores(tokens_of(["가나"])).tolist() == [[0, 0]]
+@pytest.mark.parametrize(
+    ("texts", "queries"), [(["가나"], ["", "!?"]), (["가나"], []), ([], ["가나"]), (["", "!"], ["가나"])]
+)
+def test_empty_queries_and_an_empty_index(texts: list[str], queries: list[str]) -> None:
+    scores = scores_of(index_of(texts), tokens_of(queries))
+    assert scores.shape == (len(queries), len(texts))
+    assert not scores.any()
 
 
-def test_several_queries_are_scored_each_on_its_own() -> None:
-    index = index_of(["가나다 강", "마바사 강", "강 강 강"])
-    queries = ["가나다", "강 마바사", "강"]
-    together = index.scores(tokens_of(queries))
-    for number, query in enumerate(queries):
-        np.testing.assert_array_equal(together[number], index.scores(tokens_of([query]))[0])
-
-
-@pytest.mark.parametrize("morphemes", [True, False])
 @given(texts=st.lists(TEXTS, max_size=8), query=TEXTS)
-def test_saved_and_loaded_it_is_the_same(tmp_path: Path, morphemes: bool, texts: list[str], query: str) -> None:
-    index = index_of(texts, morphemes=morphemes)
-    index._tokens.save(tmp_path / "tokens")
-    index.save(tmp_path / "lexical")
-    files = files_in(tmp_path)
-    store = TokenStore.load(files)
-    loaded = LexicalIndex.load(files, store, morphemes=morphemes)
-    asked = tokens_of([query, "새말"])
-    np.testing.assert_allclose(loaded.scores(asked), index.scores(asked), rtol=1e-6)
-    for each, tokens in ((index, index._tokens), (loaded, store)):  # and both go on alike
-        tokens.add(tokens_of(["가나 강", "새말"]))
-        each.update()
-        each.remove(0)
-    np.testing.assert_allclose(loaded.scores(asked), index.scores(asked), rtol=1e-6)
+def test_saved_and_loaded_it_is_the_same(texts: list[str], query: str) -> None:
+    index, asked = index_of(texts), tokens_of([query, "새말"])
+    with TemporaryDirectory() as folder:
+        index.save(Path(folder) / "index")
+        loaded = PassageIndex.load(Path(folder) / "index")
+        for _ in range(2):  # the second time both have gone on alike
+            np.testing.assert_allclose(scores_of(loaded, asked), scores_of(index, asked), rtol=1e-6)
+            for each in (index, loaded):
+                append(each, ["가나 강", "새말"], Split())
 
 
 def test_without_morphemes_only_bigrams_count() -> None:
-    texts = ["가나다 강", "마바사"]
-    store = TokenStore()
-    store.add(tokenize(texts, None))
-    [scores] = LexicalIndex(store, morphemes=False).scores(tokenize(["가나"], None))
+    [scores] = scores_of(index_of(["가나다 강", "마바사"], kiwi=False), tokenize(["가나"], None))
     np.testing.assert_allclose(scores, bm25([["가나", "나다", "강"], ["마바", "바사"]], ["가나"]), rtol=1e-6)
 
 
 def test_with_kiwi_particles_do_not_matter() -> None:
-    store = TokenStore()
-    store.add(tokenize(["전입신고는 주민센터에서 합니다", "강물이 바다로 흐릅니다"], shared_analyzer()))
-    [scores] = LexicalIndex(store).scores(tokenize(["전입신고를 어디에서 하나요"], shared_analyzer()))
+    index = PassageIndex(IndexSettings(dense=False))
+    append(index, ["전입신고는 주민센터에서 합니다", "강물이 바다로 흐릅니다"], shared_analyzer())
+    [scores] = scores_of(index, tokenize(["전입신고를 어디에서 하나요"], shared_analyzer()))
     assert scores[0] > 0
     assert scores[0] > scores[1]
 
@@ -186,13 +160,9 @@ def test_with_kiwi_particles_do_not_matter() -> None:
 def test_without_morphemes_kiwi_is_never_loaded() -> None:
     code = (
         "import sys\n"
-        "from langchain_klue_rerank.engine.index.bm25 import LexicalIndex\n"
-        "from langchain_klue_rerank.engine.text.tokenized import tokenize\n"
-        "from langchain_klue_rerank.engine.index.tokens import TokenStore\n"
-        "store = TokenStore()\n"
-        "store.add(tokenize(['전입신고는 14일 안에'], None))\n"
-        "index = LexicalIndex(store, morphemes=False)\n"
-        "assert index.scores(tokenize(['전입신고'], None))[0, 0] > 0\n"
+        "from langchain_klue_rerank import KlueBM25Retriever\n"
+        "retriever = KlueBM25Retriever.from_texts(['전입신고는 14일 안에'], kiwi=False)\n"
+        "assert retriever.invoke('전입신고')\n"
         "assert 'kiwipiepy' not in sys.modules and 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
@@ -200,43 +170,32 @@ def test_without_morphemes_kiwi_is_never_loaded() -> None:
 
 @given(st.lists(CORPORA, max_size=4), st.data())
 def test_stored_tokens_come_back(parts: list[list[str]], data: st.DataObject) -> None:
-    store = TokenStore()
+    index = index_of([])
     for texts in parts:
-        store.add(tokens_of(texts))
+        append(index, texts, Split())
     texts = [text for part in parts for text in part]
-    assert len(store) == len(texts)
     rows = data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=6)) if texts else []
-    taken = store.take(np.asarray(rows, np.int64))
+    taken = index.tokens(index.get([str(row) for row in rows]))
+    assert taken is not None
     expected = tokens_of([texts[row] for row in rows])
-    assert spelled(taken) == spelled(expected)
+    assert [taken.words_of(row) for row in range(len(rows))] == [expected.words_of(row) for row in range(len(rows))]
     assert dict(zip(taken.words, taken.morphemes, strict=True)) == dict(
         zip(expected.words, expected.morphemes, strict=True)
     )
 
 
-def spelled(tokens: TokenizedTexts) -> list[list[str]]:
-    ends = tokens.offsets.tolist()
-    return [[tokens.words[number] for number in tokens.word_ids[start:end].tolist()] for start, end in pairwise(ends)]
-
-
 def test_a_word_repeated_more_often_than_the_counter_holds() -> None:
-    store = TokenStore()
-    store.words = Vocabulary(["강"])
-    store.word_morphemes = Ragged.from_rows([[]])
-    store.passages = Ragged(np.zeros(70_000, np.int32), np.asarray([0, 70_000]))
-    [scores] = LexicalIndex(store, morphemes=False).scores(tokenize(["강"], None))
+    [scores] = scores_of(index_of(["강 " * 70_000], kiwi=False), tokenize(["강"], None))
     assert 0.99 < scores[0] <= 1
 
 
 def test_a_word_that_is_repeated_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Terms were looked up as often as they stood in the question, which took seconds of a long one."""
-    from langchain_klue_rerank.engine.index import bm25
-
     index = index_of(["가나다 강", "나다 강", "마바사"])
-    once = index.scores(tokens_of(["가나 다라마"]))
-    asked = []
-    of = bm25._Postings.of
-    monkeypatch.setattr(bm25._Postings, "of", lambda self, term: asked.append(term) or of(self, term))
-    again = index.scores(tokens_of(["가나 다라마 " * 5000]))
+    once = scores_of(index, tokens_of(["가나 다라마"]))
+    asked: list[int] = []
+    spans = Postings.spans
+    monkeypatch.setattr(Postings, "spans", lambda self, terms: asked.extend(terms.tolist()) or spans(self, terms))
+    again = scores_of(index, tokens_of(["가나 다라마 " * 5000]))
     np.testing.assert_allclose(again, once, rtol=1e-4)
-    assert len(asked) <= 2 * len(set("가나다라마")) * len(index._bigram_field._segments)
+    assert len(asked) <= 2 * len(set("가나다라마"))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
-from langchain_klue_rerank.engine.index.vectors import PassageVectors, VectorIndex
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 from tests.unit_tests.engine.helpers import files_in
 
@@ -59,20 +59,11 @@ def several(counts: list[int], seed: int = 0) -> PassageVectors:
     return PassageVectors.of_windows(random_vectors(sum(counts), seed=seed), np.cumsum([0, *counts]))
 
 
-def index_of(*parts: PassageVectors) -> VectorIndex:
-    index = VectorIndex(8)
-    for part in parts:
-        index.add(part)
-    return index
-
-
 def test_one_vector_a_passage_is_compared_exactly() -> None:
-    vectors, queries = random_vectors(30), random_vectors(3, seed=1)
-    index = index_of(*(PassageVectors.checked(part) for part in np.array_split(vectors, 3)))
-    assert not index.has_windows
-    np.testing.assert_allclose(index.scores(queries), queries @ vectors.T, atol=1e-6)
+    vectors, query = random_vectors(30), random_vectors(1, seed=1)[0]
+    joined = PassageVectors.join([PassageVectors.checked(part) for part in np.array_split(vectors, 3)])
     rows = np.asarray([29, 3, 4])
-    np.testing.assert_allclose(index.best_scores(queries[0], rows), vectors[rows] @ queries[0], atol=1e-6)
+    np.testing.assert_allclose(joined.best_of(query, rows), vectors[rows] @ query, atol=1e-6)
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=12), st.data())
@@ -81,35 +72,20 @@ def test_the_best_window_counts(counts: list[int], data: st.DataObject) -> None:
     ends = np.cumsum([0, *counts])
     cut = data.draw(st.integers(0, len(counts)))
     whole = PassageVectors.of_windows(vectors, ends)
-    index = index_of(whole.take(np.arange(cut)), whole.take(np.arange(cut, len(counts))))
+    joined = PassageVectors.join([whole.take(np.arange(cut)), whole.take(np.arange(cut, len(counts)))])
     rows = np.asarray(data.draw(st.lists(st.integers(0, len(counts) - 1), max_size=8)), np.int64)
     expected = [max(vectors[ends[row] : ends[row + 1]] @ query) for row in rows]
-    np.testing.assert_allclose(index.best_scores(query, rows), expected, atol=0.01)  # windows are rounded to bytes
+    np.testing.assert_allclose(joined.best_of(query, rows), expected, atol=0.01)  # windows are rounded to bytes
     means = [vectors[start:end].sum(axis=0) for start, end in pairwise(ends)]
-    np.testing.assert_allclose(index.scores(query[None])[0], as_unit_vectors(means) @ query, atol=1e-6)
+    np.testing.assert_allclose(joined.wholes, as_unit_vectors(means), atol=1e-6)
 
 
 def test_many_passages_are_read_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    index, query = index_of(several([1, 3, 2, 1, 4, 2, 1])), random_vectors(1, seed=1)[0]
+    vectors, query = several([1, 3, 2, 1, 4, 2, 1]), random_vectors(1, seed=1)[0]
     rows = np.asarray([6, 0, 4, 2, 1, 5, 3])
-    expected = index.best_scores(query, rows)
+    expected = vectors.best_of(query, rows)
     monkeypatch.setattr("langchain_klue_rerank.engine.index.vectors._AT_ONCE", 2)
-    np.testing.assert_allclose(index.best_scores(query, rows), expected, atol=1e-6)
-
-
-def test_what_was_there_is_not_copied_for_a_few_more() -> None:
-    index, query = index_of(several([2] * 40)), random_vectors(1, seed=1)
-    before = index.scores(query)[0]
-    [kept] = index._parts
-    for seed in range(5):
-        index.add(several([1, 2], seed=seed))
-        assert index.scores(query).shape == (1, 42 + 2 * seed)
-    assert index._parts[0] is kept
-    assert len(index._parts) < 5
-    rows = np.asarray([49, 0, 40, 41, 7])
-    np.testing.assert_array_equal(index.wholes(rows), np.concatenate([part.wholes for part in index._parts])[rows])
-    np.testing.assert_allclose(index.scores(query)[0, :40], before, atol=1e-6)
-    np.testing.assert_allclose(index.scores(query), query @ index.vectors.wholes.T, atol=1e-6)
+    np.testing.assert_allclose(vectors.best_of(query, rows), expected, atol=1e-6)
 
 
 def test_more_or_fewer_vectors_than_windows_are_refused() -> None:
@@ -120,23 +96,21 @@ def test_more_or_fewer_vectors_than_windows_are_refused() -> None:
 
 @pytest.mark.parametrize("counts", [[1, 1, 1], [2, 1, 5]])
 def test_saved_and_loaded(tmp_path: Path, counts: list[int]) -> None:
-    index, query = index_of(several(counts)), random_vectors(1, seed=1)[0]
-    index.save(tmp_path / "vectors")
-    loaded = VectorIndex.load(files_in(tmp_path), "vectors", 3)
-    np.testing.assert_array_equal(loaded.vectors.wholes, index.vectors.wholes)
-    rows = np.arange(3)
-    np.testing.assert_array_equal(loaded.best_scores(query, rows), index.best_scores(query, rows))
-    assert loaded.has_windows == index.has_windows == (max(counts) > 1)
-    assert len(list(tmp_path.iterdir())) == (4 if loaded.has_windows else 1)
+    vectors, query = several(counts), random_vectors(1, seed=1)[0]
+    vectors.save(tmp_path / "vectors")
+    loaded = PassageVectors.load(files_in(tmp_path), "vectors", 3)
+    np.testing.assert_array_equal(loaded.wholes, vectors.wholes)
+    np.testing.assert_array_equal(loaded.best_scores(query), vectors.best_scores(query))
+    assert len(list(tmp_path.iterdir())) == (4 if max(counts) > 1 else 1)
     with pytest.raises(IndexFormatError, match="3 vectors for 4 passages"):
-        VectorIndex.load(files_in(tmp_path), "vectors", 4)
+        PassageVectors.load(files_in(tmp_path), "vectors", 4)
 
 
 def test_windows_of_another_dimension_are_refused(tmp_path: Path) -> None:
-    index_of(several([2, 1])).save(tmp_path / "vectors")
+    several([2, 1]).save(tmp_path / "vectors")
     np.save(tmp_path / "vectors.npy", np.zeros((2, 4), np.float32))
     with pytest.raises(IndexFormatError, match="another dimension"):
-        VectorIndex.load(files_in(tmp_path), "vectors", 2)
+        PassageVectors.load(files_in(tmp_path), "vectors", 2)
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-44, 1e-25, 1e-10, 1.0, 1e20, 1e38, 1e300])

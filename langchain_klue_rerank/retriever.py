@@ -14,7 +14,7 @@ from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 from pydantic import Field, PrivateAttr
 
-from langchain_klue_rerank.adapters.batches import BatchedRetriever, answer_together
+from langchain_klue_rerank.adapters.batches import answer_together
 from langchain_klue_rerank.adapters.documents import check_query
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
@@ -40,13 +40,14 @@ from langchain_klue_rerank.engine.rerank.confidence import packaged_confidence
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.errors import ModelMismatchError
+from langchain_klue_rerank.explanation import ExplainingRetriever
 from langchain_klue_rerank.reranker import KlueReranker
 
 #: What ``invoke`` takes beside the query.
 _ARGUMENTS = frozenset({"k", "fetch_k", "score_threshold", "search_type", "filter"})
 
 
-class KlueRetriever(BatchedRetriever):
+class KlueRetriever(ExplainingRetriever):
     """Two-stage retrieval for Korean: lexical and dense candidates, fused, then reranked.
 
     With its own index (`from_documents`, `load`) a document is tokenized once, when it is added, and all stages read

@@ -278,7 +278,7 @@ def _alternatives(value: str) -> Any:
 def _show(
     query: str, documents: list[Document], milliseconds: float, as_json: bool, load_milliseconds: float | None = None
 ) -> None:
-    sentences = [_best_sentence(query, document.page_content) for document in documents]
+    sentences = [_best_sentence(query, document) for document in documents]
     if not as_json:
         print(display.results(query, documents, sentences, milliseconds))
         return
@@ -308,15 +308,29 @@ def _show(
     print(to_json(answer), flush=True)
 
 
-def _best_sentence(query: str, passage: str) -> str:
-    """Return the sentence of a passage that answers a query best."""
-    from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
-    from langchain_klue_rerank.reranker import KlueReranker
+def _best_sentence(query: str, document: Document) -> str:
+    """Return the sentence of a passage that answers a query best; the passage where it has none."""
+    from langchain_klue_rerank.explanation import explain_match
 
-    sentences = shared_analyzer().sentences(passage)
-    if not sentences:
-        return passage.strip()
-    return sentences[KlueReranker().rerank(sentences, query, top_n=1)[0]["index"]]
+    found = explain_match(query, document.page_content, title=str(document.metadata.get("title") or ""))
+    return found.sentence or document.page_content.strip()
+
+
+def explain(options: argparse.Namespace) -> None:
+    """Say why passages were found for a question."""
+    from langchain_klue_rerank.retriever import KlueRetriever
+
+    retriever = KlueRetriever.load(options.dir, k=options.k, **_models(options))
+    query = clean(options.query)
+    documents = retriever.get_by_ids(options.id) if options.id else retriever.invoke(query)
+    if not documents:
+        raise ValueError(f"Nothing to explain: {'no passage has such an id' if options.id else 'nothing was found'}.")
+    for document in documents:
+        explanation = retriever.explain(query, document)
+        if options.json:
+            print(to_json({"query": query, "id": document.id, **explanation.to_dict()}), flush=True)
+        else:
+            print(display.explanation(document, explanation.describe("ko" if is_korean() else "en")))
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -375,6 +389,6 @@ def demo(options: argparse.Namespace) -> None:
         if options.json:
             _show(query, after, 1000 * (end - middle), True)
         else:
-            sentence = _best_sentence(query, after[0].page_content) if after else ""
+            sentence = _best_sentence(query, after[0]) if after else ""
             milliseconds = (1000 * (middle - began), 1000 * (end - middle))
             print(display.comparison(query, before, after, sentence, milliseconds))

@@ -48,6 +48,21 @@ def results(query: str, documents: Sequence[Document], sentences: Sequence[str],
     return "\n".join([*lines, ""])
 
 
+def explanation(document: Document, description: str) -> str:
+    """Show why a passage was found.
+
+    Args:
+        document: The passage.
+        description: What `Explanation.describe` says.
+    """
+    lines = [line for part in description.splitlines() for line in _wrap(flat(part), _columns() - 4)]
+    return "\n".join(
+        [_bold(_title(document)), *([dim(place)] if (place := _place(document)) else [])]
+        + ["    " + line for line in lines]
+        + [""]
+    )
+
+
 def comparison(
     query: str, before: Sequence[Document], after: Sequence[Document], sentence: str, milliseconds: tuple[float, float]
 ) -> str:

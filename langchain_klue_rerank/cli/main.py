@@ -66,6 +66,8 @@ _EXAMPLES = {
     "search": 'klue-rerank search my-index "연차는 며칠인가요?"\n'
     'klue-rerank search my-index "환불 기한" -k 3 --filter page=2 --json\n'
     "klue-rerank search my-index --questions questions.txt | head",
+    "explain": 'klue-rerank explain my-index "연차는 며칠인가요?" -k 3\n'
+    'klue-rerank explain my-index "연차는 며칠인가요?" --id rules.pdf#7',
     "evaluate": "klue-rerank evaluate --data samples\nklue-rerank evaluate --data my-questions.csv --html report.html",
     "serve": "klue-rerank serve my-index --port 8080\n"
     "KLUE_RERANK_API_KEY=... klue-rerank serve my-index --host 0.0.0.0",
@@ -142,6 +144,19 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--no-rerank", action="store_true", help="show the first stage's order")
     search.set_defaults(run=commands.search)
 
+    explain = command("explain", "say why passages were found: the sentence, the shared words, the scores")
+    explain.add_argument("dir", type=Path, metavar="DIR", help=text("folder of the index"))
+    explain.add_argument("query", help=text("the question"))
+    explain.add_argument("-k", type=_positive, default=1, help=text("how many results (1)"))
+    explain.add_argument(
+        "--id", action="append", default=[], metavar="ID", help=text("this passage instead of the best ones")
+    )
+    explain.add_argument(
+        "--embeddings", metavar="MODEL", help="the model the index was built with, if not the packaged"
+    )
+    explain.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
+    explain.set_defaults(run=commands.explain)
+
     evaluate = command("evaluate", "measure every way to search on a set of questions")
     evaluate.add_argument(
         "--data", required=True, nargs="+", help="'samples', 'hub', a folder (KLUE-MRC, SQuAD JSON) or your csv/jsonl"
@@ -179,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     mcp.set_defaults(run=_mcp)
 
-    for each in (index, sync, search, evaluate, demo):
+    for each in (index, sync, search, explain, evaluate, demo):
         each.add_argument("--json", action="store_true", help=text("print JSON, for machines"))
     return parser
 

@@ -9,6 +9,12 @@ _KOREAN: Final[dict[str, str]] = {
     "serve indexes over HTTP, as Cohere, Jina, OpenAI and TEI do": (
         "색인을 HTTP로 제공합니다(Cohere, Jina, OpenAI, TEI와 같은 형식)"
     ),
+    "say why passages were found: the sentence, the shared words, the scores": (
+        "단락을 찾은 까닭을 보입니다: 가장 가까운 문장, 같은 말, 점수"
+    ),
+    "the question": "질문",
+    "how many results (1)": "결과 수 (1)",
+    "this passage instead of the best ones": "찾은 것 대신 이 단락. 여러 번 줄 수 있습니다",
     "serve indexes to agents, over MCP": "색인을 MCP로 에이전트에 제공합니다",
     "streamable HTTP at /mcp instead of standard input": "표준 입력 대신 /mcp에서 streamable HTTP로 제공합니다",
     "port to listen on (8090)": "요청을 받을 포트(8090)",

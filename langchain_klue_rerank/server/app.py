@@ -237,7 +237,7 @@ def _add_search(app: FastAPI, services: Services) -> None:
         if name not in services.indexes:
             known = ", ".join(services.indexes) or "none"
             raise HTTPException(404, f"There is no such index; there are: {known}.")
-        key = (name, request.k, json.dumps(request.filter), request.score_threshold)
+        key = (name, request.k, json.dumps(request.filter), request.score_threshold, request.explain)
         found = await services.search.submit(request.query, key=key)
         results = [
             SearchResult(
@@ -246,7 +246,8 @@ def _add_search(app: FastAPI, services: Services) -> None:
                 score=document.metadata.get("relevance_score"),
                 text=document.page_content,
                 metadata=plain(document.metadata),
+                explanation=explanation,
             )
-            for rank, document in enumerate(found, 1)
+            for rank, (document, explanation) in enumerate(found, 1)
         ]
         return SearchResponse(query=request.query, index=name, results=results)

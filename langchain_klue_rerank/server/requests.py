@@ -87,4 +87,5 @@ class SearchRequest(_Request):
     k: PassageCount = 4
     filter: dict[str, Any] | None = Field(default=None, description="Condition on metadata, as of `KlueRetriever`.")
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    explain: bool = Field(default=False, description="Whether results say why they were found.")
     index: str | None = Field(default=None, description="Name of the index: that of its folder. Default: the first.")

@@ -72,6 +72,23 @@ class EmbeddingsResponse(BaseModel):
     usage: dict[str, int]
 
 
+class SearchExplanation(BaseModel):
+    """Why a passage was found; see `Explanation`. Places are characters of ``text``."""
+
+    sentence: str
+    start: int
+    end: int
+    sentence_score: float
+    matched: list[str]
+    missing: list[str]
+    words: list[tuple[int, int]]
+    first_stage_score: float | None
+    rerank_score: float | None
+    relevance_score: float | None
+    description: str
+    description_ko: str
+
+
 class SearchResult(BaseModel):
     """A passage that was found."""
 
@@ -80,6 +97,7 @@ class SearchResult(BaseModel):
     score: float | None
     text: str
     metadata: dict[str, Any]
+    explanation: SearchExplanation | None = None
 
 
 class SearchResponse(BaseModel):

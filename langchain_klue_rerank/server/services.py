@@ -60,9 +60,22 @@ class Services:
         every = iter(vectors)
         return [[next(every) for _ in item] for item in items]
 
-    def _documents(self, key: tuple[str, int, str, float | None], items: list[str]) -> list[list[Document]]:
-        name, k, condition, threshold = key
-        return self.indexes[name].batch(items, k=k, filter=json.loads(condition), score_threshold=threshold)
+    def _documents(
+        self, key: tuple[str, int, str, float | None, bool], items: list[str]
+    ) -> list[list[tuple[Document, dict[str, Any] | None]]]:
+        name, k, condition, threshold, explain = key
+        retriever = self.indexes[name]
+        answers = retriever.batch(items, k=k, filter=json.loads(condition), score_threshold=threshold)
+        return [
+            [(document, _explanation(retriever, query, document) if explain else None) for document in found]
+            for query, found in zip(items, answers, strict=True)
+        ]
+
+
+def _explanation(retriever: KlueRetriever, query: str, document: Document) -> dict[str, Any]:
+    explanation = retriever.explain(query, document)
+    told = {"description": explanation.describe(), "description_ko": explanation.describe("ko")}
+    return {**explanation.to_dict(), **told}
 
 
 def plain(value: Any) -> Any:

@@ -134,6 +134,17 @@ def test_search(address):
     assert "$near" in wrong.json()["message"]
 
 
+def test_a_search_explains_itself_on_request(address):
+    body = {"query": QUESTION, "k": 2}
+    plain = httpx.post(f"{address}/v1/search", json=body).json()["results"]
+    assert [result["explanation"] for result in plain] == [None, None]
+    for result in httpx.post(f"{address}/v1/search", json={**body, "explain": True}).json()["results"]:
+        explanation = result["explanation"]
+        assert result["text"][explanation["start"] : explanation["end"]] == explanation["sentence"]
+        assert explanation["relevance_score"] == pytest.approx(result["score"])
+        assert explanation["sentence"] in explanation["description"]
+
+
 def test_health_and_metrics(address):
     assert httpx.get(f"{address}/health").json()["indexes"] == {"안내": len(TEXTS)}
     assert 'path="/health",status="200"' in httpx.get(f"{address}/metrics").text

@@ -126,6 +126,17 @@ def test_a_hub_style_reranker_by_name(
     assert len(lines(capsys)[0]["results"]) == 5
 
 
+def test_explain(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", str(index), QUESTION, "--json"]) == 0
+    [found] = lines(capsys)
+    assert (found["id"], found["sentence"]) == ("d0", TEXTS[0])
+    assert main(["explain", str(index), QUESTION, "--id", "d1"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert TEXTS[1] in shown
+    assert "first stage" in shown
+    assert "없음" not in fails(capsys, "explain", index, QUESTION, "--id", "없음")
+
+
 def test_broken_characters_are_printed_somehow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jsonl").write_text(
         '{"id": "반쪽", "text": "전입신고 \\ud83d 기한", "title": "\\udc00"}', encoding="utf-8"

@@ -21,7 +21,15 @@ from langchain_klue_rerank.cli import main as cli
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ["index.md", "quickstart.ko.md", "concepts.md", "recipes.md", "troubleshooting.md"]
+PAGES = [
+    "index.md",
+    "quickstart.ko.md",
+    "concepts.md",
+    "recipes.md",
+    "troubleshooting.md",
+    "explanations.md",
+    "explanations.ko.md",
+]
 
 _FENCE = re.compile(r"^```(?P<kind>\w*)(?P<info>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 _NOT_RUN = re.compile(r"<!-- not run: .+ -->\n\Z")

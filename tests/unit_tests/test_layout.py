@@ -24,7 +24,7 @@ LAYERS = [
     ["engine.index", "engine.models", "engine.rerank"],
     ["adapters"],
     ["embeddings", "reranker"],
-    ["cascade"],
+    ["cascade", "explanation"],
     ["bm25", "retriever", "vectorstore"],
     ["agents", "files", "evaluation", "integrations"],
     ["server"],

@@ -1,0 +1,107 @@
+"""How often `explain` names the sentence that a person would name, in the passage that answers.
+
+    python -m benchmarks.sentences              # the samples and the seen half of the everyday questions
+    python -m benchmarks.sentences --unseen     # the other half
+
+Answer sentences were chosen by hand: of all plain samples and of 118 paraphrased ones drawn by chance (``answers`` in
+the samples' questions), and of every answerable everyday question. Beside `explain` the reranker alone, a sentence
+drawn by chance, and how many sentences there are. Intervals: 95% bootstrap over questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.everyday.sets import SEEN, UNSEEN, read_corpus
+from langchain_klue_rerank import KlueReranker
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.sentences import sentence_spans
+from langchain_klue_rerank.evaluation.metrics import interval
+from langchain_klue_rerank.evaluation.sets import SAMPLES
+from langchain_klue_rerank.explanation import explain_match
+
+
+@dataclass(frozen=True)
+class Case:
+    """A question, the passage that answers it, and the sentences that a person would name."""
+
+    question: str
+    title: str
+    text: str
+    answers: tuple[str, ...]
+
+    def is_named(self, sentence: str) -> bool:
+        """Whether a sentence is one of the answers, or a part of one, or holds one."""
+        said = "".join(sentence.split())
+        return any(said and (said in answer or answer in said) for answer in map(_tight, self.answers))
+
+
+def _tight(text: str) -> str:
+    return "".join(text.split())
+
+
+def samples() -> Iterator[tuple[str, Case]]:
+    """Yield the kind and the case of every sample question with an answer sentence."""
+    rows = [json.loads(line) for line in (SAMPLES / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = (SAMPLES / "passages.jsonl").read_text(encoding="utf-8").splitlines()
+    passages = {row["id"]: row for row in map(json.loads, lines)}
+    for row in rows:
+        if "answers" in row:
+            passage = passages[row["passage_id"]]
+            yield row["kind"], Case(row["question"], passage["title"], passage["text"], tuple(row["answers"]))
+
+
+def everyday(name: str) -> Iterator[Case]:
+    """Yield a case for every answerable question of a corpus and every passage that answers it."""
+    corpus = read_corpus(name)
+    documents = {document.id: document for document in corpus.documents}
+    for question in corpus.questions:
+        for passage in sorted(question.passages):
+            document = documents[passage]
+            yield Case(question.text, document.metadata["title"], document.page_content, question.answers)
+
+
+def measure(name: str, cases: list[Case]) -> None:
+    """Print one set's row."""
+    reranker, analyzer = KlueReranker(), shared_analyzer()
+    named, alone, chance, counts, seconds = [], [], [], [], []
+    for case in cases:
+        start = time.perf_counter()
+        explanation = explain_match(case.question, case.text, title=case.title)
+        seconds.append(time.perf_counter() - start)
+        named.append(float(case.is_named(explanation.sentence)))
+        sentences = [case.text[a:b] for a, b in sentence_spans(case.text, analyzer)]
+        [scores] = reranker.score([case.question], [sentences])
+        alone.append(float(case.is_named(sentences[int(np.argmax(scores))])))
+        chance.append(float(np.mean([case.is_named(sentence) for sentence in sentences])))
+        counts.append(len(sentences))
+    low, high = interval(np.array(named))
+    print(
+        f"| {name} | {len(cases)} | {np.mean(counts):.1f} | {np.mean(named):.3f} ({low:.3f}-{high:.3f}) "
+        f"| {np.mean(alone):.3f} | {np.mean(chance):.3f} | {1000 * np.median(seconds):.0f} |"
+    )
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--unseen", action="store_true", help="the everyday questions that informed nothing")
+    options = parser.parse_args()
+    print("| questions | | sentences | `explain` (95%) | reranker alone | chance | ms |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    if not options.unseen:
+        rows = list(samples())
+        for kind in ("plain", "paraphrase"):
+            measure(f"samples, {kind}", [case for its, case in rows if its == kind])
+    half = UNSEEN if options.unseen else SEEN
+    measure("everyday, " + ", ".join(half), [case for name in half for case in everyday(name)])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,123 @@
+"""Why a passage was found: sentences and words by their places, scores as the search gave them."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.documents import Document
+
+from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.sentences import sentence_spans
+from langchain_klue_rerank.evaluation.sets import SAMPLES
+from langchain_klue_rerank.explanation import explain_match
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, documents
+
+TEXT = "여권은 구청에서 만듭니다. 전입신고는 이사한 날부터 14일 안에 합니다. 주민등록증을 가져오세요."
+
+
+@pytest.fixture(scope="module")
+def retriever() -> KlueRetriever:
+    return KlueRetriever.from_documents([*documents(), Document(TEXT, id="long", metadata={"title": "민원 안내"})])
+
+
+def test_the_sentence_and_the_words(retriever):
+    explanation = retriever.explain(QUESTION, "long")
+    assert explanation.sentence == TEXT[explanation.start : explanation.end]
+    assert explanation.sentence == "전입신고는 이사한 날부터 14일 안에 합니다."
+    assert explanation.matched == ("이사/NNG", "전입/NNG", "신고/NNG")
+    assert {TEXT[start:end] for start, end in explanation.words} == {"이사", "전입", "신고"}
+    assert "며칠/NNG" in explanation.missing
+    assert explain_match("민원", TEXT, title="민원 안내").matched == ("민원/NNG",)
+
+
+def test_scores_are_those_of_the_search(retriever):
+    for found in retriever.invoke(QUESTION):
+        explanation = retriever.explain(QUESTION, found)
+        names = ("first_stage_score", "rerank_score", "relevance_score")
+        scores = [getattr(explanation, name) for name in names]
+        assert scores == [found.metadata[name] for name in names]
+        again = retriever.explain(QUESTION, found.id)
+        assert [getattr(again, name) for name in names] == pytest.approx(scores, abs=1e-5)
+
+
+def test_without_a_reranker_only_the_first_stage_has_a_score():
+    retriever = KlueRetriever.from_documents(documents(), reranker=None)
+    explanation = retriever.explain(QUESTION, retriever.invoke(QUESTION)[0])
+    assert explanation.rerank_score is None
+    assert explanation.first_stage_score == explanation.relevance_score
+
+
+def test_a_document_of_elsewhere_has_no_scores(retriever):
+    explanation = retriever.explain(QUESTION, Document(TEXT))
+    assert explanation.relevance_score is None
+    assert "Scores" not in explanation.describe()
+    with pytest.raises(KeyError, match="없음"):
+        retriever.explain(QUESTION, "없음")
+
+
+def test_it_is_said_in_both_languages(retriever):
+    explanation = retriever.explain(QUESTION, "long")
+    english, korean = explanation.describe(), explanation.describe("ko")
+    for text in (english, korean):
+        assert explanation.sentence in text
+        assert f"{explanation.relevance_score:.2f}" in text
+    assert english.startswith("Best sentence: ")
+    assert korean.startswith("가장 가까운 문장: ")
+
+
+def test_highlights_lie_in_order_and_nested(retriever):
+    parts = retriever.highlight(QUESTION, "long")
+    assert [part.kind for part in parts].count("sentence") == 1
+    assert [part.start for part in parts] == sorted(part.start for part in parts)
+    [sentence] = [part for part in parts if part.kind == "sentence"]
+    inside = [part for part in parts if part.kind == "word" and sentence.start <= part.start < sentence.end]
+    assert [TEXT[part.start : part.end] for part in inside] == ["전입", "신고", "이사"]
+    assert parts.index(sentence) < parts.index(inside[0])
+
+
+def test_results_carry_it_on_request(retriever):
+    found = retriever.invoke(QUESTION, k=2)
+    explained = retriever.explained(QUESTION, found)
+    assert "explanation" not in found[0].metadata
+    assert explained == found  # it belongs to the question and does not count when documents are compared
+    assert json.loads(json.dumps(explained[0].metadata["explanation"]))["sentence"] == TEXTS[0]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_places_are_those_of_the_text_as_it_is(form):
+    text = unicodedata.normalize(form, "여권은 구청에서.  전입신고는\t14일 안에 합니다. 끝.")
+    explanation = explain_match(QUESTION, text)
+    assert unicodedata.normalize("NFC", text[explanation.start : explanation.end]) == "전입신고는\t14일 안에 합니다."
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_whatever_the_text_is_it_is_explained(text):
+    explanation = explain_match(QUESTION, text)
+    assert text[explanation.start : explanation.end] == explanation.sentence
+    assert explain_match(text, TEXT).sentence in TEXT
+    explanation.describe()
+
+
+@given(st.text(alphabet=st.sampled_from("가각힣각 ,.!\n\u0301\ud83dA1é"), max_size=60))
+def test_sentences_lie_one_after_the_other(text):
+    end = 0
+    for start, stop in sentence_spans(text, shared_analyzer()):
+        assert end <= start < stop <= len(text)
+        end = stop
+
+
+def test_answers_of_the_samples_stand_in_their_passages():
+    rows = [json.loads(line) for line in (SAMPLES / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = (SAMPLES / "passages.jsonl").read_text(encoding="utf-8").splitlines()
+    texts = {row["id"]: row["text"] for row in map(json.loads, lines)}
+    answered = [row for row in rows if "answers" in row]
+    assert len(answered) >= 100
+    for row in answered:
+        assert row["answers"]
+        for answer in row["answers"]:
+            assert texts[row["passage_id"]].count(answer) == 1, row["id"]

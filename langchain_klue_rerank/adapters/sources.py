@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from langchain_core.callbacks import Callbacks
@@ -13,14 +16,21 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
 from numpy.typing import ArrayLike
 
+from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.filters import Filter, StoreFilter, store_filter, to_predicate
 from langchain_klue_rerank.engine.index.fusion import reciprocal_rank_fusion
 from langchain_klue_rerank.engine.index.passages import Passage
+
+logger = logging.getLogger(__name__)
 
 Source = VectorStore | BaseRetriever
 
 #: How many times more documents a store is asked for that has found too few which a filter keeps.
 _MORE = 4
+#: How far from 1 the length of a unit vector in float16 may be.
+_LENGTH_1 = 0.01
+#: Stores whose vectors' length was looked at.
+_LOOKED_AT: weakref.WeakSet[VectorStore] = weakref.WeakSet()
 
 
 def ask(
@@ -69,6 +79,7 @@ def _search(store: VectorStore, query: str, k: int, how: StoreFilter) -> list[Do
 
     Where the store cannot say the whole filter it is asked for more and more, until k are kept or it has no more.
     """
+    _warn_of_lengths(store)
     count = 0 if how.nothing else k
     while count:
         found = _identified(store, store.similarity_search(query, k=count, **how.arguments))
@@ -80,6 +91,7 @@ def _search(store: VectorStore, query: str, k: int, how: StoreFilter) -> list[Do
 
 async def _asearch(store: VectorStore, query: str, k: int, how: StoreFilter) -> list[Document]:
     """Ask a vector store without blocking the event loop; see `_search`."""
+    _warn_of_lengths(store)
     count = 0 if how.nothing else k
     while count:
         found = _identified(store, await store.asimilarity_search(query, k=count, **how.arguments))
@@ -87,6 +99,31 @@ async def _asearch(store: VectorStore, query: str, k: int, how: StoreFilter) -> 
             return kept
         count *= _MORE
     return []
+
+
+def _warn_of_lengths(store: VectorStore) -> None:
+    """Log a warning, once, if a FAISS store holds vectors of other lengths than those that its embeddings give.
+
+    FAISS's default distance is L2, and vectors that were not normalised, `HuggingFaceEmbeddings`' default, are then
+    ranked by their lengths once queries have length 1. Other stores do not show their vectors without a request.
+    """
+    if store in _LOOKED_AT:
+        return
+    _LOOKED_AT.add(store)
+    index: Any = getattr(store, "index", None)
+    if not isinstance(store.embeddings, EncoderEmbeddings) or not getattr(index, "ntotal", 0):
+        return
+    try:
+        length = float(np.linalg.norm(index.reconstruct(0)))
+    except (AttributeError, RuntimeError):  # an index that keeps no vectors
+        return
+    if abs(length - 1) > _LENGTH_1:
+        logger.warning(
+            "%s holds vectors that do not have length 1 (the first has %.3g), and its embeddings give queries that do: "
+            "it ranks by length now. Build it anew with these embeddings, or keep those that made it.",
+            type(store).__name__,
+            length,
+        )
 
 
 def _enough(found: list[Document], k: int, count: int, how: StoreFilter) -> list[Document] | None:

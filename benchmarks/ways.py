@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import bm25s
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -25,9 +25,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.adapters.first_stage import SearchType
-from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
 from langchain_klue_rerank.engine.index import fusion
-from langchain_klue_rerank.engine.index.bm25 import Bm25Field
 from langchain_klue_rerank.engine.index.fusion import top
 from langchain_klue_rerank.engine.models.names import WEIGHTS, identity
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
@@ -130,11 +128,10 @@ class Run:
 
 
 class TermRetriever(BaseRetriever):
-    """BM25 over terms of one kind, which the package has no switch for."""
+    """BM25 (bm25s) over terms of one kind, for which the package has no option."""
 
     documents: list[Document]
     terms: Any
-    numbers: Any
     index: Any
 
     @classmethod
@@ -145,18 +142,16 @@ class TermRetriever(BaseRetriever):
             documents: The documents.
             terms: Turns a text into terms, such as `morphemes` or ``str.split``.
         """
-        vocabulary, index = Vocabulary(), Bm25Field()
         texts = [searchable_text(one.page_content, one.metadata, "title") for one in documents]
-        index.add(Ragged.from_rows(vocabulary.add(terms(text)) for text in texts))
-        return cls(documents=documents, terms=terms, numbers=vocabulary.numbers, index=index)
+        index = bm25s.BM25(k1=1.5, b=0.75)
+        index.index([terms(text) for text in texts], show_progress=False)
+        return cls(documents=documents, terms=terms, index=index)
 
     def _get_relevant_documents(
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, k: int = DEPTH
     ) -> list[Document]:
-        numbers = Counter(self.numbers.get(term) for term in self.terms(query))
-        unknown = numbers.pop(None, 0)
-        scores = self.index.scores({number: times for number, times in numbers.items() if number is not None}, unknown)
-        return [self.documents[row] for row in top(scores, k).tolist()]
+        known = [term for term in self.terms(query) if term in self.index.vocab_dict]
+        return [self.documents[row] for row in top(self.index.get_scores(known), k).tolist()] if known else []
 
 
 def morphemes(text: str) -> list[str]:

@@ -112,6 +112,42 @@ def test_rooms_are_small():
     } == {}
 
 
+def test_modules_are_short():
+    lines = {str(path.relative_to(PACKAGE)): len(path.read_bytes().splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {name: count for name, count in lines.items() if count > 350}.keys() <= {
+        "cli/commands.py",
+        "engine/index/passage_index.py",
+    }
+
+
+@cache
+def _defined(module: str) -> frozenset[str]:
+    """The names that a module of the package defines or imports at its top level."""
+    path = PACKAGE.joinpath(*module.split(".")) if module else PACKAGE
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
+    return frozenset(names)
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tests", "training"])
+def test_what_is_imported_from_the_package_is_there(folder):
+    known = set(modules())
+    for path in (PACKAGE.parent / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(f"{NAME}."):
+                module = _below(node.module or "")
+                assert module in known, f"{path}: {node.module}"
+                missing = {alias.name for alias in node.names} - _defined(module)
+                assert not {name for name in missing if f"{module}.{name}".strip(".") not in known}, path
+
+
 def test_the_engine_knows_no_langchain():
     for path in (PACKAGE / "engine").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

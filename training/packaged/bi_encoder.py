@@ -26,13 +26,9 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import (
-    StaticConfig,
-    WordFeatures,
-    pack,
-    save,
-    unpack,
-)
+from langchain_klue_rerank.engine.arrays.quantized import from_four_bits, to_four_bits
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures
+from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig, save
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.words import split_words
@@ -454,7 +450,7 @@ def main() -> None:
     )
     about: dict[str, object] = {"made_by": "training/packaged/bi_encoder.py", "settings": asdict(settings)}
     if validation is not None:
-        about["validation"] = validation(unpack(*pack(vectors)))
+        about["validation"] = validation(from_four_bits(*to_four_bits(vectors)))
         logger.info("quantized: %s", about["validation"])
     save(arguments.out, config, vocabulary, vectors, about)
 

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import logging
 import mmap
 import os
-import re
 import shutil
 import threading
 import uuid
@@ -26,7 +24,8 @@ from typing import Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 
-from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, map_file, read_small
+from langchain_klue_rerank.engine.arrays import manifest
+from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, map_file
 from langchain_klue_rerank.engine.arrays.litter import is_litter
 from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
 
@@ -34,25 +33,14 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-MANIFEST: Final = "manifest.json"
-FORMAT: Final = "langchain-klue-rerank index"
-#: Raised when a reader of the old version could misread the new files. 2: vectors of windows; 1 is still read.
-VERSION: Final = 2
 #: The file that writers lock. It stays: to remove it while another waits for it would make two locks of one.
 LOCK: Final = ".lock"
 #: A record beside the index of the files that it was made from; it counts for one state only, see `state_of`.
 SOURCES: Final = ".sources.json"
-_DATA_PREFIX = "data-"
 #: Seconds that a save waits for another one.
 _LOCK_TIMEOUT = 30.0
 #: How often a reader begins again because the index was saved anew in the meantime.
 _READ_AGAIN = 50
-#: Largest manifest that is read, in bytes. One has some 5,000.
-_MANIFEST_BYTES = 1 << 20
-#: What `save_folder` makes beside the manifest: data folders and, for a moment, the new manifest.
-_OWN = re.compile(_DATA_PREFIX + r"[0-9a-f]{12}(\.json)?")
-#: Names of data files: relative, with nothing in them that leads out of the data folder.
-_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]+)*\.[a-z]+")
 #: What the system says where a folder cannot be synchronised at all, in contrast to a failure of the disk.
 _NO_FSYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
 
@@ -126,23 +114,23 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
     """
     folder = Path(folder)
     with writer_lock(folder):
-        named = _read_named(folder)
-        if named is not _UNREADABLE:
+        named = manifest.named_data(folder)
+        if named is not manifest.UNREADABLE:
             _remove_leftovers(folder, keep=named)
-        name = f"{_DATA_PREFIX}{uuid.uuid4().hex[:12]}"
+        name = f"{manifest.DATA_PREFIX}{uuid.uuid4().hex[:12]}"
         data, temporary = folder / name, folder / f"{name}.json"
         _WRITING.add(name)
         try:
             try:
                 data.mkdir()
                 write(data)
-                _write_manifest(temporary, data, config)
+                manifest.write(temporary, data, config)
                 for path in (*data.rglob("*"), data, temporary, folder):
                     _fsync(path)
-                os.replace(temporary, folder / MANIFEST)
+                os.replace(temporary, folder / manifest.MANIFEST)
             except BaseException:
                 # An interrupt may arrive just after the replacement, so the manifest itself says whether it happened.
-                if not _may_name(folder, name):
+                if not manifest.may_name(folder, name):
                     shutil.rmtree(data, ignore_errors=True)
                     temporary.unlink(missing_ok=True)
                 raise
@@ -166,10 +154,10 @@ def check_target(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise IndexFormatError(f"Cannot save to {str(folder)!r}: it is a file. Name a folder.")
-    if folder.is_dir() and not isinstance(_read_named(folder), str):
+    if folder.is_dir() and not isinstance(manifest.named_data(folder), str):
         names = {path.name for path in folder.iterdir() if not is_litter(path.name)} - {LOCK, SOURCES}
-        own = {name for name in names if _OWN.fullmatch(name)}
-        others = names - own - ({MANIFEST} if own else set())  # a damaged save may be replaced
+        own = {name for name in names if manifest.OWN.fullmatch(name)}
+        others = names - own - ({manifest.MANIFEST} if own else set())  # a damaged save may be replaced
         if others:
             raise IndexFormatError(
                 f"Cannot save to {str(folder)!r}: the folder holds other files (such as {min(others)!r}) and no "
@@ -180,16 +168,16 @@ def check_target(folder: Path) -> None:
 def state_of(folder: Path) -> str | None:
     """Return what identifies the state of a saved index, another one after each save; None without an index."""
     try:
-        return hashlib.sha256(_read_manifest(folder).encode("utf-8", "surrogatepass")).hexdigest()
+        return hashlib.sha256(manifest.read(folder).encode("utf-8", "surrogatepass")).hexdigest()
     except OSError:
         return None
 
 
 def is_index(folder: Path) -> bool:
     """Say whether a folder is a saved index, readable or not."""
-    named = _read_named(folder)
-    if named is _UNREADABLE:
-        return any(_OWN.fullmatch(path.name) for path in folder.iterdir())
+    named = manifest.named_data(folder)
+    if named is manifest.UNREADABLE:
+        return any(manifest.OWN.fullmatch(path.name) for path in folder.iterdir())
     return named is not None
 
 
@@ -207,11 +195,11 @@ def read_folder(folder: Path, read: Callable[[SavedFiles, dict[str, Any]], T]) -
     attempts_left = _READ_AGAIN
     while True:
         attempts_left -= 1
-        before = _read_named(folder)
+        before = manifest.named_data(folder)
         try:
             return read(*open_folder(folder))
         except (IndexFormatError, OSError) as error:
-            if attempts_left and _read_named(folder) != before:
+            if attempts_left and manifest.named_data(folder) != before:
                 continue
             if isinstance(error, IndexFormatError):
                 raise
@@ -231,38 +219,12 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
         IndexFormatError: If the folder is missing, is not an index, was written by a newer version, or a file of it is
             missing, truncated or edited.
     """
-    if not folder.is_dir():
-        raise IndexFormatError(f"No index at {str(folder)!r}: there is no such folder.")
-    try:
-        manifest = json.loads(_read_manifest(folder))
-    except FileNotFoundError:
-        raise IndexFormatError(
-            f"{str(folder)!r} is not an index: it has no {MANIFEST}. Name the folder that was given to save()."
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise IndexFormatError(f"{str(folder / MANIFEST)!r} is damaged ({error}). {RESTORE}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise IndexFormatError(f"{str(folder)!r} is not an index: its {MANIFEST} is of another kind.")
-    version = manifest.get("version")
-    if type(version) is not int or not 1 <= version <= VERSION:
-        raise IndexFormatError(
-            f"The index at {str(folder)!r} has format version {version!r}, this package reads 1 to {VERSION}. Upgrade "
-            "langchain-klue-rerank, or build the index again."
-        )
-    if manifest.get("checksum") != _manifest_checksum(manifest):
-        raise IndexFormatError(f"{str(folder / MANIFEST)!r} was edited or damaged. {RESTORE}")
-    try:
-        if not _OWN.fullmatch(manifest["data"]) or not all(map(_NAME.fullmatch, manifest["files"])):
-            raise ValueError("it names files outside the index")
-        files = {name: (entry["bytes"], entry["sha256"]) for name, entry in manifest["files"].items()}
-        config = dict(manifest["config"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise IndexFormatError(f"{str(folder / MANIFEST)!r} lacks what an index needs ({error}). {RESTORE}") from error
+    data, files, config = manifest.parse(folder)
     # All are opened before any is checked, which takes longer: another save may be about to remove them.
     contents: dict[str, mmap.mmap | bytes] = {}
     for name, (size, _) in files.items():
         try:
-            contents[name] = map_file(folder / manifest["data"] / name, size)
+            contents[name] = map_file(folder / data / name, size)
         except OSError as error:
             raise IndexFormatError(
                 f"The index at {str(folder)!r} lacks its file {name!r} ({error}). {RESTORE}"
@@ -275,35 +237,6 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
     return SavedFiles(contents, str(folder)), config
 
 
-#: A manifest that is there but cannot be read.
-_UNREADABLE: Final = object()
-
-
-def _read_manifest(folder: Path) -> str:
-    return read_small(folder / MANIFEST, _MANIFEST_BYTES)
-
-
-def _read_named(folder: Path) -> object:
-    """Return the data folder's name of which the manifest speaks; None without a manifest, or `_UNREADABLE`."""
-    try:
-        manifest = json.loads(_read_manifest(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, RecursionError):
-        return _UNREADABLE
-    return str(manifest.get("data")) if isinstance(manifest, dict) and manifest.get("format") == FORMAT else _UNREADABLE
-
-
-def _may_name(folder: Path, name: str) -> bool:
-    """Say whether the manifest names a data folder; also where that cannot be found out."""
-    try:
-        return name in _read_manifest(folder)
-    except FileNotFoundError:
-        return False
-    except (OSError, ValueError):
-        return True
-
-
 def _remove_leftovers(folder: Path, keep: object) -> None:
     """Remove the data folders of replaced and of killed saves. Whoever calls holds the lock, so nobody is writing them.
 
@@ -313,34 +246,13 @@ def _remove_leftovers(folder: Path, keep: object) -> None:
     """
     for path in folder.iterdir():
         name = path.name.removesuffix(".json")
-        if not _OWN.fullmatch(path.name) or name == keep or name in _WRITING:
+        if not manifest.OWN.fullmatch(path.name) or name == keep or name in _WRITING:
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-
-
-def _write_manifest(path: Path, data: Path, config: dict[str, Any]) -> None:
-    files = {
-        each.relative_to(data).as_posix(): {"bytes": each.stat().st_size, "sha256": _sha256(each)}
-        for each in sorted(data.rglob("*"))
-        if each.is_file()
-    }
-    manifest = {"format": FORMAT, "version": VERSION, "data": data.name, "config": config, "files": files}
-    manifest["checksum"] = _manifest_checksum(manifest)
-    path.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
-
-
-def _manifest_checksum(manifest: dict[str, Any]) -> str:
-    content = {key: value for key, value in manifest.items() if key != "checksum"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fsync(path: Path) -> None:

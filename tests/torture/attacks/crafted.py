@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.manifest import MANIFEST, checksum_of
 from tests.torture.attack import Attack, Trials, guarded
 from tests.torture.attacks.damage import make, noticed, signed, used
 
@@ -96,7 +96,7 @@ def npy(header: str) -> bytes:
 def crafted(folder: Path) -> Iterator[tuple[str, Callable[[Path], str | None]]]:
     """Yield names and what to do with a whole index's folder, again and again."""
     place = folder / "index"
-    manifest = place / storage.MANIFEST
+    manifest = place / MANIFEST
     files = make(place)
     whole = json.loads(files[manifest])
 
@@ -110,7 +110,7 @@ def crafted(folder: Path) -> Iterator[tuple[str, Callable[[Path], str | None]]]:
         for name, changes in MANIFESTS.items():
             anew()
             edited = {**whole, **changes}
-            edited["checksum"] = storage._manifest_checksum(edited)
+            edited["checksum"] = checksum_of(edited)
             manifest.write_text(json.dumps(edited), encoding="utf-8")
             yield name, noticed
         for name, text in CONTENTS.items():

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.manifest import MANIFEST, checksum_of
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.errors import KlueRerankError
 from tests.torture.attack import Attack, Trials, guarded
@@ -87,14 +87,14 @@ def same(content: bytes, other: bytes) -> bool:
 
 def signed(files: dict[Path, bytes], folder: Path) -> None:
     """Make the manifest say what the files are now."""
-    path = folder / storage.MANIFEST
+    path = folder / MANIFEST
     manifest = json.loads(files[path])
     data = folder / manifest["data"]
     manifest["files"] = {
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in ((name, (data / name).read_bytes()) for name in manifest["files"])
     }
-    manifest["checksum"] = storage._manifest_checksum(manifest)
+    manifest["checksum"] = checksum_of(manifest)
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -129,7 +129,7 @@ def with_checksums(chance: random.Random, folder: Path) -> Trials:
     place = folder / "index"
     files = make(place)
     while True:
-        path = chance.choice([path for path in files if path.name != storage.MANIFEST])
+        path = chance.choice([path for path in files if path.name != MANIFEST])
         if path.suffix == ".npy" and chance.random() < 0.6:
             array = np.load(path).copy()
             values: list[Any] = [0, -1, 1, 5, 127, 2**31 - 1, -(2**31), np.nan, np.inf]

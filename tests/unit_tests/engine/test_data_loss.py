@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays.manifest import MANIFEST, checksum_of
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
 from langchain_klue_rerank.engine.index.segments.snapshot import View
@@ -39,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 
 def leftovers(folder: Path) -> list[str]:
     """What lies in a folder beside an index: data that no manifest names."""
-    named = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))["data"]
+    named = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["data"]
     return sorted(path.name for path in folder.glob("data-*") if path.name != named)
 
 
@@ -55,7 +56,7 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     """Run code in another process; it prints a line when it is ready."""
     head = (
         "import os, signal, sys, time\nfrom pathlib import Path\n"
-        "from langchain_klue_rerank.engine.arrays import storage\n"
+        "from langchain_klue_rerank.engine.arrays import manifest, storage\n"
         "from langchain_klue_rerank.engine.index.passage_index import PassageIndex\n"
         "from tests.unit_tests.engine.helpers import add, passage, search, small_index\n"
         # a shell's background job ignores interrupts, and so would its children
@@ -110,7 +111,7 @@ def test_a_folder_that_cannot_be_synchronised_after_the_commit(
     """The manifest names the new data by then, so that has to stay."""
     index = PassageIndex.load(folder)
     add(index, passage("라", "운전면허 갱신"))
-    manifest = folder / storage.MANIFEST
+    manifest = folder / MANIFEST
     before = manifest.read_bytes()
     with monkeypatch.context() as patch:
         failing_fsync(patch, lambda path: path == folder and manifest.read_bytes() != before, code)
@@ -248,12 +249,12 @@ def test_signals_at_random_moments(folder: Path, processes: list[Any], number: i
 # --- leftovers, and writers that are still there ----------------------------------------------------------------------
 
 STAGE = """
-write_manifest = storage._write_manifest
+write_manifest = manifest.write
 def wait(*arguments):
     write_manifest(*arguments)
     print("staged", flush=True)
     {then}
-storage._write_manifest = wait
+manifest.write = wait
 index = small_index()
 add(index, passage("라", "운전면허 갱신"))
 index.save(folder)
@@ -367,8 +368,8 @@ def test_links_in_a_folder_lead_to_no_file_elsewhere(folder: Path, tmp_path: Pat
     (folder / storage.LOCK).unlink()
     (folder / "data-0123456789ab").symlink_to(tmp_path / "my folder")
     (folder / "data-0123456789ac.json").symlink_to(mine)
-    (folder / storage.MANIFEST).unlink()
-    (folder / storage.MANIFEST).symlink_to(mine)
+    (folder / MANIFEST).unlink()
+    (folder / MANIFEST).symlink_to(mine)
     with pytest.raises(IndexFormatError, match="damaged"):
         PassageIndex.load(folder)
     index.save(folder)
@@ -411,10 +412,10 @@ def test_loads_beside_two_writers_are_whole(folder: Path, processes: list[Any]) 
 
 def test_files_that_the_manifest_does_not_name_are_not_read(folder: Path) -> None:
     """Whether an index has vectors is not for the existence of a file to say."""
-    manifest = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     del manifest["files"]["vectors.npy"]
-    manifest["checksum"] = storage._manifest_checksum(manifest)
-    (folder / storage.MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
+    manifest["checksum"] = checksum_of(manifest)
+    (folder / MANIFEST).write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(IndexFormatError, match=r"does not name.*vectors\.npy"):
         PassageIndex.load(folder)
 

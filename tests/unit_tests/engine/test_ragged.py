@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.arrays.ragged import Ragged, Vocabulary
+from langchain_klue_rerank.engine.arrays.ragged import Ragged
 
 ROWS = st.lists(st.lists(st.integers(0, 1000), max_size=6), max_size=8)
 
@@ -24,14 +24,6 @@ def test_rows_come_back_as_they_went_in(rows: list[list[int]]) -> None:
     assert table.lengths().tolist() == [len(row) for row in rows]
 
 
-@given(ROWS, ROWS)
-def test_extend(first: list[list[int]], second: list[list[int]]) -> None:
-    table = Ragged.from_rows(first)
-    assert rows_of(table.extend(Ragged.from_rows(second))) == first + second
-    assert rows_of(table) == first
-    assert rows_of(Ragged.empty().extend(table)) == first
-
-
 @given(st.data(), ROWS.filter(bool))
 def test_take(data: st.DataObject, rows: list[list[int]]) -> None:
     numbers = data.draw(st.lists(st.integers(0, len(rows) - 1), max_size=10))
@@ -44,17 +36,3 @@ def test_through(data: st.DataObject, table: list[list[int]]) -> None:
     rows = data.draw(st.lists(st.lists(st.integers(0, len(table) - 1), max_size=5), max_size=5))
     found = Ragged.from_rows(rows).through(Ragged.from_rows(table))
     assert rows_of(found) == [[value for number in row for value in table[number]] for row in rows]
-
-
-@given(st.lists(st.lists(st.text(max_size=2), max_size=6), max_size=6))
-def test_a_vocabulary_numbers_strings_in_the_order_in_which_they_come(batches: list[list[str]]) -> None:
-    vocabulary = Vocabulary()
-    expected: dict[str, int] = {}
-    for batch in batches:
-        numbers = vocabulary.add(batch)
-        assert numbers == [expected.setdefault(string, len(expected)) for string in batch]
-    assert vocabulary.strings == list(expected)
-    assert len(vocabulary) == len(expected)
-    reopened = Vocabulary(vocabulary.strings)
-    assert reopened.numbers == expected
-    assert reopened.add(["새 낱말", *list(expected)]) == [len(expected), *expected.values()]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import json
 import os
 import pickle
@@ -14,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays import manifest, storage
+from langchain_klue_rerank.engine.arrays.manifest import MANIFEST, VERSION, _sha256, checksum_of
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
@@ -46,10 +46,10 @@ def data_files(folder: Path) -> list[Path]:
 
 def rewrite_manifest(folder: Path, **changes: Any) -> None:
     """Change a manifest and its checksum, as somebody would who means it."""
-    path = folder / storage.MANIFEST
+    path = folder / MANIFEST
     manifest = {**json.loads(path.read_text(encoding="utf-8")), **changes}
     manifest = {key: value for key, value in manifest.items() if value is not None}
-    manifest["checksum"] = storage._manifest_checksum(manifest)
+    manifest["checksum"] = checksum_of(manifest)
     path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
@@ -249,16 +249,16 @@ def test_a_save_within_a_save_harms_neither(folder: Path, monkeypatch: pytest.Mo
     """As of a signal handler that saves before the process ends."""
     other = small_index()
     other.delete(["나"])
-    write_manifest = storage._write_manifest
+    write_manifest = manifest.write
 
     def write_and_let_another_save(*arguments: Any) -> None:
         write_manifest(*arguments)
         with monkeypatch.context() as patch:
-            patch.setattr(storage, "_write_manifest", write_manifest)
+            patch.setattr(manifest, "write", write_manifest)
             other.save(folder)
         assert len(PassageIndex.load(folder)) == 2
 
-    monkeypatch.setattr(storage, "_write_manifest", write_and_let_another_save)
+    monkeypatch.setattr(manifest, "write", write_and_let_another_save)
     small_index().save(folder)
     assert len(PassageIndex.load(folder)) == 3
 
@@ -321,16 +321,16 @@ def test_a_damaged_manifest(folder: Path) -> None:
 
 
 def test_a_newer_version(folder: Path) -> None:
-    rewrite_manifest(folder, version=storage.VERSION + 1)
+    rewrite_manifest(folder, version=VERSION + 1)
     message = refused(folder)
-    assert f"version {storage.VERSION + 1}" in message
+    assert f"version {VERSION + 1}" in message
     assert "Upgrade" in message
 
 
 def test_an_index_of_the_first_version_has_one_vector_a_passage(folder: Path) -> None:
     """Version 1 knew nothing of windows."""
     expected = search(PassageIndex.load(folder), QUERY)
-    config = json.loads((folder / storage.MANIFEST).read_text(encoding="utf-8"))["config"]
+    config = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["config"]
     del config["window_words"]
     rewrite_manifest(folder, version=1, config=config)
     loaded = PassageIndex.load(folder)
@@ -387,7 +387,7 @@ def sign(folder: Path) -> None:
     """Make the manifest say what the files are now."""
     [data] = folder.glob("data-*")
     files = {
-        path.relative_to(data).as_posix(): {"bytes": path.stat().st_size, "sha256": storage._sha256(path)}
+        path.relative_to(data).as_posix(): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
         for path in data_files(folder)
     }
     rewrite_manifest(folder, files=files)
@@ -456,18 +456,21 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int)
 
 
 @pytest.mark.parametrize(
-    ("name", "call"),
+    ("owner", "name", "call"),
     [
-        *itertools.product(["_sha256", "_fsync"], [0, 1, 2]),
-        ("_write_manifest", 0),
+        *[(manifest, "_sha256", call) for call in range(3)],
+        *[(storage, "_fsync", call) for call in range(3)],
+        (manifest, "write", 0),
     ],
 )
-def test_a_full_disk_leaves_the_old_index(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, call: int) -> None:
+def test_a_full_disk_leaves_the_old_index(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, call: int
+) -> None:
     before = everything_in(folder)
     index = PassageIndex.load(folder)
     add(index, passage("라", "운전면허 갱신"))
     with monkeypatch.context() as patch:
-        calls = full_disk(patch, storage, name, call)
+        calls = full_disk(patch, owner, name, call)
         with pytest.raises(OSError, match="No space left"):
             index.save(folder)
         assert calls[0] == call + 1
@@ -497,7 +500,7 @@ def test_a_full_disk_below_the_storage(
 
 def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        full_disk(patch, storage, "_write_manifest", 0)
+        full_disk(patch, manifest, "write", 0)
         with pytest.raises(OSError, match="No space left"):
             small_index().save(tmp_path / "index")
     assert everything_in(tmp_path) == {}
@@ -512,7 +515,7 @@ def test_an_interrupt_while_saving_leaves_the_old_index(folder: Path, monkeypatc
     def interrupt(path: Path) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "_sha256", interrupt)
+    monkeypatch.setattr(manifest, "_sha256", interrupt)
     with pytest.raises(KeyboardInterrupt):
         small_index().save(folder)
     assert everything_in(folder) == before

@@ -6,186 +6,30 @@ import argparse
 import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.cli import display
-from langchain_klue_rerank.cli.display import flat, to_json
+from langchain_klue_rerank.cli.display import ProgressBar, flat, to_json
 from langchain_klue_rerank.cli.messages import is_korean, say
+from langchain_klue_rerank.cli.models import retriever_fields
 from langchain_klue_rerank.engine.text.words import clean
 
 if TYPE_CHECKING:
     from langchain_core.documents import Document
 
-    from langchain_klue_rerank.files.reasons import Problem
-    from langchain_klue_rerank.files.sync import Mode, SyncReport
     from langchain_klue_rerank.retriever import KlueRetriever
 
 #: Passages indexed between two steps of the progress bar.
 _BATCH = 512
-#: Files that were not read and are named without ``--verbose``.
-_NAMED = 10
-#: Reasons for passing over what nobody wants to be read; named with ``--verbose`` only, and never a failure.
-_QUIET = frozenset({"hidden", "tool", "index", "excluded"})
-#: Reasons that are no failure of a file that should be read.
-_HARMLESS = _QUIET | {"kind", "empty"}
-
 _DEMO_QUESTIONS = (
     "주차 단속 알림 문자 서비스는 차량 한 대에 번호를 몇 개까지 등록할 수 있나요?",
     "전입신고는 언제까지 해야 하나요",
     "감자 상자에 뭘 같이 넣어 두면 순이 덜 나오나요?",
     "집에서 일하고 싶은 날은 언제까지 올려 둬야 하고 안 되는 요일이 있나요?",
 )
-
-
-def _models(options: argparse.Namespace) -> dict[str, Any]:
-    """Turn --embeddings, --reranker and --no-rerank into fields of the retriever."""
-    from langchain_klue_rerank import KlueEmbeddings, KlueReranker
-
-    fields: dict[str, Any] = {}
-    if options.embeddings:
-        fields["embeddings"] = KlueEmbeddings(model=options.embeddings)
-    if getattr(options, "no_rerank", False):
-        fields["reranker"] = None
-    elif getattr(options, "reranker", None):
-        fields["reranker"] = KlueReranker(model=options.reranker)
-    return fields
-
-
-def index(options: argparse.Namespace) -> int:
-    """Index files and folders, in place of an index or added to one."""
-    report = _synchronise(options, "append" if options.append else "replace")
-    seconds = max(report.seconds, 1e-6)
-    if options.json:
-        result = {"passages": report.passages, "added": report.added, "seconds": round(seconds, 3)}
-        print(to_json({**result, "dir": str(options.out), **_report_json(report)}))
-    else:
-        message = "{added} passages in {seconds:.1f} s ({speed:.0f}/s) -> {dir} ({passages} in all)"
-        speed = report.added / seconds
-        print(
-            say(
-                message,
-                added=report.added,
-                seconds=seconds,
-                speed=speed,
-                dir=flat(str(options.out)),
-                passages=report.passages,
-            )
-        )
-        _tell(report, options.verbose)
-    return int(options.strict and any(one.reason not in _HARMLESS for one in report.problems))
-
-
-def sync(options: argparse.Namespace) -> int:
-    """Bring an index in step with files and folders, once or again and again."""
-    from langchain_klue_rerank.files.sync import watch
-
-    status = 0
-    last: list[Problem] | None = None
-
-    def step() -> None:
-        nonlocal status, last
-        report = _synchronise(options, "sync")
-        failed = [one for one in report.problems if one.reason not in _HARMLESS]
-        status = int(options.strict and bool(failed))
-        if options.watch and last is not None and not report.saved and report.problems == last:
-            return  # nothing new
-        last = report.problems
-        if options.json:
-            counts = {name: getattr(report, name) for name in ("passages", "added", "removed", "read", "unchanged")}
-            counts |= {"gone": report.gone, "seconds": round(report.seconds, 3), "dir": str(options.out)}
-            print(to_json({**counts, **_report_json(report)}), flush=True)
-            return
-        message = (
-            "{read} files read, {unchanged} unchanged, {gone} gone: {added} passages added, {removed} removed, "
-            "{passages} in all ({seconds:.1f} s)"
-        )
-        print(say(message, **asdict(report)), flush=True)
-        _tell(report, options.verbose)
-
-    step()
-    if options.watch:
-        folders = ", ".join(flat(str(path)) for path in options.files)
-        print(say("watching {folders}; Ctrl-C ends", folders=folders), file=sys.stderr)
-        watch(step, options.watch)
-    return status
-
-
-def _synchronise(options: argparse.Namespace, mode: Mode) -> SyncReport:
-    from langchain_klue_rerank.engine.arrays.storage import check_target
-    from langchain_klue_rerank.files.loading import Reading
-    from langchain_klue_rerank.files.sync import sync_folder
-
-    if not 0 <= options.chunk_overlap < options.chunk_size:
-        raise ValueError(f"--chunk-overlap {options.chunk_overlap} must be from 0 to below --chunk-size.")
-    check_target(options.out)
-    reading = Reading(options.chunk_size, options.chunk_overlap, options.text_column, options.title_column)
-
-    def make(folder: Path | None) -> KlueRetriever:
-        from langchain_klue_rerank.retriever import KlueRetriever
-
-        fields = _models(options)
-        return KlueRetriever(**fields) if folder is None else KlueRetriever.load(folder, **fields)
-
-    bar = _bar("indexing", "passage", quiet=options.json)
-    try:
-        return sync_folder(
-            options.files, options.out, make, reading=reading, exclude=options.exclude, mode=mode, progress=bar
-        )
-    finally:
-        bar.close()
-
-
-class _Progress:
-    """A progress bar that is drawn on a terminal only."""
-
-    def __init__(self, description: str, unit: str, quiet: bool) -> None:
-        from tqdm import tqdm
-
-        self._bar = tqdm(desc=description, unit=unit, disable=quiet or not sys.stderr.isatty())
-
-    def __call__(self, done: int, total: int) -> None:
-        self._bar.total = total
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        self._bar.close()
-
-
-def _bar(description: str, unit: str, *, quiet: bool) -> _Progress:
-    return _Progress(description, unit, quiet)
-
-
-def _report_json(report: SyncReport) -> dict[str, Any]:
-    return {
-        "problems": [
-            {"path": one.path, "line": one.line or None, "reason": one.reason, "message": one.sentence(with_path=False)}
-            for one in report.problems
-        ],
-        "columns": report.columns,
-    }
-
-
-def _tell(report: SyncReport, verbose: bool) -> None:
-    """Say what was taken for what and what was not read."""
-    for file, columns in list(report.columns.items())[: None if verbose else _NAMED]:
-        shown = ", ".join(f"{role} = {column}" for role, column in columns.items())
-        print(say("columns of {file}: {columns}", file=flat(PurePosixPath(file).name), columns=flat(shown)))
-    problems = [one for one in report.problems if verbose or one.reason not in _QUIET]
-    if not problems:
-        return
-    print(say("Not read ({count}):", count=len(problems)), file=sys.stderr)
-    kinds = Counter(one.reason for one in problems)
-    problems.sort(key=lambda one: one.reason in _HARMLESS)  # failures first
-    for problem in problems[: None if verbose else max(_NAMED, sum(kinds[k] for k in kinds if k not in _HARMLESS))]:
-        print(f"  {flat(problem.sentence(is_korean()))}", file=sys.stderr)
-    if not verbose and len(problems) > _NAMED:
-        left = problems[max(_NAMED, sum(kinds[k] for k in kinds if k not in _HARMLESS)) :]
-        if left:
-            print("  " + say("and {count} more; --verbose names all", count=len(left)), file=sys.stderr)
 
 
 def search(options: argparse.Namespace) -> None:
@@ -195,7 +39,7 @@ def search(options: argparse.Namespace) -> None:
     wanted = _filter(options.filter)
     questions = _questions(options.query, options.questions)
     began = time.perf_counter()
-    fields = _models(options)
+    fields = retriever_fields(options)
     if options.search_type:
         fields["search_type"] = options.search_type
     retriever = KlueRetriever.load(
@@ -320,7 +164,7 @@ def explain(options: argparse.Namespace) -> None:
     """Say why passages were found for a question."""
     from langchain_klue_rerank.retriever import KlueRetriever
 
-    retriever = KlueRetriever.load(options.dir, k=options.k, **_models(options))
+    retriever = KlueRetriever.load(options.dir, k=options.k, **retriever_fields(options))
     query = clean(options.query)
     documents = retriever.get_by_ids(options.id) if options.id else retriever.invoke(query)
     if not documents:
@@ -348,7 +192,7 @@ def evaluate(options: argparse.Namespace) -> None:
             details=details,
             fetch_k=options.fetch_k,
             rerank_weight=options.rerank_weight,
-            **_models(options),
+            **retriever_fields(options),
         )
         if options.json:
             print(to_json(asdict(report)))
@@ -370,7 +214,7 @@ def demo(options: argparse.Namespace) -> None:
     documents = read_passages(SAMPLES / "passages.jsonl")
     start = time.perf_counter()
     retriever = KlueRetriever(k=3)
-    bar = _bar("indexing", "passage", quiet=options.json)
+    bar = ProgressBar("indexing", "passage", quiet=options.json)
     for place in range(0, len(documents), _BATCH):
         retriever.add_documents(documents[place : place + _BATCH])
         bar(min(place + _BATCH, len(documents)), len(documents))

@@ -203,3 +203,21 @@ def _styled(text: str, code: int) -> str:
     """Style a text where it is read in a terminal that can."""
     plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM", "dumb") == "dumb"
     return text if plain else f"\x1b[{code}m{text}\x1b[0m"
+
+
+class ProgressBar:
+    """A progress bar that is drawn on a terminal only."""
+
+    def __init__(self, description: str, unit: str, *, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=description, unit=unit, disable=quiet or not sys.stderr.isatty())
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show how much of how much is done."""
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        self._bar.close()

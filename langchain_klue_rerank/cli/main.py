@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from langchain_klue_rerank import __version__
-from langchain_klue_rerank.cli import commands
+from langchain_klue_rerank.cli import commands, indexing
 from langchain_klue_rerank.cli.display import flat
 from langchain_klue_rerank.cli.messages import is_korean, text
 from langchain_klue_rerank.errors import KlueRerankError, MissingExtraError
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
 
     index = command("index", "index files and folders")
     index.add_argument("--append", action="store_true", help=text("add to the index at DIR instead of replacing it"))
-    index.set_defaults(run=commands.index)
+    index.set_defaults(run=indexing.index)
     sync = command("sync", "bring an index in step with files and folders")
     sync.add_argument(
         "--watch",
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help=text("keep watching, and synchronise every SECONDS (2)"),
     )
-    sync.set_defaults(run=commands.sync)
+    sync.set_defaults(run=indexing.sync)
     for each in (index, sync):
         each.add_argument("files", nargs="+", type=Path, metavar="FILE", help=text("files, or folders of them"))
         each.add_argument("--out", required=True, type=Path, metavar="DIR", help=text("folder of the index"))

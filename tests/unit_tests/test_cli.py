@@ -262,7 +262,7 @@ def test_a_failing_model_leaves_the_old_index(
     assert main(["index", str(files / "여권.md"), "--out", str(out), "--json"]) == 0
     capsys.readouterr()
     broken = BrokenEmbeddings("전입")
-    monkeypatch.setattr("langchain_klue_rerank.cli.commands._models", lambda options: {"embeddings": broken})
+    monkeypatch.setattr("langchain_klue_rerank.cli.indexing.retriever_fields", lambda options: {"embeddings": broken})
     assert "NaN" in fails(capsys, "index", files, "--out", out, "--json")
     monkeypatch.undo()
     assert len(KlueRetriever.load(out)) == 1

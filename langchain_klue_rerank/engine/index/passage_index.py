@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,27 +14,20 @@ from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence
-from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.index import index_files
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.search import Keep, allowed, rank
-from langchain_klue_rerank.engine.index.segments import merging
 from langchain_klue_rerank.engine.index.segments.segment import Segment
-from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
+from langchain_klue_rerank.engine.index.segments.segmented import Segmented
+from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.priority import searching
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
-logger = logging.getLogger(__name__)
-
 #: The field of vectors that `PassageIndex.search` compares where nothing else is said.
 VECTORS: Final = "vectors"
-#: Passages up to which segments are merged by whoever adds, at once; more are merged in the background.
-_MERGED_AT_ONCE = 4096
-#: Removed passages from which on everything is written anew when they are more than those that are there.
-_REMOVED = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +46,7 @@ class Candidates:
     evidence: Evidence
 
 
-class PassageIndex:
+class PassageIndex(Segmented):
     """Passages that can be searched lexically, by vectors, or by both.
 
     All methods may be called from several threads. A reader takes the present state, one reference, and keeps it: it
@@ -67,19 +57,7 @@ class PassageIndex:
     """
 
     def __init__(self, settings: IndexSettings) -> None:
-        self._start(Snapshot.empty(settings))
-
-    def _start(self, state: Snapshot) -> None:
-        self._state = state
-        self._lock = ForkSafeLock()
-        self._merging: threading.Thread | None = None
-        self._merged_from = 0  # the segments before this one are being merged
-        self._removed = 0  # since everything was last written anew
-
-    @property
-    def settings(self) -> IndexSettings:
-        """What the index holds."""
-        return self._state.settings
+        super().__init__(Snapshot.empty(settings))
 
     def __getstate__(self) -> dict[str, Any]:
         state = self._state
@@ -227,60 +205,6 @@ class PassageIndex:
         with self._lock:
             self._state, self._removed = Snapshot.empty(self.settings), 0
 
-    def _replace(self, state: Snapshot, removed: int) -> None:
-        """Put a new state in the place of the old one, and merge what has become too small. The caller holds the lock.
-
-        Every change of an index is one assignment, so that an interrupt leaves the old state or the new one.
-
-        Raises:
-            IndexFormatError: If the parts of a segment do not fit together; the old state stays.
-        """
-        for view in state.views:
-            view.segment.check(state.settings)
-        total = self._removed + removed
-        if total > max(_REMOVED, len(state)):
-            self._state, self._removed = state.compacted(), 0
-            return
-        self._state, self._removed = state, total
-        self._merge()
-
-    def _merge(self) -> None:
-        """Merge the small segments at the end at once, large ones in the background. The caller holds the lock."""
-        while True:
-            views = self._state.views
-            running = self._merging is not None and self._merging.is_alive()
-            settled = self._merged_from if running else 0
-            first = merging.plan(views[settled:])
-            if first is None:
-                return
-            some = views[settled + first :]
-            if sum(view.count for view in some) <= _MERGED_AT_ONCE:
-                self._state = merging.put(self._state, some, merging.merge(some))
-                continue
-            if not running:
-                self._merged_from = len(views)
-                self._merging = merging.start(partial(self._merge_in_background, self._state, some))
-            return
-
-    def _merge_in_background(self, state: Snapshot, views: Sequence[Any]) -> None:
-        try:
-            merged = merging.merge(views)
-        except merging.InterpreterEndsError:
-            return
-        except Exception:
-            logger.exception("Segments could not be merged; the index is as before, and somewhat slower")
-            return
-        with self._lock:
-            if self._state.terms is state.terms:  # else everything was written anew meanwhile
-                self._state = merging.put(self._state, views, merged)
-            self._merging = None
-            self._merge()
-
-    def wait_for_merges(self) -> None:
-        """Wait until no segments are being merged in the background."""
-        while (running := self._merging) is not None and running.is_alive():
-            running.join()
-
     def find(self, keep: Keep | None = None) -> list[str]:
         """Return the identifiers of the passages that a filter keeps, in the order in which they were added."""
         state = self._state
@@ -391,15 +315,6 @@ class PassageIndex:
                 state = self._compact()
             storage.save_folder(folder, asdict(state.settings), lambda data: index_files.write(state, data))
 
-    def _compact(self) -> Snapshot:
-        """Put everything into one segment, without what is left of removed passages. The caller holds the lock."""
-        state = self._state
-        if self._removed:
-            self._state, self._removed = state.compacted(), 0
-        elif len(state.views) > 1:
-            self._state = state.with_views([View.of(merging.merge(state.views))])
-        return self._state
-
     @classmethod
     def load(cls, folder: Path, *, any_analysis: bool = False) -> PassageIndex:
         """Read what `save` wrote.
@@ -413,7 +328,7 @@ class PassageIndex:
                 that are split in another way.
         """
         index = cls.__new__(cls)
-        index._start(storage.read_folder(Path(folder), index_files.read))
+        Segmented.__init__(index, storage.read_folder(Path(folder), index_files.read))
         if not any_analysis:
             index.settings.check_analysis(str(folder))
         return index

@@ -27,7 +27,7 @@ from langchain_klue_rerank.engine.index.segments.postings import Postings
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from tests.unit_tests.engine.helpers import SETTINGS, add, ids, passage, search, tokens_of, vectors_of
 
-INDEX = "langchain_klue_rerank.engine.index.passage_index"
+INDEX = "langchain_klue_rerank.engine.index.segments.segmented"
 
 # --- strings and postings ---------------------------------------------------------------------------------------------
 
@@ -211,7 +211,8 @@ def merging(): return [thread.name for thread in threading.enumerate() if thread
 atexit.register(lambda: print(merging()))  # called last
 from tests.unit_tests.engine.helpers import SETTINGS, add, passage
 from langchain_klue_rerank.engine.index import passage_index
-passage_index._MERGED_AT_ONCE = 0
+from langchain_klue_rerank.engine.index.segments import segmented
+segmented._MERGED_AT_ONCE = 0
 index = passage_index.PassageIndex(SETTINGS)
 for start in (0, 600): add(index, *(passage(str(n), f"문서 {n} 본문") for n in range(start, start + 600)))
 print(merging())

@@ -1,0 +1,103 @@
+"""A set of segments that changes: a writer replaces its state in one assignment, readers never wait."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from functools import partial
+
+from langchain_klue_rerank.engine.forks import ForkSafeLock
+from langchain_klue_rerank.engine.index.segments import merging
+from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
+from langchain_klue_rerank.engine.index.settings import IndexSettings
+
+logger = logging.getLogger(__name__)
+
+#: Passages up to which segments are merged by whoever adds, at once; more are merged in the background.
+_MERGED_AT_ONCE = 4096
+#: Removed passages from which on everything is written anew when they are more than those that are there.
+_REMOVED = 1000
+
+
+class Segmented:
+    """The present state of an index, and how it changes.
+
+    Args:
+        state: The state to begin with.
+    """
+
+    def __init__(self, state: Snapshot) -> None:
+        self._state = state
+        self._lock = ForkSafeLock()
+        self._merging: threading.Thread | None = None
+        self._merged_from = 0  # the segments before this one are being merged
+        self._removed = 0  # since everything was last written anew
+
+    @property
+    def settings(self) -> IndexSettings:
+        """What the index holds."""
+        return self._state.settings
+
+    def _replace(self, state: Snapshot, removed: int) -> None:
+        """Put a new state in the place of the old one, and merge what has become too small. The caller holds the lock.
+
+        Every change of an index is one assignment, so that an interrupt leaves the old state or the new one.
+
+        Raises:
+            IndexFormatError: If the parts of a segment do not fit together; the old state stays.
+        """
+        for view in state.views:
+            view.segment.check(state.settings)
+        total = self._removed + removed
+        if total > max(_REMOVED, len(state)):
+            self._state, self._removed = state.compacted(), 0
+            return
+        self._state, self._removed = state, total
+        self._merge()
+
+    def _merge(self) -> None:
+        """Merge the small segments at the end at once, large ones in the background. The caller holds the lock."""
+        while True:
+            views = self._state.views
+            running = self._merging is not None and self._merging.is_alive()
+            settled = self._merged_from if running else 0
+            first = merging.plan(views[settled:])
+            if first is None:
+                return
+            some = views[settled + first :]
+            if sum(view.count for view in some) <= _MERGED_AT_ONCE:
+                self._state = merging.put(self._state, some, merging.merge(some))
+                continue
+            if not running:
+                self._merged_from = len(views)
+                self._merging = merging.start(partial(self._merge_in_background, self._state, some))
+            return
+
+    def _merge_in_background(self, state: Snapshot, views: Sequence[View]) -> None:
+        try:
+            merged = merging.merge(views)
+        except merging.InterpreterEndsError:
+            return
+        except Exception:
+            logger.exception("Segments could not be merged; the index is as before, and somewhat slower")
+            return
+        with self._lock:
+            if self._state.terms is state.terms:  # else everything was written anew meanwhile
+                self._state = merging.put(self._state, views, merged)
+            self._merging = None
+            self._merge()
+
+    def wait_for_merges(self) -> None:
+        """Wait until no segments are being merged in the background."""
+        while (running := self._merging) is not None and running.is_alive():
+            running.join()
+
+    def _compact(self) -> Snapshot:
+        """Put everything into one segment, without what is left of removed passages. The caller holds the lock."""
+        state = self._state
+        if self._removed:
+            self._state, self._removed = state.compacted(), 0
+        elif len(state.views) > 1:
+            self._state = state.with_views([View.of(merging.merge(state.views))])
+        return self._state

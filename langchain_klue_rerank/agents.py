@@ -29,7 +29,7 @@ def numbered_sources(documents: Sequence[Document], *, max_characters: int = 800
 
     Args:
         documents: The passages, the best first.
-        max_characters: Most characters of the texts together. Default 8000.
+        max_characters: Maximum number of characters of the texts together. Default 8000.
         first: The first one's number. Default 1.
 
     Returns:
@@ -100,7 +100,7 @@ def search_tool(
         retriever: What searches. Its own ``k`` decides how many sources there are.
         name: The tool's name.
         description: When to use it, for the model.
-        max_characters: Most characters of the texts that a call returns. Default 8000.
+        max_characters: Maximum number of characters of the texts that a call returns. Default 8000.
 
     Examples:
         >>> from langchain_core.documents import Document

@@ -22,11 +22,11 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 
 class KlueBM25Retriever(IndexedRetriever):
-    """Find documents by their words: BM25 over Kiwi content morphemes and over character bigrams, added.
+    """Lexical search: BM25 over Kiwi content morphemes and over character bigrams, averaged.
 
-    The two together are clearly stronger than either, and far stronger than words between spaces (see the README's
-    table). Only documents that share a morpheme or a bigram with the query are found. ``metadata["relevance_score"]``
-    is the share of the query's weight that a document holds, 0..1.
+    The combination is clearly better than either, and far better than splitting at spaces (see the README's table).
+    Only documents that share a morpheme or a bigram with the query are found. ``metadata["relevance_score"]`` is the
+    share of the query's idf weight that the document matches, 0..1.
 
     Examples:
         >>> retriever = KlueBM25Retriever.from_texts(["전입신고는 14일 안에 합니다.", "여권은 구청에서 만듭니다."], k=1)
@@ -35,7 +35,7 @@ class KlueBM25Retriever(IndexedRetriever):
 
     Args:
         k: How many documents to return. Default 4. Also an argument of ``invoke``.
-        kiwi: Whether to search morphemes beside the bigrams. Default True. Without, Kiwi is never loaded.
+        kiwi: Whether to search morphemes in addition to bigrams. Default True. If False, Kiwi is never loaded.
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.
         scores_in_metadata: Whether documents come with their scores. Default True; they do not count when documents are
@@ -78,9 +78,9 @@ class KlueBM25Retriever(IndexedRetriever):
 
     @classmethod
     def rebuild(cls, folder: str | Path, **fields: Any) -> KlueBM25Retriever:
-        """Build a saved index anew from the documents that it holds, save it in its place, and open it.
+        """Rebuild a saved index from its documents, save it in its place, and open it.
 
-        For an index whose words an earlier version split in another way. Until the new index is complete the old one
+        For an index that an earlier version tokenized differently. Until the new index is complete the old one
         stays.
 
         Args:

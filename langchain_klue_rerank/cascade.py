@@ -1,4 +1,4 @@
-"""`KlueCascade`: several rerankers in a row as one LangChain document compressor."""
+"""`KlueCascade`: a cascade of rerankers as one LangChain document compressor."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from langchain_klue_rerank.reranker import KlueReranker
 
 
 class KlueCascade(RankerCompressor):
-    """Rerank with an inexpensive model first, then with an expensive one that rescores only the best few.
+    """Rerank with an inexpensive model, then rescore the best few with an expensive one.
 
-    Each stage reads in the order of what the stages before it found, at most its ``read_n`` documents. A score is the
+    Each stage scores at most its ``read_n`` documents, in the order of the earlier stages' scores. A score is the
     mean of a stage's and the earlier ones', or half of the earlier one's for a document that the stage did not read.
-    With a transformer that reads four documents of thirty this costs little more than four pairs of the transformer.
+    With a transformer that scores four documents of thirty, this costs little more than four pairs of the transformer.
 
     Examples:
         >>> cascade = KlueCascade(
@@ -26,11 +26,11 @@ class KlueCascade(RankerCompressor):
         ... )  # doctest: +SKIP
 
     Args:
-        stages: At least two rerankers, the least expensive first. Of their options those count that say how they read;
-            ``top_n``, ``score_threshold``, ``max_latency_ms`` and ``title_key`` are the cascade's.
+        stages: At least two rerankers, the least expensive first. Only their scoring options apply; ``top_n``,
+            ``score_threshold``, ``max_latency_ms`` and ``title_key`` are taken from the cascade.
         top_n: How many documents to keep, None for all. Default 3.
         score_threshold: Lowest score to keep, 0..1; None keeps all.
-        max_latency_ms: Milliseconds after which a call returns with what has been decided by then; see `KlueReranker`.
+        max_latency_ms: Milliseconds after which a call returns with the scores computed so far; see `KlueReranker`.
         title_key: The metadata key of a title that is read before the text; None reads the text alone. Default
             ``"title"``.
     """

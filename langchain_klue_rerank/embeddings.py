@@ -95,7 +95,7 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
 
     @property
     def identity(self) -> str:
-        """What tells this model's vectors from another's; saved with an index."""
+        """Identity of the model, saved with an index: vectors of different models are not comparable."""
         return self._identity()
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -126,5 +126,5 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
 
     @property
     def reads_tokens(self) -> bool:
-        """Whether this is the packaged model or a folder adapted from it, which read tokens and need no torch."""
+        """Whether this is the packaged model or one adapted from it; both read tokens and need no torch."""
         return self._is_static

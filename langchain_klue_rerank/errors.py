@@ -1,4 +1,4 @@
-"""The errors this package raises on purpose. Each message names the value and the remedy."""
+"""The errors that this package raises. Each message names the value and the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class IndexLockedError(KlueRerankError, OSError):
 
 
 class ModelMismatchError(KlueRerankError, ValueError):
-    """An index was written with another model than the one at hand."""
+    """An index was written with another model than the one given."""
 
 
 class ModelLoadError(KlueRerankError, OSError):

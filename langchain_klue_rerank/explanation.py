@@ -168,7 +168,7 @@ def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class ExplainingRetriever(BatchedRetriever, ABC):
-    """A retriever that says why a document was found. Its reranker scores sentences, too, if it is one of ours."""
+    """A retriever that explains its results; a `KlueReranker` or `KlueCascade` also scores sentences."""
 
     reranker: BaseDocumentCompressor | None = None
 

@@ -36,12 +36,11 @@ class KlueReranker(RankerCompressor):
     Without arguments it uses the weights that come with the package: no torch, no download, no GPU. With a name it
     loads any sentence-transformers cross-encoder (needs the ``torch`` extra), among them those fine-tuned from
     klue/roberta. The model is loaded once, on first use. A late-interaction model (sentence-transformers'
-    MultiVectorEncoder, ColBERT, PyLate) is recognised by its files; a `KlueRetriever` then keeps the passages' side of
-    it in its index, and reranking costs about what a search costs.
+    MultiVectorEncoder, ColBERT, PyLate) is recognised by its files; a `KlueRetriever` then keeps the passages'
+    token vectors in its index, and reranking costs about as much as a search.
 
     Documents come back as copies with ``metadata["relevance_score"]``, a float in 0..1; their ids and other metadata
-    stay. A document that is longer than the model's window is read whole, in overlapping windows of which the best
-    counts.
+    stay. A document longer than the model's window is scored in overlapping windows, and the best window counts.
 
     Examples:
         >>> reranker = KlueReranker(top_n=1)
@@ -52,18 +51,19 @@ class KlueReranker(RankerCompressor):
         model: ``None`` (the packaged weights), the path of a folder, or a hub id.
         top_n: How many documents to keep, None for all. Default 3, as LangChain's other rerankers.
         score_threshold: Lowest score to keep, 0..1; None keeps all.
-        max_latency_ms: Milliseconds after which a call returns with what has been decided by then: documents that were
-            not read follow in the order in which they came, with ``metadata["reranked"]`` False, a score of 0 and
-            whatever the threshold. Waiting for other callers counts, loading the model does not. None (default) waits
-            for everything. A batch of n queries has n times as long.
-        early_stop: Score at which a document is so surely the answer that the rest, which came after it, is not read;
-            it follows as above, except that a threshold drops it. `find_early_stop` finds a value. None
-            (default) reads everything.
-        read_n: Most documents to read, the most promising; the rest follows as above, except that a threshold sees its
-            score. In a `KlueCascade` the promise is what the rerankers before it say. None (default) reads everything.
+        max_latency_ms: Milliseconds after which a call returns with the scores computed so far: documents that were
+            not scored follow in their given order, with ``metadata["reranked"]`` False and a score of 0, and no
+            threshold drops them. The time includes waiting for other callers, not loading the model. None (default) for
+            no limit. A batch of n queries has n times as long.
+        early_stop: Score from which a document is accepted as the answer, so that the documents after it are not
+            scored. They follow as above, except that a threshold drops them. `find_early_stop` finds a value. None
+            (default) scores all.
+        read_n: Maximum number of documents to score, the most promising first; the others follow as above, except that
+            a threshold applies to them. In a `KlueCascade` the scores of the earlier rerankers decide. None (default)
+            scores all.
         title_key: The metadata key of a title that is read before the text; None reads the text alone. Default
             ``"title"``.
-        backend: What computes a model from a folder or the hub: ``"torch"`` (default), ``"onnx"`` (the same scores,
+        backend: What runs a model from a folder or the hub: ``"torch"`` (default), ``"onnx"`` (the same scores,
             faster on a CPU), ``"onnx-int8"`` (faster still, scores rounded) or ``"auto"`` (half precision on a GPU, the
             fastest of these that is installed on a CPU). ONNX needs the ``onnx`` extra. Not for the packaged weights,
             nor are the following.
@@ -117,13 +117,13 @@ class KlueReranker(RankerCompressor):
     def find_early_stop(
         self, queries: Sequence[str], documents: Sequence[Sequence[str | Document]], *, error: float = 0.01
     ) -> float:
-        """Find the lowest value for ``early_stop`` with which the best document is seldom left unread.
+        """Find the lowest value for ``early_stop`` that seldom leaves the best document unscored.
 
         Args:
-            queries: Questions of your own that trained nothing.
+            queries: Your own questions, which were not used for training.
             documents: For each its candidates, in the order of the first stage.
-            error: Share of the questions for which the best may be missed. Default 0.01. Of few questions the value
-                misses more on others than it promises: take hundreds.
+            error: Share of the questions for which the best may be missed. Default 0.01. Use hundreds of questions:
+                with few, the value misses more on new ones.
 
         Returns:
             A value for ``early_stop``, just above 1 if none is good enough.

@@ -143,7 +143,7 @@ class KlueRetriever(ExplainingRetriever):
             folder: The folder.
             **fields: The retriever's other fields: ``embeddings`` if the packaged ones did not make the index,
                 ``reranker``, ``k`` and so on. With ``search_type="lexical"`` the model may be another one: the words
-                are searched, and a warning says how to make the vectors anew (`rebuild`).
+                are searched, and a warning says how to recompute the vectors (`rebuild`).
 
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
@@ -176,10 +176,10 @@ class KlueRetriever(ExplainingRetriever):
 
     @classmethod
     def rebuild(cls, folder: str | Path, **fields: Any) -> KlueRetriever:
-        """Build a saved index anew from the documents that it holds, save it in its place, and open it.
+        """Rebuild a saved index from its documents, save it in its place, and open it.
 
         For an index whose vectors were made by another model, such as the packaged weights of an earlier version, or
-        whose words an earlier version split in another way. Until the new index is complete the old one stays.
+        that an earlier version tokenized differently. Until the new index is complete the old one stays.
 
         Args:
             folder: The folder given to `save`.
@@ -228,7 +228,7 @@ class KlueRetriever(ExplainingRetriever):
         Raises:
             TypeError: If an argument is unknown.
             ValueError: If a number is out of range, or the index cannot be searched that way.
-            ModelMismatchError: If the vectors are not of the model at hand.
+            ModelMismatchError: If the vectors are not of the given model.
         """
         if unknown := arguments.keys() - _ARGUMENTS:
             raise TypeError(f"Unknown arguments: {', '.join(sorted(unknown))}.")

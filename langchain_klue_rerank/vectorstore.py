@@ -43,10 +43,10 @@ from langchain_klue_rerank.engine.index.settings import IndexSettings
 class KlueVectorStore(Indexed, VectorStore):
     """Search documents by the cosine similarity of their vectors.
 
-    A score is ``(1 + cosine) / 2``: 0..1, higher is nearer, the same from every method. Search compares every document.
-    With ``window_words`` a long document has several vectors: those that are nearest as wholes (500, or a twentieth of
-    all) are compared by their windows, and the best window counts. Saving writes NumPy arrays and JSON with checksums,
-    completely or not at all; loading runs no code from the folder.
+    A score is ``(1 + cosine) / 2``: 0..1, higher is more similar, the same from every method. Search is exact: it
+    compares every document. With ``window_words`` a long document has several vectors: the documents with the highest
+    cosines as wholes (500, or 5% of all) are compared by their windows, and the best window counts. Saving writes NumPy
+    arrays and JSON with checksums, completely or not at all; loading runs no code from the folder.
 
     Examples:
         >>> store = KlueVectorStore.from_texts(["전입신고는 14일 안에 합니다.", "여권은 구청에서 만듭니다."])
@@ -54,10 +54,10 @@ class KlueVectorStore(Indexed, VectorStore):
         '전입신고는 14일 안에 합니다.'
 
     Args:
-        embedding: What makes the vectors. Default: the packaged bi-encoder.
+        embedding: The embedding model. Default: the packaged bi-encoder.
         title_key: The metadata key of a title that is embedded with the text. Default
             ``"title"``; None for the text alone.
-        window_words: A document longer than this gets a vector for each window of so many words; None for one vector a
+        window_words: A longer document gets one vector for each window of this many words; None for one vector a
             document. Default ``"auto"``: 50 with the packaged bi-encoder and those adapted from it, None with others.
     """
 
@@ -81,7 +81,7 @@ class KlueVectorStore(Indexed, VectorStore):
 
     @property
     def embeddings(self) -> Embeddings:
-        """What makes the vectors."""
+        """The embedding model."""
         return self._embedding
 
     def add_texts(
@@ -126,7 +126,7 @@ class KlueVectorStore(Indexed, VectorStore):
         """Remove documents.
 
         Args:
-            ids: Their identifiers; unknown ones are passed over.
+            ids: Their identifiers; unknown ones are skipped.
             filter: Also remove the documents that it keeps; see `similarity_search_with_score`.
             **kwargs: None are known.
 
@@ -135,20 +135,20 @@ class KlueVectorStore(Indexed, VectorStore):
 
         Raises:
             TypeError: If ids are not a list of strings.
-            ValueError: If neither is given: a forgotten argument empties no store.
+            ValueError: If neither is given.
         """
         _refuse(kwargs)
         self._delete(ids, filter)
         return True
 
     def similarity_search(self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any) -> list[Document]:
-        """Return the k documents nearest to a query; arguments as in `similarity_search_with_score`."""
+        """Return the k documents most similar to a query; arguments as in `similarity_search_with_score`."""
         return [document for document, _ in self.similarity_search_with_score(query, k, filter, **kwargs)]
 
     def similarity_search_with_score(
         self, query: str, k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """Return the k documents nearest to a query with their scores.
+        """Return the k documents most similar to a query with their scores.
 
         Args:
             query: The query; one without a letter or digit finds nothing.
@@ -170,14 +170,14 @@ class KlueVectorStore(Indexed, VectorStore):
     def similarity_search_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[Document]:
-        """Return the k documents nearest to a vector; see `similarity_search_with_score`."""
+        """Return the k documents most similar to a vector; see `similarity_search_with_score`."""
         _refuse(kwargs)
         return [document for document, _ in self._search([embedding], k, filter)]
 
     def similarity_search_with_score_by_vector(
         self, embedding: list[float], k: int = 4, filter: Filter | None = None, **kwargs: Any
     ) -> list[tuple[Document, float]]:
-        """Return the k documents nearest to a vector with scores; see `similarity_search_with_score`."""
+        """Return the k documents most similar to a vector with scores; see `similarity_search_with_score`."""
         _refuse(kwargs)
         return self._search([embedding], k, filter)
 
@@ -265,14 +265,14 @@ class KlueVectorStore(Indexed, VectorStore):
     def rebuild(
         cls, folder: str | Path, embedding: Embeddings | None = None, *, window_words: WindowWords = "auto"
     ) -> KlueVectorStore:
-        """Make the vectors of a saved store anew from its documents, save it in its place, and open it.
+        """Recompute the vectors of a saved store from its documents, save it in its place, and open it.
 
         For a store whose vectors were made by another model, such as the packaged weights of an earlier version. Until
         the new store is complete the old one stays.
 
         Args:
             folder: The folder given to `save`.
-            embedding: What makes the vectors. Default: the packaged bi-encoder.
+            embedding: The embedding model. Default: the packaged bi-encoder.
             window_words: As in the constructor.
 
         Raises:
@@ -289,7 +289,7 @@ class KlueVectorStore(Indexed, VectorStore):
 
         Args:
             folder: The folder given to `save`.
-            embedding: What made its vectors. Default: the packaged bi-encoder.
+            embedding: The model of its vectors. Default: the packaged bi-encoder.
 
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
@@ -322,7 +322,7 @@ class KlueVectorStore(Indexed, VectorStore):
         Args:
             folder: The folder.
             embedding: The model of its vectors. Default: the packaged bi-encoder, which usually needs ``re_embed``.
-            re_embed: Whether to embed the documents anew with ``embedding`` instead of reading vectors.
+            re_embed: Whether to embed the documents again with ``embedding`` instead of reading vectors.
             index_name: As given to ``save_local``. Default ``"index"``.
 
         Raises:

@@ -1,4 +1,4 @@
-"""The vectors of a folder that langchain-community's FAISS wrote: a check that they are of the model at hand."""
+"""The vectors of a folder that langchain-community's FAISS wrote: a check that they are of the given model."""
 
 from __future__ import annotations
 

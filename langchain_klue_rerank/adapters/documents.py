@@ -21,7 +21,7 @@ SCORE_KEYS = ("relevance_score", "first_stage_score", "rerank_score", "confidenc
 
 
 def check_texts(texts: Iterable[Any]) -> None:
-    """Make sure that all are strings.
+    """Check that all are strings.
 
     Raises:
         TypeError: If one is not; the message names it and where it stands.
@@ -32,7 +32,7 @@ def check_texts(texts: Iterable[Any]) -> None:
 
 
 def check_query(query: Any) -> str:
-    """Make sure that a query is a string and return its first `MAX_QUERY` characters; "" for one without a word.
+    """Check that a query is a string and return its first `MAX_QUERY` characters; "" for one without a word.
 
     Raises:
         TypeError: If it is not.
@@ -44,7 +44,7 @@ def check_query(query: Any) -> str:
 
 
 def check_count(name: str, value: Any) -> int:
-    """Make sure that a number of results is a whole number from 0 up and return it.
+    """Check that a number of results is a whole number from 0 up and return it.
 
     Raises:
         ValueError: If it is not.
@@ -59,7 +59,7 @@ def check_count(name: str, value: Any) -> int:
 
 
 def check_ids(ids: Any) -> list[str]:
-    """Make sure that identifiers are a list of strings and return them.
+    """Check that identifiers are a list of strings and return them.
 
     Raises:
         TypeError: If they are one string, whose letters would be taken for identifiers, or one is not a string.
@@ -134,7 +134,7 @@ def searchable_text(text: str, metadata: dict[str, Any], title_key: str | None) 
 
 
 def check_one_kind(settings: IndexSettings) -> None:
-    """Make sure that an index keeps words or vectors alone, so that who makes one of them may add to it.
+    """Check that an index has words or vectors alone, so that a class that makes one of them may add to it.
 
     Raises:
         ValueError: If it keeps both.

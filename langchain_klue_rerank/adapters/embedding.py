@@ -1,4 +1,4 @@
-"""LangChain embeddings and the index: vectors of passages, windows and queries as arrays."""
+"""LangChain embeddings for the index: vectors of passages, windows and queries as arrays."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class EncoderEmbeddings(Embeddings, ABC):
     @property
     @abstractmethod
     def identity(self) -> str:
-        """What tells this model's vectors from another's."""
+        """Identity of the model: vectors of different models are not comparable."""
 
     @property
     @abstractmethod
@@ -60,7 +60,7 @@ class EncoderEmbeddings(Embeddings, ABC):
 def embed_passages(
     embedding: Embeddings, texts: Sequence[str], tokens: TokenizedTexts | None = None
 ) -> NDArray[np.floating]:
-    """Embed passages into an (n, dim) array, without the detour through lists where the model is ours.
+    """Embed passages into an (n, dim) array, directly as arrays where the model is a `KlueEmbeddings`.
 
     A passage without a word gets the zero vector, which is the last that a search finds. No foreign model is asked for
     it.
@@ -84,7 +84,7 @@ def embed_passages(
 
 
 def index_vectors(embedding: Embeddings, vectors: ArrayLike) -> NDArray[np.floating]:
-    """Turn vectors that the embeddings returned as lists into those that an index keeps.
+    """Turn vectors that the embeddings returned as lists into the index's form.
 
     Args:
         embedding: What made them.
@@ -118,7 +118,7 @@ def decide_window_words(embedding: Embeddings, words: WindowWords) -> int | None
 def embed_for_index(
     embedding: Embeddings, settings: IndexSettings, passages: Sequence[Passage], tokens: TokenizedTexts | None = None
 ) -> NDArray[np.floating] | PassageVectors:
-    """Embed passages as an index wants them: one vector of each, or those of their windows.
+    """Embed passages for an index: one vector each, or one for each window.
 
     Args:
         embedding: Any embeddings.
@@ -197,7 +197,7 @@ def _table(vectors: ArrayLike) -> NDArray[np.floating]:
 
 
 def model_identity(embedding: Embeddings) -> str:
-    """Return what tells this model's vectors from another's; of foreign classes the class and the model's name."""
+    """Return the model's identity, for other libraries' embeddings the class and the model's name."""
     if isinstance(embedding, EncoderEmbeddings):
         return embedding.identity
     kind = type(embedding)
@@ -208,7 +208,7 @@ def model_identity(embedding: Embeddings) -> str:
 
 
 def check_model(index: PassageIndex, embedding: Embeddings, folder: Path | None = None) -> None:
-    """Make sure that an index was written with this model.
+    """Check that an index was written with this model.
 
     Raises:
         ModelMismatchError: If it was not.
@@ -218,6 +218,6 @@ def check_model(index: PassageIndex, embedding: Embeddings, folder: Path | None 
         where = f" at {str(folder)!r}" if folder is not None else ""
         raise ModelMismatchError(
             f"The index{where} was written with the model {index.settings.model!r}, not with {own!r}. "
-            "Load it with that model, make its vectors anew with rebuild(), or search its words alone with "
+            "Load it with that model, recompute its vectors with rebuild(), or search its words alone with "
             'KlueRetriever.load(folder, search_type="lexical") or KlueBM25Retriever.load(folder).'
         )

@@ -1,6 +1,6 @@
 """A filter of documents, metadata or a function; and the same filter translated into the syntax of each vector store.
 
-A store need not be able to say all of a filter: it is asked for what it can say, which must keep every document that
+A store need not support all of a filter: it gets the part that it supports, which must keep every document that
 the filter keeps, and what comes back is filtered again (`StoreFilter.keep`). So the documents are the same in every
 store.
 """
@@ -43,7 +43,7 @@ Filter = Callable[[Document], bool] | dict[str, Any]
 #: Whole numbers up to here are exact as floating-point numbers.
 _EXACT = 1 << 53
 
-#: Turns a single condition, or its negation, into a store's syntax; None where the store cannot say it.
+#: Translates a single condition, or its negation, into a store's filter syntax; None if it has no equivalent.
 Leaf = Callable[[Condition], Any]
 
 
@@ -54,7 +54,7 @@ def to_keep(condition: Filter | None) -> Keep | None:
         condition: A function of a Document; or a dictionary of metadata, see `engine.index.filters.parse`.
 
     Raises:
-        TypeError: If it is neither, or the dictionary has an operator that is none of ours.
+        TypeError: If it is neither, or the dictionary has an unknown operator.
         ValueError: If a value in it cannot be compared.
     """
     if condition is None:
@@ -128,7 +128,10 @@ def store_filter(store: VectorStore, condition: Any) -> StoreFilter:
 
 
 def _translated(condition: Condition, leaf: Leaf, join: Callable[[str, list[Any]], Any]) -> Any:
-    """Translate what a store can say of a condition; None for nothing. What is left out keeps more, never less."""
+    """Translate the part of a condition that a store supports; None for nothing.
+
+    A part that is left out keeps more documents, never fewer.
+    """
     match condition:
         case AllOf(conditions):
             parts = [part for one in conditions if (part := _translated(one, leaf, join)) is not None]

@@ -106,7 +106,7 @@ class FirstStage:
     token_vectors_of: str | None
 
     def check(self, search_type: SearchType) -> None:
-        """Make sure that there is something to search in this way.
+        """Check that there is something to search in this way.
 
         Raises:
             ValueError: If the index was built for another search type.
@@ -193,7 +193,7 @@ class FirstStage:
         return [candidates[row] for row in range(len(queries))]
 
     def _asks_sources(self, options: Options) -> bool:
-        """Say whether a query goes to the sources; a lexical search does only while the index beside them is empty."""
+        """Return whether to ask the sources; a lexical search asks them only while the local index is empty."""
         return self.sources is not None and (options.search_type != "lexical" or not len(self.index))
 
     def _fuse(self, query: str, rankings: list[list[Document]], options: Options) -> CandidateDocuments:

@@ -54,7 +54,7 @@ class SyncResult:
 
 
 def _is_of(identifier: str, sources: Container[str]) -> bool:
-    """Say whether an id is that of a document of one of the sources; see `IndexedRetriever.sync`."""
+    """Return whether an id is that of a document of one of the sources; see `IndexedRetriever.sync`."""
     return any(identifier[:place] in sources for place, one in enumerate(identifier) if one == "#")
 
 
@@ -190,7 +190,7 @@ class IndexedRetriever(Indexed, BaseRetriever):
         """Remove documents.
 
         Args:
-            ids: Identifiers of documents to remove; unknown ones are passed over.
+            ids: Identifiers of documents to remove; unknown ones are skipped.
             filter: Also remove the documents that it keeps: metadata that they have, or a function of a Document.
 
         Returns:

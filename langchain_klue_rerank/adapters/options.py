@@ -14,7 +14,7 @@ class ModelKwargs(TypedDict, total=False):
     """How a model is loaded.
 
     Attributes:
-        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; the best at hand if it is missing.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; the best available if it is missing.
         revision: Branch, tag or commit of a hub model.
         trust_remote_code: Whether code from the model's repository may run; no if it is missing.
     """
@@ -66,7 +66,7 @@ class RerankKwargs(TypedDict, total=False):
 
 
 def refuse_for_packaged(what: str, **given: Any) -> None:
-    """Make sure that packaged weights are given no option that they cannot use.
+    """Check that packaged weights are given no option that they cannot use.
 
     Raises:
         ValueError: For the first option that has a value.

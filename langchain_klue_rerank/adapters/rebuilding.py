@@ -1,4 +1,4 @@
-"""A saved index built anew from what it holds: after new weights, another model, or another way to split words."""
+"""A saved index rebuilt from its documents: after new weights, another model, or a new version of the tokenization."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ logger = logging.getLogger(__name__)
 
 
 def rebuild(folder: Path, embedding: Embeddings | None, window_words: WindowWords = "auto") -> PassageIndex:
-    """Build a saved index anew, in memory.
+    """Rebuild a saved index in memory.
 
-    Documents, ids, metadata, title key and the kinds of search stay. Words are split again only where this version
-    splits them in another way. Token vectors of a late-interaction model are left out.
+    Documents, ids, metadata, title key and the kinds of search stay. Texts are tokenized again only if this version
+    tokenizes differently. Token vectors of a late-interaction model are left out.
 
     Args:
         folder: The folder of the saved index.
-        embedding: What makes the vectors, if the index keeps some.
+        embedding: The embedding model, if the index has vectors.
         window_words: See `KlueRetriever`.
 
     Raises:
@@ -58,10 +58,10 @@ def rebuild(folder: Path, embedding: Embeddings | None, window_words: WindowWord
 
 
 def warn_words_only(folder: Path, model: str | None, own: str) -> None:
-    """Say that only the words of an index are searched, and what helps."""
+    """Log a warning that only lexical search is possible, and the remedy."""
     logger.warning(
         "The vectors of the index at %r were made by the model %r, not by %r: only its words are searched. "
-        "KlueRetriever.rebuild(%r) makes the vectors anew.",
+        "KlueRetriever.rebuild(%r) recomputes the vectors.",
         str(folder),
         model,
         own,

@@ -144,7 +144,7 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         ]
 
     def score(self, queries: Sequence[str], documents: Sequence[Sequence[str | Document]]) -> list[list[float]]:
-        """Score the documents of several queries in one go.
+        """Score the documents of several queries together.
 
         Args:
             queries: m queries.

@@ -1,4 +1,4 @@
-"""Asking other vector stores and retrievers, and the way several rankings become one."""
+"""Candidates from other vector stores and retrievers, and the fusion of several rankings."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def ask(
         sources: Vector stores, asked for ``fetch_k`` documents, and retrievers, asked for what they return.
         query: The query.
         fetch_k: How many documents to ask a vector store for.
-        filter: Handed to vector stores, in their own language where it is a dictionary; applied to what retrievers
-            return, which cannot be asked to.
+        filter: Handed to vector stores, translated into each store's filter syntax where it is a dictionary; applied to
+            what retrievers return, which cannot be asked to.
         callbacks: Where retrievers report their runs.
 
     Returns:
@@ -77,7 +77,8 @@ async def aask(
 def _search(store: VectorStore, query: str, k: int, how: StoreFilter) -> list[Document]:
     """Ask a vector store for the k best documents that a filter keeps.
 
-    Where the store cannot say the whole filter it is asked for more and more, until k are kept or it has no more.
+    If the store does not support the whole filter, it is asked for more documents until k pass the filter or it has no
+    more.
     """
     _warn_of_lengths(store)
     count = 0 if how.nothing else k
@@ -120,7 +121,7 @@ def _warn_of_lengths(store: VectorStore) -> None:
     if abs(length - 1) > _LENGTH_1:
         logger.warning(
             "%s holds vectors that do not have length 1 (the first has %.3g), and its embeddings give queries that do: "
-            "it ranks by length now. Build it anew with these embeddings, or keep those that made it.",
+            "it ranks by length now. Build it again with these embeddings, or keep those that made it.",
             type(store).__name__,
             length,
         )

@@ -1,4 +1,4 @@
-"""What each command of the command line does."""
+"""The commands of the command line but ``index`` and ``sync``."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Files that were not read and are named without ``--verbose``.
 _NAMED = 10
-#: Reasons for passing over what nobody wants to be read; named with ``--verbose`` only, and never a failure.
+#: Reasons for skipping files that are never wanted; shown with ``--verbose`` only, and never a failure.
 _QUIET = frozenset({"hidden", "tool", "index", "excluded"})
 #: Reasons that are no failure of a file that should be read.
 _HARMLESS = _QUIET | {"kind", "empty"}
@@ -121,7 +121,7 @@ def _report_json(report: SyncReport) -> dict[str, Any]:
 
 
 def _tell(report: SyncReport, verbose: bool) -> None:
-    """Say what was taken for what and what was not read."""
+    """Print the detected columns and the files that were not read."""
     for file, columns in list(report.columns.items())[: None if verbose else _NAMED]:
         shown = ", ".join(f"{role} = {column}" for role, column in columns.items())
         print(say("columns of {file}: {columns}", file=flat(PurePosixPath(file).name), columns=flat(shown)))

@@ -1,4 +1,4 @@
-"""``klue-rerank`` on the command line: its commands and options; `commands` does what they say."""
+"""``klue-rerank`` on the command line: its commands and options; see `indexing` and `commands` for what they do."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = int(options.run(options) or 0)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # as of `| head`: nobody reads on, which is no error
+    except BrokenPipeError:  # as with `| head`: the reader has closed the pipe, which is no error
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, it must outlive this function
         return 0
     except UnreadableFileError as error:
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong before it says how it is right."""
+    """A parser that prints the error before the usage."""
 
     def error(self, message: str) -> NoReturn:
         """Explain an error, then show the usage."""

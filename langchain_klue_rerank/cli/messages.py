@@ -1,4 +1,4 @@
-"""What the command line says, in English and, under a Korean locale, in Korean."""
+"""Messages of the command line, in English and, under a Korean locale, in Korean."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ _KOREAN: Final[dict[str, str]] = {
 
 
 def is_korean() -> bool:
-    """Say whether the locale is Korean: the first of LC_ALL, LC_MESSAGES and LANG that is set decides."""
+    """Return whether the locale is Korean: the first of LC_ALL, LC_MESSAGES and LANG that is set decides."""
     names = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
     return next(filter(None, names), "").lower().startswith("ko")
 

@@ -1,4 +1,4 @@
-"""What passes between the rooms: candidates and what is known of them, requests, scores, and the kinds of models."""
+"""What the packages of the engine exchange: candidates' evidence, score requests, scores, and the models' protocols."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an index knows of n candidates of a query, so that a reranker need not read their texts for it.
+    """Precomputed features of n candidates of a query, which the index passes to the reranker.
 
     Attributes:
         tokens: Their tokens, with morphemes; None where the index keeps none.
@@ -52,7 +52,7 @@ class ScoreRequest:
     Attributes:
         query: The query.
         passages: n candidates, the most promising first.
-        evidence: What an index knows of them; None for nothing.
+        evidence: Precomputed features from the index; None for none.
         first_stage: (n,) the first stage's scores in 0..1, where these are blended with the reranker's afterwards; None
             where the reranker's scores alone decide. The packaged model then adds a little of the bi-encoder's cosine,
             as no first stage counts it.
@@ -83,13 +83,13 @@ class ScoreRequest:
 
 
 class State(IntEnum):
-    """What became of a candidate."""
+    """Whether a candidate was scored."""
 
-    #: It was read: its score is the model's.
+    #: Scored by the model.
     READ = 0
-    #: Time ran out before it was read, so that no threshold can tell.
+    #: Not scored before the deadline; thresholds do not apply.
     LATE = 1
-    #: It was left out on purpose: others were more promising.
+    #: Not scored because others were more promising.
     SKIPPED = 2
 
 
@@ -134,7 +134,7 @@ Kind = Literal["query", "passage"]
 
 
 class BiEncoder(Protocol):
-    """What turns texts into vectors. May be called from several threads."""
+    """A model that turns texts into vectors. Thread-safe."""
 
     def encode(
         self, texts: Sequence[str], kind: Kind, tokens: TokenizedTexts | None = None, *, show_progress: bool = False
@@ -143,7 +143,7 @@ class BiEncoder(Protocol):
 
         Args:
             texts: n texts; the packaged model does not read them where it has their tokens.
-            kind: Whether they ask or answer; some models treat the two differently.
+            kind: Whether they are queries or passages; some models encode the two differently.
             tokens: The same texts tokenized, if the caller has them; saves the packaged model that work.
             show_progress: Whether to draw a progress bar.
 
@@ -157,17 +157,17 @@ class BiEncoder(Protocol):
 
 
 class CrossEncoder(Protocol):
-    """What scores passages for a query. May be called from several threads."""
+    """A model that scores passages for a query. Thread-safe."""
 
     def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
-        """Score the candidates of several queries in one go.
+        """Score the candidates of several queries together.
 
         A passage longer than the model's window is read in overlapping windows, of which the best counts.
 
         Args:
             requests: Queries and their candidates.
-            deadline: Value of `time.monotonic` at which to return with what is known by then; None to read everything.
-                Candidates are read in their order, so the most promising should come first.
+            deadline: Value of `time.monotonic` at which to return with the scores computed so far; None for no
+                deadline. Candidates are read in their order, so the most promising should come first.
 
         Returns:
             For each request its candidates' scores. A pair's score does not depend on the other pairs (but for the

@@ -1,7 +1,7 @@
-"""Locks that survive a fork, and Ctrl-C.
+"""Locks that work after a fork, and Ctrl-C.
 
 A forked process has the locks of its parent as they were at that moment, but none of the threads that hold them: one
-that another thread held would never be released. Here a forked process has all of them anew. That is right where what
+that another thread held would never be released. Here a forked process gets new ones. That is right where what
 a lock guards is whole at every moment, which the index's single assignment and the caches' single steps see to.
 """
 
@@ -28,7 +28,7 @@ else:
 class ForkSafeLock(_RLock):
     """A lock that its thread may take again, renewed in a forked process.
 
-    ``with`` takes it in one step of the interpreter: a method of ours could be interrupted between the lock and the
+    ``with`` takes it in one step of the interpreter: a Python method could be interrupted between the lock and the
     block, and the lock would stay taken for ever.
     """
 

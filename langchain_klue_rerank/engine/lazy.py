@@ -13,7 +13,7 @@ Loaded = TypeVar("Loaded")
 class Lazy(Generic[Loaded]):
     """A value made on first use, once, whatever the number of threads that ask at the same time.
 
-    A copy or a pickle of it is a lazy value that has not been made yet: a loaded model is not copied about.
+    A copy or a pickle of it is a lazy value that has not been made yet: a loaded model is not copied.
 
     Args:
         make: Makes the value.

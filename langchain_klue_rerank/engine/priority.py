@@ -1,4 +1,4 @@
-"""Searches before indexing, among threads that share an interpreter.
+"""Priority of searches over indexing among threads that share an interpreter.
 
 A search makes hundreds of short NumPy calls, and each gives Python's lock away. Beside a thread that indexes it gets
 the lock back up to 5 ms later (`sys.getswitchinterval`), so that a search of 20 ms takes ten times as long. Indexing

@@ -1,4 +1,4 @@
-"""What a reader returns: pieces of text with what the file says about them."""
+"""What a reader returns: pieces of text with metadata from the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Piece:
 
     Attributes:
         text: Its text.
-        metadata: What the file says about it, such as ``title`` and ``page``.
+        metadata: Metadata from the file, such as ``title`` and ``page``.
         line: Where it begins, counted from 1; 0 where lines mean nothing.
     """
 
@@ -31,7 +31,7 @@ class Content:
     Attributes:
         pieces: Its parts, in order.
         problems: Lines that could not be read.
-        notes: What was taken for what, such as columns, as keys and values.
+        notes: What was detected, such as columns, as keys and values.
     """
 
     pieces: list[Piece]

@@ -67,7 +67,7 @@ def find_files(paths: Sequence[Path], exclude: Iterable[str] = ()) -> tuple[dict
         exclude: Patterns as in ``.gitignore``, for all folders.
 
     Returns:
-        The files by their canonical paths, in order, each once however it is spelled, and what was passed over.
+        The files by their canonical paths, in order, each once however it is spelled, and what was skipped.
 
     Raises:
         FileNotFoundError: If one of the paths is missing.
@@ -123,7 +123,7 @@ def _walk(
 def _reason(
     entry: os.DirEntry[str], is_folder: bool, path: Path, rules: Sequence[tuple[Path, GitIgnoreSpec]]
 ) -> str | None:
-    """Return why an entry is passed over; None if it is read."""
+    """Return why an entry is skipped; None if it is read."""
     if entry.name in (_TOOLS if is_folder else _TOOL_FILES) or (not is_folder and entry.name.startswith("~$")):
         return "tool"
     if entry.name.startswith("."):
@@ -143,7 +143,7 @@ def _reason(
 
 
 def _is_excluded(path: Path, is_folder: bool, rules: Sequence[tuple[Path, GitIgnoreSpec]]) -> bool:
-    """Say whether the nearest rule that speaks of a path excludes it."""
+    """Return whether the nearest rule that speaks of a path excludes it."""
     for folder, patterns in reversed(rules):
         name = path.relative_to(folder).as_posix() + ("/" if is_folder else "")
         include = patterns.check_file(name).include

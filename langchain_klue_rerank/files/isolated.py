@@ -1,4 +1,4 @@
-"""Readers of strangers' files in a process of their own, with limits on memory, time and output.
+"""Untrusted files are read in a separate process with limits on memory, time and output.
 
 The process reads requests, a line of JSON each, and answers with lines of JSON. It is started for the first file,
 serves the next ones, and is replaced when a file has killed it.

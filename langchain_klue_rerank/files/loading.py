@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", *READERS)
 #: Older formats of Office, of which we can say what helps.
 OLD = (".doc", ".xls", ".ppt")
-#: Changes when the same file gives other passages; a folder is then read anew.
+#: Changes when the same file gives other passages; a folder is then read again.
 READING_VERSION = 1
 
 _SEPARATORS = ["\n\n", "\n", "다. ", "요. ", ". ", "? ", "! ", " ", ""]
@@ -66,7 +66,7 @@ class FileDocuments:
         path: The file's canonical path; see `canonical`.
         documents: Its passages.
         problems: Lines that could not be read.
-        notes: What was taken for what: ``text`` and ``title`` columns, ``delimiter``.
+        notes: What was detected: ``text`` and ``title`` columns, ``delimiter``.
     """
 
     path: str
@@ -107,7 +107,7 @@ def load_documents(
             passage, context, content, page_content, answer, body, 본문, 내용, 답변, 답 or 설명; without one, all
             columns.
         title_column: The column of the title. Default: title, 제목, subject or 표제, or else question, 질문 or 문의.
-        strict: Whether a line that cannot be read is an error. Default False: it is logged and passed over.
+        strict: Whether a line that cannot be read is an error. Default False: it is logged and skipped.
         limits: What reading the file may take. Default: `Limits()`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Folders and an index in step: only what changed is read and embedded, and nothing stays of what is gone.
+"""Synchronise an index with folders: only changed files are read and embedded, removed files leave the index.
 
 What was read is kept beside the index in ``.sources.json``: for each file its size, times, hash of its content and
 number of passages. The record counts only for the very state of the index that it was written for; without it all files
@@ -51,8 +51,8 @@ class SyncReport:
         read: Files that were read.
         unchanged: Files that were not, since they had not changed.
         gone: Files that are no longer there, or hold nothing any more.
-        problems: What could not be read, and what was passed over, with reasons.
-        columns: For files of rows, what was taken for what.
+        problems: What could not be read, and what was skipped, with reasons.
+        columns: For files of rows, the detected columns.
         saved: Whether the index was written.
         seconds: How long it took.
     """
@@ -164,7 +164,7 @@ def _sync(
     progress: Callable[[int, int], None] | None,
     report: SyncReport,
 ) -> None:
-    """Do what `sync_folder` says, as the only writer."""
+    """`sync_folder`, holding the writer lock."""
     is_new = mode == "replace" or (mode == "sync" and state_of(index) is None)
     known = Sources(_identity(reading), {}) if is_new else Sources.load(index, reading)
     changed, files = _read_changed(found, known, reading, limits, report)
@@ -198,7 +198,7 @@ def _sync(
 
 
 def _is_stale(identifier: str, roots: Sequence[str], files: dict[str, list[Any]]) -> bool:
-    """Say whether a passage is of a file that is no longer there, by its id: the file's path, a # and more."""
+    """Return whether a passage is of a file that is no longer there, by its id: the file's path, a # and more."""
     places = [place for place, character in enumerate(identifier) if character == "#"]
     if any(identifier[:place] in files for place in places):
         return False
@@ -239,7 +239,7 @@ def _read_changed(
                     report.problems.append(error.problem)
                 else:
                     report.problems.append(Problem(str(path), "extra", 0, str(error)))
-                changed.append(FileDocuments(name, []))  # what it said before is not true any more
+                changed.append(FileDocuments(name, []))  # its earlier content is no longer true
                 continue
             report.problems += file.problems
             if file.notes:

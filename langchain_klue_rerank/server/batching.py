@@ -14,7 +14,7 @@ class BusyError(Exception):
 
 
 class UnusableError(Exception):
-    """A request was understood, and cannot be computed as it is; the message says why."""
+    """A valid request that cannot be computed; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Batcher:
     Args:
         compute: Called in a thread with a key and the items that have it; returns an answer for each.
         max_waiting: Most jobs that may wait. One more is refused.
-        max_size: Most texts in one batch. A job with more is a batch by itself.
+        max_size: Maximum number of texts in one batch. A larger job is a batch of its own.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Batcher:
                         job.answer.set_result(answer)
 
     def _answers(self, batch: list[_Job]) -> Sequence[Any]:
-        """Compute a batch; if that fails each job by itself, so that one bad request spoils no other."""
+        """Compute a batch; if that fails each job separately, so that one bad request does not fail the others."""
         key = batch[0].key
         try:
             return self._compute(key, [job.item for job in batch])

@@ -33,7 +33,7 @@ def create_mcp(indexes: Mapping[str, KlueRetriever], *, max_characters: int = 80
 
     Args:
         indexes: Retrievers by name; the first is the default.
-        max_characters: Most characters of passages that a call returns. Default 8000.
+        max_characters: Maximum number of characters of passages that a call returns. Default 8000.
 
     Raises:
         ValueError: If there is no index.

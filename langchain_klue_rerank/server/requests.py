@@ -67,7 +67,7 @@ class TeiEmbedRequest(_Request):
 
 
 class EmbeddingsRequest(_Request):
-    """OpenAI's request; ``input_type`` is an addition that says which side of the model reads the texts."""
+    """OpenAI's request; ``input_type`` is an addition: whether the texts are queries or passages."""
 
     input: str | Annotated[list[str], Field(max_length=MAX_TEXTS)]
     model: str | None = None

@@ -109,7 +109,7 @@ class SearchResponse(BaseModel):
 
 
 class Health(BaseModel):
-    """That the server is up, and what it serves."""
+    """Health: that the server is up, and what it serves."""
 
     status: str
     version: str

@@ -21,7 +21,7 @@ class Services:
     Args:
         indexes: Retrievers by name; the first is the default.
         reranker: What scores. Default: the packaged reranker.
-        embeddings: What makes vectors. Default: the packaged bi-encoder.
+        embeddings: The embedding model. Default: the packaged bi-encoder.
         max_waiting: Most requests of a kind that wait; one more is refused.
     """
 

@@ -39,7 +39,7 @@ class SavedFiles:
         self.where = where
 
     def __contains__(self, name: str) -> bool:
-        """Say whether the manifest names a file."""
+        """Return whether the manifest names a file."""
         return name in self._contents
 
     def content(self, name: str) -> mmap.mmap | bytes:
@@ -125,7 +125,7 @@ class SavedFiles:
 
 
 def check_offsets(name: str, offsets: NDArray[np.int64], size: int) -> None:
-    """Make sure that rows lie one after the other and fill `size` values.
+    """Check that rows lie one after the other and fill `size` values.
 
     Raises:
         IndexFormatError: If they do not.
@@ -135,7 +135,7 @@ def check_offsets(name: str, offsets: NDArray[np.int64], size: int) -> None:
 
 
 def check_range(name: str, values: NDArray[Any], limit: float) -> None:
-    """Make sure that values are from 0 to below a limit.
+    """Check that values are from 0 to below a limit.
 
     Raises:
         IndexFormatError: If they are not.
@@ -202,7 +202,7 @@ class Lines(Sequence[str]):
         return _decoded(self._bytes[self._offsets[number] : self._offsets[number + 1] - 1])
 
     def __iter__(self) -> Iterator[str]:
-        """Yield all lines, decoded in one go."""
+        """Yield all lines, decoded together."""
         return iter(_decoded(bytes(self._bytes)).split("\n")[:-1])
 
 

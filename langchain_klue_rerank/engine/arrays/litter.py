@@ -1,4 +1,4 @@
-"""Files that operating systems and their file managers leave in every folder, and that are no part of what it holds."""
+"""Files that operating systems and file managers leave in folders, such as ``.DS_Store``."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ _LITTER = re.compile(
 
 
 def is_litter(name: str) -> bool:
-    """Say whether a file or folder of this name was left by an operating system, such as ``.DS_Store``."""
+    """Return whether a file or folder of this name was left by an operating system, such as ``.DS_Store``."""
     return _LITTER.fullmatch(name) is not None

@@ -48,7 +48,7 @@ def named_data(folder: Path) -> object:
 
 
 def may_name(folder: Path, name: str) -> bool:
-    """Say whether the manifest names a data folder; True as well if that cannot be found out."""
+    """Return whether the manifest names a data folder; True as well if that cannot be found out."""
     try:
         return name in read(folder)
     except FileNotFoundError:

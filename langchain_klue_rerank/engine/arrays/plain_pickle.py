@@ -309,7 +309,7 @@ _INSTRUCTIONS: Final[dict[int, Callable[[_Reader], Any]]] = {
 
 
 def _check_extent(value: Any, size: int) -> None:
-    """Make sure that values are not nested too deep, nor shared so often that writing them out never ends.
+    """Check that values are not nested too deep, nor shared so often that writing them out never ends.
 
     Raises:
         PickleError: If they are.

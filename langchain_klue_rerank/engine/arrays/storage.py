@@ -39,7 +39,7 @@ LOCK: Final = ".lock"
 SOURCES: Final = ".sources.json"
 #: Seconds that a save waits for another one.
 _LOCK_TIMEOUT = 30.0
-#: How often a reader begins again because the index was saved anew in the meantime.
+#: How often a reader begins again because the index was saved again in the meantime.
 _READ_AGAIN = 50
 #: What the system says where a folder cannot be synchronised at all, in contrast to a failure of the disk.
 _NO_FSYNC = frozenset({errno.EINVAL, errno.EACCES, errno.EPERM, errno.EBADF, errno.ENOSYS, errno.ENOTSUP, errno.EISDIR})
@@ -147,7 +147,7 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
 
 
 def check_target(folder: Path) -> None:
-    """Make sure that a save into this folder can replace nothing but an earlier save.
+    """Check that a save into this folder can replace nothing but an earlier save.
 
     Raises:
         IndexFormatError: If it is a file, or a folder with other things in it.
@@ -174,7 +174,7 @@ def state_of(folder: Path) -> str | None:
 
 
 def is_index(folder: Path) -> bool:
-    """Say whether a folder is a saved index, readable or not."""
+    """Return whether a folder is a saved index, readable or not."""
     named = manifest.named_data(folder)
     if named is manifest.UNREADABLE:
         return any(manifest.OWN.fullmatch(path.name) for path in folder.iterdir())
@@ -182,7 +182,7 @@ def is_index(folder: Path) -> bool:
 
 
 def read_folder(folder: Path, read: Callable[[SavedFiles, dict[str, Any]], T]) -> T:
-    """Read a saved folder, which another process may be saving anew.
+    """Read a saved folder, which another process may be replacing.
 
     Args:
         folder: A folder that `save_folder` wrote.
@@ -238,7 +238,7 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
 
 
 def _remove_leftovers(folder: Path, keep: object) -> None:
-    """Remove the data folders of replaced and of killed saves. Whoever calls holds the lock, so nobody is writing them.
+    """Remove the data folders of replaced and of killed saves. The caller holds the lock, so nobody writes them.
 
     Args:
         folder: The index's folder.
@@ -259,7 +259,7 @@ def _fsync(path: Path) -> None:
     """Wait until a file or a folder is on the disk.
 
     Raises:
-        OSError: If the disk fails. A folder of a file system that cannot synchronise folders is passed over.
+        OSError: If the disk fails. A folder of a file system that cannot synchronise folders is skipped.
     """
     is_folder = path.is_dir()
     if os.name == "nt" and is_folder:  # Windows cannot open a folder

@@ -26,7 +26,7 @@ def hashes(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np
         offsets: Where each begins, one more than there are strings.
 
     Returns:
-        (n,) uint64. Two strings may share a hash: whoever searches by it compares the strings, too.
+        (n,) uint64. Two strings may share a hash: a search by hash must also compare the strings.
     """
     lengths = np.diff(offsets)
     powers = np.ones(int(lengths.max(initial=0)) + 1, np.uint64)

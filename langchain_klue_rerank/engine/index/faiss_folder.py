@@ -142,7 +142,7 @@ def _read_flat(path: Path) -> NDArray[np.float32]:
             if name not in _FLAT:
                 raise IndexFormatError(
                     f"{str(path)!r} is no flat FAISS index (it begins with {name!r}); read its documents and embed "
-                    "them anew with re_embed=True."
+                    "them again with re_embed=True."
                 )
             head = file.read(_HEADER.size)
             if len(head) < _HEADER.size:
@@ -159,7 +159,7 @@ def _read_flat(path: Path) -> NDArray[np.float32]:
             vectors = np.fromfile(file, "<f4", count).astype(np.float32, copy=False).reshape(rows, dimension)
     except FileNotFoundError as error:
         raise IndexFormatError(
-            f"There is no {str(path)!r}; give the folder that FAISS.save_local wrote, or embed its documents anew with "
+            f"There is no {str(path)!r}; give the folder of FAISS.save_local, or embed its documents again with "
             "re_embed=True."
         ) from error
     except OSError as error:

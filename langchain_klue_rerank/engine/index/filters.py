@@ -1,4 +1,4 @@
-"""Filters by metadata: their syntax, what it means, and its evaluation on one document's metadata.
+"""Metadata filters: syntax, meaning, and evaluation on one document's metadata.
 
 The meaning, which docs/filters.md states for users:
 
@@ -86,7 +86,7 @@ NEVER = AnyOf(())
 
 
 class UnknownOperatorError(TypeError):
-    """A filter has an operator that is none of ours; it may be one of a store's own language."""
+    """A filter has an unknown operator; it may be one of a store's own filter syntax."""
 
 
 def parse(filter: Mapping[Any, Any]) -> Condition:
@@ -120,7 +120,7 @@ def parse(filter: Mapping[Any, Any]) -> Condition:
 
 
 def matches(condition: Condition, metadata: Mapping[Any, Any]) -> bool:
-    """Say whether a document's metadata meets a condition.
+    """Return whether a document's metadata meets a condition.
 
     Args:
         condition: What `parse` returned.
@@ -142,12 +142,12 @@ def matches(condition: Condition, metadata: Mapping[Any, Any]) -> bool:
 
 
 def equal(one: Plain, other: Plain) -> bool:
-    """Say whether two plain values are equal: numbers with numbers, booleans with booleans, strings with strings."""
+    """Return whether two plain values are equal: numbers with numbers, booleans with booleans, strings with strings."""
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def compare(one: Plain, order: Order, bound: str | int | float) -> bool:
-    """Say whether a plain value lies on that side of a bound of its kind; never where the kinds differ."""
+    """Return whether a plain value satisfies a bound; False for values of different types."""
     same = isinstance(one, str) if isinstance(bound, str) else is_number(one)
     return same and _COMPARE[order](one, bound)
 

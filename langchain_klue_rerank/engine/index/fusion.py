@@ -1,4 +1,4 @@
-"""Several rankings into one."""
+"""Fusion: several scores or rankings into one."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 Key = TypeVar("Key", bound=Hashable)
 
-#: The lexical score, a share of the query's idf mass, of which half is taken for more than an accident. The best
-#: passage for a question in other words has some 0.07, for one that shares its words 0.3 and more.
+#: Lexical score (a share of the query's idf mass) at which the soft threshold has weight 0.5. The best passage for a
+#: paraphrased question has about 0.07, for a question that shares its words 0.3 and more.
 ACCIDENT: Final = 0.18
-#: Share of a reranker's candidates that the words alone choose.
+#: Share of a reranker's candidates reserved for the best by lexical score.
 LEXICAL_SHARE: Final = 1 / 3
 
 
 def fuse_scores(
     lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_weight: float, exact: float = 0.0
 ) -> NDArray[np.float32]:
-    """Add lexical and dense scores that are comparable from query to query.
+    """Add lexical and dense scores that are comparable across queries.
 
     A lexical score far below `ACCIDENT` counts next to nothing, one far above it fully: any passage shares words such
     as "how" and "can" with a query, and where nothing else matches the meaning should decide.
@@ -29,7 +29,7 @@ def fuse_scores(
         lexical: Lexical scores in 0..1, any shape.
         dense: Cosine similarities of the same shape.
         dense_weight: Weight of the dense scores, the lexical ones having 1.
-        exact: How much of the query has to be found as it is written, 0..1 (`text.exact.exact_share`). Dense scores
+        exact: Share of the query that must match exactly, 0..1 (`text.exact.exact_share`). Dense scores
             weigh so much less, and so much smaller lexical scores count fully.
 
     Returns:
@@ -130,7 +130,7 @@ def top(
 def with_leading(
     best: NDArray[np.int64], leading: NDArray[np.integer], scores: NDArray[np.float32], k: int
 ) -> NDArray[np.int64]:
-    """Make room among the best for what leads by another score.
+    """Insert the leaders by another score among the best.
 
     Args:
         best: Numbers of the best by `scores`, at most k, the highest first.

@@ -140,5 +140,5 @@ def _sorted(values: list[Plain]) -> list[Plain]:
 
 
 def is_number(value: Any) -> bool:
-    """Say whether a plain value is a number that can be compared: no boolean, and not NaN."""
+    """Return whether a plain value is a number that can be compared: no boolean, and not NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)

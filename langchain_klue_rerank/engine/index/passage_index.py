@@ -26,7 +26,7 @@ from langchain_klue_rerank.engine.priority import searching
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
-#: The field of vectors that `PassageIndex.search` compares where nothing else is said.
+#: The field of vectors that `PassageIndex.search` compares by default.
 VECTORS: Final = "vectors"
 
 
@@ -49,8 +49,8 @@ class Candidates:
 class PassageIndex(Segmented):
     """Passages that can be searched lexically, by vectors, or by both.
 
-    All methods may be called from several threads. A reader takes the present state, one reference, and keeps it: it
-    waits for nobody who adds, removes, saves or merges. Writers wait for one another.
+    All methods may be called from several threads. A reader takes a reference to the present state and never waits for
+    writers. Writers wait for one another.
 
     Args:
         settings: What the index holds.
@@ -110,7 +110,7 @@ class PassageIndex(Segmented):
                 self._state = Snapshot.empty(replace(self.settings, token_vectors=model))
 
     def require_lexical(self) -> None:
-        """Make sure that the index can be searched by words.
+        """Check that the index can be searched by words.
 
         Raises:
             IndexFormatError: If it cannot.
@@ -119,7 +119,7 @@ class PassageIndex(Segmented):
             raise IndexFormatError("This index was built without lexical search and can be searched by vectors only.")
 
     def require_vectors(self) -> None:
-        """Make sure that the index can be searched by vectors.
+        """Check that the index can be searched by vectors.
 
         Raises:
             IndexFormatError: If it cannot.
@@ -189,7 +189,7 @@ class PassageIndex(Segmented):
             self._replace(state, removed=before + len(segment) - len(state))
 
     def delete(self, identifiers: Sequence[str]) -> int:
-        """Remove passages; unknown identifiers are passed over.
+        """Remove passages; unknown identifiers are skipped.
 
         Returns:
             How many were removed.
@@ -219,7 +219,7 @@ class PassageIndex(Segmented):
         return found
 
     def get(self, identifiers: Sequence[str]) -> list[Passage]:
-        """Return the passages with these identifiers; unknown ones are passed over."""
+        """Return the passages with these identifiers; unknown ones are skipped."""
         state = self._state
         rows = state.find(identifiers)
         return state.passages(rows[rows >= 0])
@@ -259,8 +259,8 @@ class PassageIndex(Segmented):
             with_tokens: Whether to give the passages' stored tokens with them.
             with_token_vectors: The same for their token vectors.
             keep_lexical: How many of the passages that the words alone rank first stay among those found, wherever
-                fusion puts them; a reranker can then tell what they are worth.
-            exact: How much of each query has to be found as it is written; see `fusion.fuse_scores`. Default: nothing.
+                fusion ranks them, for the reranker to decide.
+            exact: Share of each query that must match exactly; see `fusion.fuse_scores`. Default: nothing.
 
         Returns:
             For each query its candidates. Lexical search finds only passages that share a term with the query.

@@ -37,7 +37,7 @@ class Passage(NamedTuple):
 
 
 def copies(passages: Iterable[Passage]) -> list[Passage]:
-    """Return passages whose metadata, plain values, is shared with nobody."""
+    """Return copies of passages with metadata of plain values."""
     return [Passage(id, text, _copy(metadata)) for id, text, metadata in passages]
 
 

@@ -19,8 +19,8 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 #: Scores of a batch of queries computed at a time; bounds the memory of a batch over a large index to some 100 MB.
 _SCORES_AT_ONCE = 8_000_000
-#: Passages whose windows are read for a query: the best as wholes, so many at least, so many for each result asked for,
-#: and this share of all. On KLUE-MRC reading all of them finds no more answers.
+#: Passages whose windows are compared with a query: the best by whole-passage cosine, at least this many, this many for
+#: each requested result, and this share of all. On KLUE-MRC reading all of them finds no more answers.
 _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
 
 
@@ -91,7 +91,7 @@ def rank(
         mask: Which rows may be found; None for all.
         field: The field of vectors.
         keep_lexical: How many of the passages that the words alone rank first stay among those found.
-        exact: How much of each query has to be found as it is written; see `fusion.fuse_scores`. Default: nothing.
+        exact: Share of each query that must match exactly; see `fusion.fuse_scores`. Default: nothing.
     """
     count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
     step = max(1, _SCORES_AT_ONCE // max(1, snapshot.size))

@@ -58,7 +58,7 @@ class IndexSettings:
         return cls(**{"analysis": 1, **config})
 
     def check_analysis(self, where: str) -> None:
-        """Make sure that the words of a saved index are split as this version splits a question.
+        """Check that the words of a saved index are split as this version splits a question.
 
         Raises:
             IndexFormatError: If they are not.

@@ -1,4 +1,4 @@
-"""The vectors of an index: one of every passage as a whole and, of long passages, one of each of their windows."""
+"""The vectors of an index: one for each passage and, for long passages, one for each window."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _CHECKED_AT_ONCE = 8192
 
 @dataclass(frozen=True, slots=True)
 class PassageVectors:
-    """What dense search reads of passages.
+    """The vectors of n passages that dense search compares.
 
     Attributes:
         wholes: Unit vectors of n passages, (n, dim) float32.
-        windows: The vectors of their windows; none for a passage of which the whole says all.
+        windows: The vectors of their windows; none for a passage that is one window.
     """
 
     wholes: NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""What a model's name means, and the identity that tells its vectors from another model's."""
+"""Model names: how a name is resolved, and a model's identity, by which its vectors are recognised."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def resolve(model: str | None) -> str | Path:
 
 
 def identity(model: str | None, revision: str | None = None) -> str:
-    """Return what tells a model's vectors from another model's, without loading it.
+    """Return a model's identity without loading it; vectors of models with different identities are not comparable.
 
     A folder and the packaged weights are known by their content, so that a folder may be moved; a hub model by its id.
     """
@@ -105,7 +105,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def is_late_interaction(model: str | None, options: ModelOptions = _DEFAULTS) -> bool:
-    """Say whether a model makes a vector of every token, from its configuration files, without loading it.
+    """Return whether a model makes a vector of every token, from its configuration files, without loading it.
 
     Of a hub model the files are fetched, if they are not in the hub's cache.
 
@@ -138,7 +138,7 @@ def read_config(model: str | Path, file: str, options: ModelOptions = _DEFAULTS)
 
 
 def has_file(model: str, file: str, options: ModelOptions = _DEFAULTS) -> bool:
-    """Say whether a hub model has a file.
+    """Return whether a hub model has a file.
 
     Raises:
         ModelLoadError: If the hub cannot be reached.

@@ -11,7 +11,7 @@ class ModelOptions:
     """How to load and run a sentence-transformers model; models in the packaged format need none of it.
 
     Attributes:
-        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best at hand.
+        device: ``"cpu"``, ``"cuda"``, ``"mps"`` ...; None picks the best available.
         batch_size: Texts or pairs computed at a time.
         max_length: Longest input in tokens; None for the model's own limit.
         revision: Branch, tag or commit of a hub model.

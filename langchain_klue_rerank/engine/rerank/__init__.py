@@ -1,1 +1,1 @@
-"""Which candidates a reranker reads, and what its scores are worth."""
+"""Reranking: cascades, early stop, the blend with the first stage, confidence."""

@@ -1,4 +1,4 @@
-"""How likely the first result answers: a calibrated, monotone model of what a search knows of its candidates.
+"""Confidence: the probability that the first result answers, by a calibrated, monotone model of a search's scores.
 
 A score of a pair cannot tell whether the answer is among the passages at all: it does not know how far the runner-up is
 behind, nor how near any passage of this corpus comes to any question. The model here reads both. It is a logistic
@@ -23,7 +23,7 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 FORMAT: Final = "klue-confidence"
 FORMAT_VERSION: Final = 1
 CONFIG_FILE: Final = "config.json"
-#: Candidates that are looked at, and how few are too few to tell a lead from an accident.
+#: Candidates that are considered, and the minimum number for which a lead is meaningful.
 CANDIDATES: Final = 30
 LEAST_CANDIDATES: Final = 10
 #: What is known of a query's candidates, in the order of the weights.

@@ -1,4 +1,4 @@
-"""Reading candidates until one is surely the answer, and how sure is sure enough."""
+"""Early stop: score candidates in rounds until one exceeds a threshold, and calibrate that threshold."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ FIRST_ROUND = 5
 def score_until_sure(
     encoder: CrossEncoder, requests: Sequence[ScoreRequest], deadline: float | None = None, *, sure: float
 ) -> list[Scores]:
-    """Score candidates in their order, in rounds, and for each query only until one reaches `sure`.
+    """Score candidates in their order, in rounds, for each query until one reaches `sure`.
 
     Args:
         encoder: What scores.
         requests: Queries and their candidates, the first stage's best first.
         deadline: As for `CrossEncoder.score`.
-        sure: Score, 0..1, after which the rest of a query's candidates is skipped.
+        sure: Score, 0..1, from which the remaining candidates of a query are skipped.
     """
     result = [Scores.unread(len(request.passages), State.SKIPPED) for request in requests]
     start, end = 0, FIRST_ROUND

@@ -33,7 +33,7 @@ class Stage:
     Attributes:
         encoder: The model, loaded on first use.
         read_n: How many candidates of a query it reads at most, the most promising; None for all.
-        early_stop: Score after which the rest is skipped; None to read everything.
+        early_stop: Score from which the remaining candidates are skipped; None to score all.
     """
 
     encoder: Lazy[CrossEncoder]
@@ -55,7 +55,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Ranker:
-    """Stages in a row: each reads in the order of what the stages before it found."""
+    """Stages in sequence; each scores candidates in the order of the earlier stages' scores."""
 
     stages: tuple[Stage, ...]
 
@@ -88,8 +88,8 @@ def _score_best(
     """Let a model read the most promising candidates of each query.
 
     Where a reranker came before, a candidate's score is the mean of both, and half of the earlier one's where the
-    model did not read it. As the model reads in the order of what is known already, what it reads never falls behind
-    what it does not.
+    model did not read it. As the model scores in the order of the earlier scores, no scored candidate falls behind one
+    that was not scored.
 
     Args:
         score: The model.
@@ -134,8 +134,8 @@ def _mean(earlier: Scores, own: Scores) -> Scores:
 def blend_scores(reranked: ArrayLike, first_stage: ArrayLike, weight: float) -> NDArray[np.float64]:
     """Take the weighted mean of a reranker's and the first stage's scores.
 
-    In the space of probabilities a reranker that is sure decides, and one that finds nothing leaves the first stage's
-    order as it was: that is what keeps a reranker from doing harm on texts unlike those that it was trained on.
+    On probabilities, a confident reranker decides, and one that finds nothing leaves the first stage's order unchanged.
+    This keeps a reranker from doing harm on texts unlike its training data.
 
     Args:
         reranked: (n,) the reranker's scores in 0..1.

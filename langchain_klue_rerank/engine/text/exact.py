@@ -1,4 +1,4 @@
-"""What a text says exactly: the forms that it quotes, its numbers and codes."""
+"""Exact parts of a text: quoted forms, numbers and codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def quoted_forms(text: str) -> list[tuple[str, ...]]:
 
 
 def exact_share(text: str, words: Sequence[str] | None = None) -> float:
-    """Return how much of a query has to be found as it is written: the share of its letters in numbers and quotes.
+    """Return the share of a query that must match exactly: of its letters, those in numbers and quotes.
 
     No vector tells "제12조" from "제21조", or "-던" from "-든". Fusion gives vectors so much less weight; on kinds of
     questions without such things it loses nothing (see docs/failures.md).

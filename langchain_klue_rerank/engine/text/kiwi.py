@@ -42,7 +42,7 @@ class Analyzer:
     """Words into content morphemes with Kiwi, each distinct word analysed once and remembered.
 
     Kiwi is loaded on first use, once, whatever the number of threads that ask. It is loaded without its dictionary of
-    multi-word names: that costs 190 MB and 1.5 s at start, and no word of ours has a space.
+    multi-word names: that costs 190 MB and 1.5 s at start, and no word here has a space.
 
     Args:
         cache_size: How many words to remember; the oldest are forgotten first. Default 500,000 (some 100 MB when full).
@@ -58,7 +58,7 @@ class Analyzer:
         _ANALYZERS.add(self)
 
     def _after_fork(self) -> None:
-        """Start anew in a forked process, which has none of Kiwi's threads, and where another may hold the lock.
+        """Start again in a forked process, which has none of Kiwi's threads, and where another may hold the lock.
 
         The parent's Kiwi is kept: its destructor would wait for its threads for ever.
         """
@@ -93,7 +93,7 @@ class Analyzer:
         with self._lock:
             known = {word: self._cache[word] for word in distinct if word in self._cache}
         new = [word for word in distinct if word not in known]
-        # without the lock, and a part at a time: who asks for a few words waits for nobody's thousands
+        # without the lock, and a part at a time: a caller with few words does not wait for one with thousands
         for start in range(0, len(new), _AT_ONCE):
             part = new[start : start + _AT_ONCE]
             fresh = dict(zip(part, self._analyze(part), strict=True))
@@ -119,7 +119,7 @@ class Analyzer:
         return len(self.kiwi.tokenize(word))
 
     def gain_of_joining(self, left: str, right: str) -> float:
-        """Return by how much one word is likelier than the same as two, in log-likelihood."""
+        """Return the gain in log-likelihood of reading two words as one."""
         kiwi = self.kiwi
         return float(kiwi.analyze(left + right)[0][1] - kiwi.analyze(f"{left} {right}")[0][1])
 

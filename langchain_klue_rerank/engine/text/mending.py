@@ -1,4 +1,4 @@
-"""Text as it comes out of PDF files: words cut by the ends of lines, syllables with spaces or lines between them.
+"""Text from PDF files: words split by line breaks, syllables separated by spaces or lines.
 
 Only the words that are searched are mended; the text itself stays as it was given. Both questions and passages are.
 """
@@ -20,7 +20,7 @@ _BREAK = re.compile(r"([가-힣]{1,12})\n(?=([가-힣]{1,12}))")
 #: A line was broken by the page's width if it fills this share of the longest, or of a column; others are titles and
 #: items. Texts of short lines tell nothing.
 _FULL, _COLUMN, _SHORT = 0.6, 40, 20
-#: Log-likelihood by which one word has to be likelier than two. Of words that a space parts in running text 0.4% are
+#: Minimum gain in log-likelihood for joining two words. Of words that a space parts in running text 0.4% are
 #: joined, of words cut anywhere 89%.
 _GAIN = 4.0
 #: Ends of lines looked at in a text; each takes Kiwi a fraction of a millisecond.
@@ -28,7 +28,7 @@ _MOST = 2000
 
 
 def mend(text: str, analyzer: Analyzer) -> str:
-    """Put together what a page's layout has parted.
+    """Join words that a page's layout has split.
 
     Args:
         text: Any text.

@@ -1,4 +1,4 @@
-"""Numbers as Korean text writes them: thousands or lists, signs, sums of money in words."""
+"""Numbers in Korean text: thousands or lists, signs, sums of money in words."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SUM = re.compile(
 
 
 def plain_numbers(text: str) -> str:
-    """Write numbers in one way, so that those that are the same are the same words.
+    """Normalise numbers, so that equal numbers become the same word.
 
     Commas between thousands go: three digits each, after one to three. In a list of numbers ("101,102,103동") they
     become spaces; whether it is one, what follows tells (동 is numbered, 원 is counted), and where nothing does, that

@@ -1,4 +1,4 @@
-"""Texts as word numbers, the form in which every engine reads text."""
+"""Tokenized texts: sequences of word numbers, the form in which the engine reads text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from langchain_klue_rerank.engine.text.words import split_words
 
 @dataclass(frozen=True, slots=True)
 class TokenizedTexts:
-    """Several texts as sequences of word numbers, the form in which every engine reads text.
+    """Several texts as sequences of word numbers.
 
     Attributes:
         words: The distinct words of the texts.
@@ -62,8 +62,8 @@ def tokenize(texts: Iterable[str], analyzer: Analyzer | None) -> TokenizedTexts:
 
     Args:
         texts: Any strings.
-        analyzer: What makes the morphemes, or None for words (and so bigrams) alone. It also puts together words that
-            a page's layout has parted (`mend`).
+        analyzer: The analyser that makes the morphemes, or None for words (and so bigrams) alone. It also joins words
+            that a page's layout has split (`mend`).
 
     Returns:
         The tokenized texts, in order.

@@ -12,7 +12,7 @@ from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
-#: Words of a window where nothing else is said; chosen on KLUE-MRC validation (`python -m benchmarks.windows`).
+#: Words of a window by default; chosen on KLUE-MRC validation (`python -m benchmarks.windows`).
 WINDOW_WORDS = 50
 
 _WORD = re.compile(r"\S+")

@@ -1,4 +1,4 @@
-"""Where text becomes words, morphemes and character bigrams.
+"""Text to words and character bigrams.
 
 The unit is the word: a run of letters and digits. Kiwi analyses every distinct word once, on its own, and each
 text is kept as a sequence of word numbers. Measured on KLUE-MRC contexts this is more than twice as fast as analysing
@@ -111,7 +111,7 @@ def split_words(text: str) -> list[str]:
 
 
 def has_words(text: str) -> bool:
-    """Say whether text has any word, and so anything that could be searched."""
+    """Return whether text has any searchable word."""
     return _LETTER.search(text) is not None or any(split_words(piece) for piece in pieces(text))
 
 

@@ -24,7 +24,7 @@ _UNSEEN = {f"{_W}del", f"{_W}moveFrom", f"{_W}delText", f"{_W}instrText", f"{_MC
 
 
 def check_zip(path: str, content: bytes) -> None:
-    """Make sure that a file is a zip archive.
+    """Check that a file is a zip archive.
 
     Raises:
         UnreadableFileError: If it is an older format or wants a password, or is something else.

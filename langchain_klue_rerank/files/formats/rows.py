@@ -72,7 +72,7 @@ def find_delimiter(text: str) -> str:
 
 
 def csv_rows(text: str, delimiter: str | None = None) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the rows of csv text with a header; blank rows are passed over.
+    """Yield the rows of csv text with a header; blank rows are skipped.
 
     Yields:
         The line in which a row begins, and its cells by column. A column without a name, or with one that was there
@@ -213,7 +213,7 @@ def read_rows(
             title, question = question, None
         if title == body:
             title = None
-        if body is None:  # no column of text, or nothing in it: everything that the row says
+        if body is None:  # no column of text, or nothing in it: all cells of the row
             text = " | ".join(f"{key}: {value}" for key, value in _shown(row))
             if len(row) == 1 or (title is not None and text == f"{title}: {row[title]}"):
                 text = " | ".join(value for _, value in _shown(row))

@@ -1,4 +1,4 @@
-"""Which segments are merged, and what becomes of passages that are removed while they are."""
+"""Merging segments: which ones, and passages that are removed meanwhile."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def plan(views: Sequence[View]) -> int | None:
 
 
 class InterpreterEndsError(Exception):
-    """Python ends; what merges in the background gives up."""
+    """Python exits, so the background merge gives up."""
 
 
 _at_exit = threading.Event()

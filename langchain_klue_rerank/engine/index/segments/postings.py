@@ -98,7 +98,7 @@ class Postings:
         return cls(terms, offsets, rows, frequencies, np.concatenate([part.lengths for part in parts]))
 
     def _filtered(self, keep: NDArray[np.bool_]) -> Postings:
-        """Return the postings of some passages, numbered anew."""
+        """Return the postings of some passages, renumbered."""
         numbers = np.cumsum(keep, dtype=np.int32) - 1
         own = keep[self.rows]
         before = np.zeros(len(own) + 1, np.int64)

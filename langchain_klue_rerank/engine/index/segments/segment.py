@@ -70,7 +70,7 @@ class Segment:
         return len(self.passages)
 
     def check(self, settings: IndexSettings) -> None:
-        """Make sure that every part has a row for each passage.
+        """Check that every part has a row for each passage.
 
         Raises:
             IndexFormatError: If one has not.

@@ -14,9 +14,9 @@ from langchain_klue_rerank.engine.index.settings import IndexSettings
 
 logger = logging.getLogger(__name__)
 
-#: Passages up to which segments are merged by whoever adds, at once; more are merged in the background.
+#: Segments of up to this many passages are merged by the writer at once, larger ones in the background.
 _MERGED_AT_ONCE = 4096
-#: Removed passages from which on everything is written anew when they are more than those that are there.
+#: Everything is rewritten when more passages than this were removed and fewer are left than removed.
 _REMOVED = 1000
 
 
@@ -32,7 +32,7 @@ class Segmented:
         self._lock = ForkSafeLock()
         self._merging: threading.Thread | None = None
         self._merged_from = 0  # the segments before this one are being merged
-        self._removed = 0  # since everything was last written anew
+        self._removed = 0  # since everything was last rewritten
 
     @property
     def settings(self) -> IndexSettings:
@@ -83,7 +83,7 @@ class Segmented:
             logger.exception("Segments could not be merged; the index is as before, and somewhat slower")
             return
         with self._lock:
-            if self._state.terms is state.terms:  # else everything was written anew meanwhile
+            if self._state.terms is state.terms:  # else everything was rewritten meanwhile
                 self._state = merging.put(self._state, views, merged)
             self._merging = None
             self._merge()

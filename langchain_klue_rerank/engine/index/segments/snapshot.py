@@ -72,7 +72,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One state of an index. Rows are counted through all segments.
+    """One immutable state of an index. Rows are numbered across all segments.
 
     Attributes:
         settings: What the index holds.
@@ -128,7 +128,7 @@ class Snapshot:
         return kept.with_views([*kept.views, View.of(segment)])
 
     def removed(self, identifiers: Sequence[str]) -> tuple[Snapshot, int]:
-        """Return a state without some passages, and how many were removed; unknown identifiers are passed over."""
+        """Return a state without some passages, and how many were removed; unknown identifiers are skipped."""
         views, removed = list(self.views), 0
         for number, view in enumerate(views):
             found = view.find(identifiers)

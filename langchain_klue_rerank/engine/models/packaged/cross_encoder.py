@@ -18,12 +18,12 @@ from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
 
-#: How likely a passage of the same meaning (cosine 1) and no matching word answers, where nothing else tells. So little
-#: that it decides only between passages of which the model says next to nothing.
+#: Probability that a passage with cosine 1 and no matching word answers. So small that it only decides between passages
+#: with scores near zero.
 _COSINE_SHARE = 0.02
 
 
-#: Passages that the packaged model reads between two looks at the clock.
+#: Passages that the packaged model scores between two checks of the deadline.
 _AT_A_TIME = 5
 
 
@@ -43,7 +43,7 @@ class PackagedCrossEncoder:
         self._model = model
         self._bi_encoder = bi_encoder
         self._turn = ForkSafeLock()
-        self._seconds = 0.0  # that a few passages take, by and by
+        self._seconds = 0.0  # running mean of the time for a few passages
 
     @searching()
     def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
@@ -67,7 +67,7 @@ class PackagedCrossEncoder:
             try:
                 began = time.monotonic()
                 if began + self._seconds > deadline:
-                    self._seconds *= 0.9  # should it be too high, it comes down again
+                    self._seconds *= 0.9  # lowers an estimate that is too high
                     break
                 if query is None:
                     query = tokenize([request.query], shared_analyzer())
@@ -75,7 +75,7 @@ class PackagedCrossEncoder:
                 scores.values[part] = self._score(query, request.take(part))
                 scores.states[part] = State.READ
                 took = time.monotonic() - began
-                # a pause of the machine is no reason to give up on what comes after it
+                # one slow measurement must not stop later calls
                 took = min(took, 3 * self._seconds) if self._seconds else took
                 self._seconds += 0.3 * (took - self._seconds)
             finally:

@@ -1,4 +1,4 @@
-"""What a query says exactly and whether a passage says the same: numbers and codes, and quoted forms.
+"""Exact-match features of a query-passage pair: numbers, codes and quoted forms.
 
 Content morphemes and idf cannot tell these: "제12조제3항" and "제3조제12항" have the same morphemes, particles and
 endings have none, and a number is as rare as another. Everything here is read from words as they are written.
@@ -34,7 +34,7 @@ _F32 = np.float32
 
 @dataclass(frozen=True, slots=True)
 class ExactTerms:
-    """What a query says exactly.
+    """The exact parts of a query.
 
     Attributes:
         numbers: Its distinct numbers in order, each with what it counts: ``("12", "조")``.
@@ -53,7 +53,7 @@ def numbers_of(word: str) -> list[tuple[str, str]]:
 
 
 def exact_terms(words: Sequence[str], text: str) -> ExactTerms:
-    """Find what a query says exactly.
+    """Find the exact parts of a query.
 
     Args:
         words: Its words in order.
@@ -70,7 +70,7 @@ def exact_terms(words: Sequence[str], text: str) -> ExactTerms:
 
 
 def exact_features(terms: ExactTerms, passages: TokenizedTexts) -> NDArray[np.float32]:
-    """Compute what a query and n passages have exactly in common.
+    """Compute the exact-match features of a query and n passages.
 
     Args:
         terms: What `exact_terms` found.

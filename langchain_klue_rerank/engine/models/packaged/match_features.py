@@ -1,4 +1,4 @@
-"""What a query and a passage have in common, in numbers: the input of the packaged reranker.
+"""Features of a query-passage pair: the input of the packaged reranker.
 
 Everything is computed for many passages at once in NumPy, but no number depends on the other passages of the call. Only
 the positions where something matches are followed through the windows, a sixth of a usual passage.

@@ -56,7 +56,7 @@ class PairScorer:
 
     Args:
         statistics: Weights of terms.
-        vectors: What tells similar terms.
+        vectors: Vectors that tell how similar two terms are.
         networks: Arrays of an ensemble of e networks: ``<layer>_weight`` (e, in, out) and ``<layer>_bias`` (e, 1, out)
             for each of `LAYERS`, and ``mean`` and ``scale`` (features,) of the pair features. float64, so that the last
             bits, which depend on the shape of a product, stay invisible in the float32 scores.

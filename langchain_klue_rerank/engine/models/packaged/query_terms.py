@@ -1,4 +1,4 @@
-"""The query's side of the packaged reranker: its terms, how much each weighs and what is like it."""
+"""Query features of the packaged reranker: terms, weights, similar terms."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TERM_FEATURES: Final = 5 + len(TERM_TAGS) + 1
 
 
 class TermStatistics:
-    """In how many texts a term stands, from a hashed table: weights of terms without a corpus at hand.
+    """In how many texts a term stands, from a hashed table: weights of terms when there is no corpus.
 
     Args:
         table: uint8, its size a power of two: 0 for a term of at most one text, else
@@ -117,7 +117,7 @@ class QueryTerms:
         descriptors: float32, shape (terms, `TERM_FEATURES`).
         question: float32, shape (kinds of question words,): which of them occur.
         vectors: float32, shape (terms, dimension): see `TermVectors`.
-        exact: What it says exactly: numbers, quoted forms, its words in order.
+        exact: Its exact parts: numbers, quoted forms, words in order.
     """
 
     words: list[str]
@@ -140,7 +140,7 @@ def prepare_query(query: TokenizedTexts, idf: Idf, vectors: TermVectors, text: s
     Args:
         query: One tokenized text with at least one word.
         idf: Weights of terms and bigrams.
-        vectors: What tells similar terms.
+        vectors: Vectors that tell how similar two terms are.
         text: The query as it was written, for what it quotes.
 
     Returns:

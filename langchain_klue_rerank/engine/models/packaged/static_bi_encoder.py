@@ -1,6 +1,6 @@
 """The packaged bi-encoder: a text's vector is a weighted sum of learned vectors of morphemes and character n-grams.
 
-There is no network and no torch: a word's contribution is the sum of the rows of its features, a text's vector the
+No neural network and no torch: a word's contribution is the sum of the rows of its features, a text's vector the
 sum over its words, damped where a word repeats, and scaled to length one. The features of a word are
 
 - its content morphemes (``form/TAG``), one row each when they are in the vocabulary, else one of a few shared rows, and

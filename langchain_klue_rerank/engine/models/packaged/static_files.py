@@ -65,7 +65,7 @@ class StaticConfig:
 
 
 def is_at(folder: Path) -> bool:
-    """Say whether a folder holds weights in this format, whole or damaged; no other kind of model has such files."""
+    """Return whether a folder holds weights in this format, whole or damaged; no other kind of model has such files."""
     return (folder / VECTORS_FILE).is_file() or (folder / SCALES_FILE).is_file()
 
 

@@ -1,4 +1,4 @@
-"""Where exported models are kept: one folder for each model and precision, whole or not there, and of nobody else."""
+"""Cache of exported models: one complete folder for each model and precision, writable by its owner alone."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class CachedExport:
     """The export of a model in the cache folder, made or not.
 
     Attributes:
-        identity: What tells the model's weights from all others.
+        identity: Identity of the model's weights.
         precision: ``"fp32"`` or ``"int8"``.
     """
 
@@ -86,7 +86,7 @@ class CachedExport:
                 if _sha256(folder / file) != expected:
                     raise ValueError(f"{file} was changed")
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            logger.warning("The export in %s is damaged (%s); it is made anew", folder, error)
+            logger.warning("The export in %s is damaged (%s); it is exported again", folder, error)
             return None
         return config
 
@@ -164,10 +164,10 @@ class CachedExport:
 
 
 def _check_owner(path: Path) -> None:
-    """Make sure that nobody but us and the administrator can have written a file.
+    """Check that only the current user or the administrator can have written a file.
 
     Raises:
-        ModelLoadError: If somebody else can.
+        ModelLoadError: If another user can.
     """
     if not hasattr(os, "getuid"):  # Windows
         return

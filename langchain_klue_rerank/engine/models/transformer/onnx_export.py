@@ -236,7 +236,7 @@ def _export_graph(model: Any, reads_types: bool, path: Path) -> None:
 
 
 def _drop_nan_guards(graph: Any) -> None:
-    """Take out what replaces NaN after a softmax: it arises where a row is all padding, which no pair of ours is.
+    """Take out what replaces NaN after a softmax: it arises where a row is all padding, which no pair here is.
 
     The guards cost an eighth of the time of an int8 model.
     """

@@ -67,8 +67,8 @@ class ScoringQueue:
     """Computes the pairs of many callers on worker threads of its own.
 
     Requests without a deadline are gathered, sorted by length and computed in the order in which they came. Requests
-    with one go before them, all of them by and by: every first passage, then every second. Where both wait, batches
-    take turns, so that neither starves. A caller never waits longer than its deadline, whatever the workers do.
+    with a single batch go before them; the others are served round-robin, first passages first. Where both wait,
+    batches take turns, so that neither starves. A caller never waits longer than its deadline, whatever the workers do.
 
     Args:
         compute: Pairs into scores, called by the workers.
@@ -255,7 +255,7 @@ class ScoringQueue:
         measured = seconds / padded
         with self._changed:
             known = self._token_seconds
-            # a pause of the machine is no reason to give up on what comes after it
+            # one slow measurement must not stop later calls
             self._token_seconds = measured if known is None else 0.8 * known + 0.2 * min(measured, 3 * known)
             for (request, number), score in zip(batch, scores.tolist(), strict=True):
                 request.scores[number] = score

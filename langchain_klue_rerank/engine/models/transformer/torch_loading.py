@@ -67,7 +67,7 @@ def load(kind: str, name: str, options: ModelOptions, **settings: Any) -> Any:
 
 
 def require_cross_encoder(name: str, options: ModelOptions) -> None:
-    """Make sure that a model has a head that scores pairs: another would get one of random numbers.
+    """Check that a model has a head that scores pairs: another would get one of random numbers.
 
     Raises:
         ModelLoadError: If it is a bi-encoder, a bare language model or a late-interaction model.
@@ -83,7 +83,7 @@ def require_cross_encoder(name: str, options: ModelOptions) -> None:
 
 
 def require_bi_encoder(name: str, options: ModelOptions) -> None:
-    """Make sure that a model makes vectors of texts.
+    """Check that a model makes vectors of texts.
 
     Raises:
         ModelLoadError: If it is a cross-encoder or another classifier, or a late-interaction model.

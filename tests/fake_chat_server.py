@@ -18,7 +18,7 @@ class FakeChatServer(ThreadingHTTPServer):
     """Answers what `answering` says, streamed word by word where asked to.
 
     Attributes:
-        requests: The bodies of the requests, with the key that came along as ``key``.
+        requests: The bodies of the requests, with the key that came along as ``key``, all headers as ``headers``.
         pause: Seconds between two words.
     """
 
@@ -42,7 +42,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.requests.append({**body, "key": self.headers.get("Authorization", "").removeprefix("Bearer ")})
+        headers = dict(self.headers)
+        key = headers.get("Authorization", "").removeprefix("Bearer ")
+        self.server.requests.append({**body, "key": key, "headers": headers})
         if self.path != "/v1/chat/completions" or self.server.status != 200:
             self._send(self.server.status if self.server.status != 200 else 404, "application/json")
             self.wfile.write(b'{"error": {"message": "no"}}')
@@ -98,5 +100,7 @@ def answer_from_first_source(messages: list[dict[str, Any]]) -> str:
     if last.startswith("마지막 질문:"):
         return f"{messages[1]['content']} {last.removeprefix('마지막 질문: ')}"
     lines = last.splitlines()
+    if not any(line.startswith("[1] ") for line in lines):
+        return "네."
     first = lines.index(next(line for line in lines if line.startswith("[1] ")))
     return f"{lines[first + 1].split('. ')[0].rstrip('.')}. [1]"

@@ -70,6 +70,7 @@ class Answer:
         candidates: All passages that were ranked, best first.
         milliseconds: How long each stage took, see `StageTimer`.
         found: Whether the files answer the question.
+        markdown: Whether a chat model wrote the text, whose bold letters and lists are shown as such.
     """
 
     text: str = ""
@@ -78,6 +79,7 @@ class Answer:
     candidates: tuple[Candidate, ...] = ()
     milliseconds: dict[str, float] = field(default_factory=dict)
     found: bool = False
+    markdown: bool = False
 
 
 def candidates(documents: Sequence[Document]) -> tuple[Candidate, ...]:
@@ -123,7 +125,12 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 
 def quote(sources: Iterable[Source]) -> str:
     """Answer with the sources' own sentences."""
-    return "\n".join(f"{one.sentence} [{one.number}]" for one in sources)
+    return "\n".join(f"{without_citations(one.sentence)} [{one.number}]" for one in sources)
+
+
+def without_citations(text: str) -> str:
+    """Write what looks like a citation in a document's own text, "[2]", as "(2)"."""
+    return _CITATION.sub(r"(\1)", text)
 
 
 def cited_numbers(text: str) -> set[int]:

@@ -5,20 +5,37 @@ What it shows comes from `Shelf` and `Bot`; each visitor has their own, kept by 
 
 from __future__ import annotations
 
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from examples.qa_bot.answers import Answer
-from examples.qa_bot.bot import Bot
-from examples.qa_bot.chat import Turn, chat_model
-from examples.qa_bot.rendering import answer_html, file_html, notices_html
-from examples.qa_bot.settings import ChatSettings, SettingsError, from_environment, from_form
+from examples.qa_bot.bot import QUOTING, Bot
+from examples.qa_bot.chat import Turn, chat_model, check_connection
+from examples.qa_bot.rendering import answer_html, file_html, notices_html, plain_text
+from examples.qa_bot.settings import QUESTION_LENGTH, ChatSettings, SettingsError, from_environment, from_form
 from examples.qa_bot.shelf import File, Shelf, State
+from langchain_klue_rerank.files.loading import ENDINGS
 
 HERE = Path(__file__).parent
 #: Seconds between two looks at files that are being read.
 _REFRESH = 1.0
+#: Seconds after which a visitor whose connection is closed counts as having left.
+_GONE = 60.0
+#: Questions that the sample files answer, but one.
+_SAMPLES = (
+    "모닥불은 어디에서 피울 수 있나요?",
+    "배에 자전거를 실으려면 얼마예요?",
+    "개 데려가도 되나요?",
+    "농약 써도 되나요?",
+    "와이파이 비밀번호가 뭐예요?",
+)
 
 
 def main() -> None:
@@ -27,13 +44,14 @@ def main() -> None:
     st.html(HERE / "style.css")
     state = st.session_state
     if "shelf" not in state:
-        state.shelf, state.turns, state.upload, state.notices = Shelf(), [], 0, []
+        state.shelf, state.turns, state.upload, state.notices = Shelf(visitor_left()), [], 0, []
+        state.samples = False
     settings = header()
     take_files(state.shelf)
     files(state.shelf)
     for number, (question, answer) in enumerate(state.turns):
         show_turn(question, answer, number)
-    question = st.chat_input("올린 문서에 대해 물어보세요")
+    question = st.chat_input("올린 문서에 대해 물어보세요", max_chars=QUESTION_LENGTH) or sample_question()
     if question is not None:
         ask(question, settings)
 
@@ -43,23 +61,67 @@ def header() -> ChatSettings:
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     line.title("내 문서에 묻기", anchor=False, width="content")
     with line.popover("설정", icon=":material/settings:"):
-        server = from_environment()
-        st.markdown("**대화 모델**")
-        st.caption(
-            "OpenAI와 같은 방식으로 통하는 서버라면 무엇이든 됩니다. 비워 두면 문서의 문장을 그대로 보여 드립니다."
-        )
-        model = st.text_input("모델 이름", server.model, placeholder="exaone3.5")
-        base_url = st.text_input("주소", server.base_url, placeholder="http://localhost:11434/v1")
-        api_key = st.text_input("키", type="password", placeholder="필요할 때만")
-    st.markdown("문서를 올리고 물어보세요. 답에는 늘 근거가 붙고, 문서에 없으면 없다고 말합니다.")
-    return from_form(model, base_url, api_key, server)
+        settings = chat_settings(from_environment())
+    if st.session_state.shelf.files and line.button("대화 지우기", icon=":material/delete:", type="tertiary"):
+        st.session_state.turns = []
+        st.rerun()
+    st.markdown("문서를 올리고 물어보세요. 답에는 늘 근거가 붙고, 찾지 못하면 찾지 못했다고 말합니다.")
+    return settings
+
+
+def chat_settings(server: ChatSettings) -> ChatSettings:
+    """Draw the settings of the chat model; what the environment says stands there as a hint only."""
+    st.caption("OpenAI와 같은 방식으로 통하는 서버라면 무엇이든 됩니다. 끄면 문서의 문장을 그대로 보여 드립니다.")
+    if not st.toggle("대화 모델", value=server.configured):
+        return ChatSettings()
+    model = st.text_input("모델 이름", placeholder=server.model or "exaone3.5")
+    base_url = st.text_input("주소", placeholder=server.shown_address or "http://localhost:11434/v1")
+    api_key = st.text_input("키", type="password", placeholder="필요할 때만")
+    settings = from_form(model, base_url, api_key, server)
+    if st.button("연결 확인", icon=":material/lan:"):
+        try:
+            with st.spinner("묻고 있습니다"):
+                st.text(check_connection(settings))
+        except SettingsError as error:
+            st.text(str(error))
+    return settings
+
+
+def visitor_left() -> Callable[[], bool]:
+    """Return what tells whether this visitor's page has been closed for a while."""
+    context = get_script_run_ctx()
+    session = context.session_id if context else ""
+    last_seen = time.monotonic()
+
+    def left() -> bool:
+        nonlocal last_seen
+        if not runtime.exists() or runtime.get_instance().is_active_session(session):
+            last_seen = time.monotonic()
+        return time.monotonic() - last_seen > _GONE
+
+    return left
+
+
+def sample_question() -> str | None:
+    """Draw questions to click on, as long as there are only the sample files and nothing was asked."""
+    state = st.session_state
+    if not state.samples or state.turns or state.shelf.busy:
+        return None
+    place = st.empty()
+    chosen = place.pills("이렇게 물어보세요", _SAMPLES, key="sample-question")
+    if chosen is None:
+        return None
+    place.empty()
+    return str(chosen)
 
 
 def take_files(shelf: Shelf) -> None:
     """Draw the upload field and put what was dropped in on the shelf."""
     state = st.session_state
     dropped = st.file_uploader(
-        "문서 올리기 (txt, md, pdf, docx, hwpx, csv)", accept_multiple_files=True, key=f"upload-{state.upload}"
+        f"문서 올리기 ({', '.join(ending[1:] for ending in ENDINGS)})",
+        accept_multiple_files=True,
+        key=f"upload-{state.upload}",
     )
     if dropped:
         notices = [shelf.put(file.name, file.getvalue()) for file in dropped]
@@ -69,6 +131,7 @@ def take_files(shelf: Shelf) -> None:
     if not shelf.files and st.button("예시 문서로 해 보기", icon=":material/description:"):
         for path in sorted((HERE / "sample_files").iterdir()):
             shelf.put(path.name, path.read_bytes())
+        state.samples = True
         st.rerun()
     if state.notices:
         st.html(notices_html(state.notices))
@@ -87,11 +150,12 @@ def files(shelf: Shelf) -> None:
         if busy and not shelf.busy:
             st.rerun()
 
-    failed = any(file.state == State.FAILED for file in shelf.files)
+    failed = sum(file.state == State.FAILED for file in shelf.files)
+    label = f"내 문서 {len(shelf.files)}개" + (f" · 읽지 못함 {failed}개" if failed else "")
     # the key is a class of style.css
     with (
         st.container(key="files"),
-        st.expander(f"내 문서 {len(shelf.files)}개", expanded=busy or failed or not st.session_state.turns),
+        st.expander(label, expanded=busy or failed > 0 or not (st.session_state.turns or st.session_state.samples)),
     ):
         draw()
 
@@ -100,7 +164,8 @@ def file_line(shelf: Shelf, file: File) -> None:
     """Draw a file: name, state, and a button that takes it off the shelf."""
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     line.html(file_html(file))
-    if line.button("지우기", key=f"remove-{file.digest}-{file.name}", help=f"{file.name} 지우기", type="tertiary"):
+    key = hashlib.sha256(file.name.encode()).hexdigest()
+    if line.button("지우기", key=f"remove-{key}", type="tertiary"):
         shelf.remove(file.name)
         st.rerun()
     if file.state == State.INDEXING:
@@ -113,6 +178,15 @@ def show_turn(question: str, answer: Answer, number: int) -> None:
         st.text(question)
     with st.chat_message("assistant", avatar=":material/menu_book:"):
         st.html(answer_html(answer, number))
+        copy(answer)
+
+
+def copy(answer: Answer) -> None:
+    """Draw what opens the answer as text, with a button that copies it."""
+    if not answer.text:
+        return
+    with st.popover("복사", icon=":material/content_copy:", type="tertiary"):
+        st.code(plain_text(answer), language=None, wrap_lines=True)
 
 
 def ask(question: str, settings: ChatSettings) -> None:
@@ -128,11 +202,20 @@ def ask(question: str, settings: ChatSettings) -> None:
         try:
             bot = Bot(state.shelf, chat_model(settings))
             for answer in bot.ask(question, earlier):
+                answer = once(answer)
                 place.html(answer_html(answer, number, writing=True))
         except SettingsError as error:
             answer = Answer(notes=(str(error),))
         place.html(answer_html(answer, number))
+        copy(answer)
     state.turns.append((question, answer))
+
+
+def once(answer: Answer) -> Answer:
+    """Take out what an earlier answer of this conversation has said already: that there is no chat model."""
+    if any(QUOTING in earlier.notes for _, earlier in st.session_state.turns):
+        return replace(answer, notes=tuple(note for note in answer.notes if note != QUOTING))
+    return answer
 
 
 main()

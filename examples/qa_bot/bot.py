@@ -28,7 +28,8 @@ QUOTING = "대화 모델이 설정되어 있지 않아 문서의 문장을 그�
 STILL_READING = "아직 읽고 있는 파일이 있습니다. 다 읽은 뒤에 물으면 답이 달라질 수 있습니다."
 NEAREST_PASSAGES = "대신 질문에 가장 가까운 단락을 아래에 보여 드립니다. 답이 있는지 직접 확인해 주세요."
 UNSURE = "질문에 꼭 맞는 내용은 찾지 못했습니다. 가장 가까운 문장이니 원문을 확인해 주세요."
-NO_SOURCES_NAMED = "대화 모델이 근거를 밝히지 않아 그 답 대신 문서의 문장을 그대로 옮겼습니다."
+NO_SOURCES_NAMED = "대화 모델이 근거를 밝히지 않아 그 답 대신 문서의 문장을 보여 드립니다."
+MODEL_FAILED = "대화 모델을 쓸 수 없어 문서의 문장을 보여 드립니다."
 
 #: A further passage is quoted if it is nearly as relevant as the best.
 _NEARLY = 0.7
@@ -71,12 +72,12 @@ class Bot:
         found = self._shelf.retriever.invoke(query, {"callbacks": [timer]})
         answer = Answer(notes=tuple(notes), candidates=candidates(found), milliseconds=timer.milliseconds)
         passages = found[:SOURCES]
-        if not passages or passages[0].metadata["confidence"] < self._confidence:
-            yield self._nearest(answer, query, passages)
-        elif self._model is None:
-            yield from self._quote(answer, query, passages, QUOTING)
-        else:
+        if passages and self._model is not None:  # it reads the passages, and may say that they do not answer
             yield from self._write(answer, query, passages, timer)
+        elif not passages or passages[0].metadata["confidence"] < self._confidence:
+            yield self._nearest(answer, query, passages)
+        else:
+            yield from self._quote(answer, query, passages, QUOTING)
 
     def _whole_question(self, question: str, turns: Sequence[chat.Turn], timer: StageTimer, notes: list[str]) -> str:
         """Let the chat model, where there is one, complete a follow-up; without, it is searched as it is."""
@@ -98,21 +99,27 @@ class Bot:
         try:
             for piece in chat.stream_answer(self._model, query, passages, [timer]):
                 text += piece
-                yield replace(answer, text=text)
+                yield replace(answer, text=text, markdown=True)
         except Exception as error:  # whatever the server's client raises
             logger.exception("the chat model failed")
-            reason = f"대화 모델을 쓸 수 없어 문서의 문장을 그대로 옮겼습니다. {chat.explain(error)}"
-            yield from self._quote(answer, query, passages, reason)
+            yield from self._without_model(answer, query, passages, f"{MODEL_FAILED} {chat.explain(error)}")
             return
         text = keep_known_citations(text.strip(), len(passages))
         cited = cited_numbers(text)
         if cited:
             sources = tuple(one for one in self._sources(answer, query, passages) if one.number in cited)
-            yield replace(answer, text=text, sources=sources, found=True)
+            yield replace(answer, text=text, sources=sources, found=True, markdown=True)
         elif chat.NOT_FOUND.rstrip(".") in text:
             yield self._nearest(answer, query, passages)
         else:
-            yield from self._quote(answer, query, passages, NO_SOURCES_NAMED)
+            yield from self._without_model(answer, query, passages, NO_SOURCES_NAMED)
+
+    def _without_model(self, answer: Answer, query: str, passages: list[Document], why: str) -> Iterator[Answer]:
+        """Decide by the confidence, as where there is no chat model."""
+        if passages[0].metadata["confidence"] < self._confidence:
+            yield self._nearest(replace(answer, notes=(*answer.notes, why)), query, passages)
+        else:
+            yield from self._quote(answer, query, passages, why)
 
     def _nearest(self, answer: Answer, query: str, passages: list[Document]) -> Answer:
         """Say that nothing was found, and show what came nearest: a person may see what a search does not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -22,6 +23,10 @@ SURE_CONFIDENCE = 0.7
 NEAREST = 3
 #: Passages indexed at a time; between two batches other visitors get their turn.
 BATCH = 64
+#: Longest question in characters.
+QUESTION_LENGTH = 2000
+#: Files of one visitor, and their megabytes together.
+MAX_FILES, MAX_TOTAL_MEGABYTES = 200, 500
 #: Largest file in megabytes; server.maxUploadSize in .streamlit/config.toml is the same.
 MAX_MEGABYTES = 200
 
@@ -41,16 +46,23 @@ class ChatSettings:
         model: The model's name, as the server knows it.
         base_url: Address of an OpenAI-compatible server; empty for OpenAI's own.
         api_key: The key, if the server wants one.
+        of_visitor: Whether a visitor named the address: it is sent nothing of this server's environment.
     """
 
     model: str = ""
     base_url: str = ""
     api_key: str = field(default="", repr=False)
+    of_visitor: bool = False
 
     @property
     def configured(self) -> bool:
         """Whether there is a chat model."""
         return bool(self.model)
+
+    @property
+    def shown_address(self) -> str:
+        """The address without the name and password that it may hold."""
+        return re.sub(r"^([^/?#]*//)?[^/?#]*@", r"\1", self.base_url)
 
     def check(self) -> None:
         """Make sure that the address is one.
@@ -63,7 +75,7 @@ class ChatSettings:
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(
-                f"주소 {self.base_url!r}은(는) http:// 나 https:// 로 시작해야 합니다. 보기: http://localhost:11434/v1"
+                f"주소 {self.shown_address!r}은(는) http:// 나 https:// 로 시작해야 합니다. 보기: http://localhost:11434/v1"
             )
 
 
@@ -77,7 +89,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> ChatSetting
 
 
 def from_form(model: str, base_url: str, api_key: str, server: ChatSettings) -> ChatSettings:
-    """Take what a visitor typed.
+    """Take what a visitor typed; an empty field is as the environment has it.
 
     The key of the environment goes to the address of the environment only: a visitor who names another server must
     not be sent it.
@@ -88,7 +100,7 @@ def from_form(model: str, base_url: str, api_key: str, server: ChatSettings) -> 
         api_key: The visitor's own key; empty for none of their own.
         server: The settings of the environment.
     """
-    model, base_url, api_key = model.strip(), base_url.strip(), api_key.strip()
-    if not api_key and base_url == server.base_url:
-        api_key = server.api_key
-    return ChatSettings(model, base_url, api_key)
+    model, base_url, api_key = model.strip() or server.model, base_url.strip(), api_key.strip()
+    if base_url and base_url != server.base_url:
+        return ChatSettings(model, base_url, api_key, of_visitor=True)
+    return ChatSettings(model, server.base_url, api_key or server.api_key)

@@ -6,12 +6,13 @@ import hashlib
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import lru_cache
 
 from examples.qa_bot.documents import UnreadableFileError, file_name, read_file
-from examples.qa_bot.settings import BATCH, CANDIDATES
+from examples.qa_bot.settings import BATCH, CANDIDATES, MAX_FILES, MAX_TOTAL_MEGABYTES
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
 
 logger = logging.getLogger(__name__)
@@ -71,11 +72,16 @@ class Shelf:
     Files are read one after the other by a thread that lives as long as there is something to do, in small batches, so
     that questions, this visitor's and others', are answered meanwhile.
 
+    Args:
+        left: Says whether the visitor has left; what is still to be read then is not read.
+
     Attributes:
         retriever: What searches the files.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, left: Callable[[], bool] = lambda: False) -> None:
+        self._left = left
+        self._bytes: dict[str, int] = {}
         embeddings, reranker = _models()
         self.retriever = KlueRetriever(k=CANDIDATES, fetch_k=CANDIDATES, embeddings=embeddings, reranker=reranker)
         self._files: dict[str, File] = {}
@@ -113,20 +119,33 @@ class Shelf:
                     f"{name}: 이미 올린 {'파일' if twin.name == name else twin.name}과(와) 내용이 같아 넣지 않았습니다."
                 )
             old = self._files.get(name)
+            too_much = self._too_much(name, len(content), known=old is not None)
+        if too_much:
+            return too_much
         if old:
             self.remove(name)
         with self._lock:
             file = self._files[name] = File(name, digest)
+            self._bytes[name] = len(content)
             self._waiting.append((file, content))
             if self._worker is None:
                 self._worker = threading.Thread(target=self._work, name="qa-bot-shelf", daemon=True)
                 self._worker.start()
         return f"{name}: 같은 이름의 파일을 새 내용으로 바꿨습니다." if old and old.state != State.FAILED else ""
 
+    def _too_much(self, name: str, size: int, *, known: bool) -> str:
+        """Say why a file does not fit beside the others; empty if it does."""
+        if not known and len(self._files) >= MAX_FILES:
+            return f"{name}: 문서는 {MAX_FILES}개까지 올릴 수 있어 넣지 않았습니다."
+        if sum(self._bytes.values()) - self._bytes.get(name, 0) + size > MAX_TOTAL_MEGABYTES << 20:
+            return f"{name}: 문서를 모두 합쳐 {MAX_TOTAL_MEGABYTES}MB까지 올릴 수 있어 넣지 않았습니다."
+        return ""
+
     def remove(self, name: str) -> None:
         """Take a file off the shelf; an unknown name is passed over."""
         with self._lock:
             file = self._files.pop(name, None)
+            self._bytes.pop(name, None)
             if file is None:
                 return
             file.removed = True  # a worker that is at it stops, and cleans up behind itself
@@ -143,6 +162,8 @@ class Shelf:
     def _work(self) -> None:
         while True:
             with self._lock:
+                if self._left():
+                    self._waiting.clear()
                 if not self._waiting:
                     self._worker = None
                     return
@@ -158,7 +179,7 @@ class Shelf:
             file.passages = len(documents)
             file.state = State.INDEXING
             for start in range(0, len(documents), BATCH):
-                if file.removed:
+                if file.removed or self._left():
                     break
                 batch = documents[start : start + BATCH]
                 numbers = range(start, start + len(batch))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from examples.qa_bot.bot import NOT_IN_FILES, QUOTING, Bot
-from examples.qa_bot.chat import chat_model
+from examples.qa_bot.chat import chat_model, check_connection
 from examples.qa_bot.settings import ChatSettings
 from examples.qa_bot.shelf import Shelf
 from langchain_klue_rerank.evaluation.sets import SAMPLES
@@ -63,6 +63,36 @@ def test_a_server_that_refuses_is_named_and_the_bot_quotes(samples: Shelf, statu
     assert any(reason in note for note in answer.notes)
 
 
+@pytest.mark.parametrize("of_visitor", [False, True])
+def test_what_the_environment_says_of_openai_goes_to_no_visitors_server(
+    samples: Shelf, monkeypatch: pytest.MonkeyPatch, of_visitor: bool
+) -> None:
+    pytest.importorskip("langchain_openai")
+    ours = {
+        "OPENAI_ORG_ID": "our-org",
+        "OPENAI_PROJECT_ID": "our-project",
+        "OPENAI_CUSTOM_HEADERS": "X-Token: our-token",
+    }
+    for name, value in ours.items():
+        monkeypatch.setenv(name, value)
+    with fake_chat_server(answer_from_first_source) as server:
+        settings = ChatSettings("fake", server.base_url, "their-key", of_visitor=of_visitor)
+        answer = list(Bot(samples, chat_model(settings)).ask(QUESTION))[-1]
+        assert answer.found
+        assert check_connection(settings) == "연결되었습니다."
+    sent = [str(request["headers"]) for request in server.requests]
+    assert len(sent) == 2
+    assert all("their-key" in headers for headers in sent)
+    assert all(("our-" in headers) != of_visitor for headers in sent)
+
+
+def test_a_connection_that_fails_is_explained() -> None:
+    pytest.importorskip("langchain_openai")
+    with fake_chat_server(answer_from_first_source, status=401) as server:
+        assert "키가 맞지 않습니다" in check_connection(ChatSettings("fake", server.base_url, "k"))
+    assert "연결할 수 없습니다" in check_connection(ChatSettings("fake", "http://127.0.0.1:9/v1"))
+
+
 def test_a_server_that_is_not_there_is_no_end(samples: Shelf) -> None:
     pytest.importorskip("langchain_openai")
     answer = list(Bot(samples, chat_model(ChatSettings("fake", "http://127.0.0.1:9/v1"))).ask(QUESTION))[-1]
@@ -83,6 +113,8 @@ def test_the_page_takes_a_file_and_answers_from_it(monkeypatch: pytest.MonkeyPat
     [(question, answer)] = page.session_state["turns"]
     assert question == "재택근무는 언제까지 신청하나요?"
     assert answer.sources[0].sentence == RULE
-    assert [button.label for button in page.button] == ["지우기"]
+    assert [button.label for button in page.button] == ["대화 지우기", "지우기"]
+    page.button[0].click().run()
+    assert page.session_state["turns"] == []
     page.button[0].click().run()
     assert page.session_state["shelf"].files == []

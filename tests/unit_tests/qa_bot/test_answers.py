@@ -12,10 +12,11 @@ from examples.qa_bot.answers import (
     candidates,
     cited_numbers,
     keep_known_citations,
+    quote,
     sentence_spans,
     source,
 )
-from examples.qa_bot.rendering import answer_html, file_html, stages
+from examples.qa_bot.rendering import answer_html, file_html, plain_text, stages
 from examples.qa_bot.shelf import File, State
 from langchain_klue_rerank import KlueReranker
 
@@ -91,9 +92,41 @@ def test_html_escapes_files_questions_and_models() -> None:
 def test_a_citation_points_to_the_passage_with_its_sentence_marked() -> None:
     html = answer_html(ANSWER, 4)
     assert '<a class="qa-cite" href="#qa-4-1"' in html
-    assert '<blockquote id="qa-4-1">앞 <mark>&lt;script&gt; 문장</mark>. 뒤</blockquote>' in html
+    assert '<blockquote id="qa-4-1"><bdi>앞 <mark>&lt;script&gt; 문장</mark>. 뒤</bdi></blockquote>' in html
     assert "3쪽" in html
     assert "[7]" in html  # no source has that number, so it is no link
+
+
+def test_what_looks_like_a_citation_in_a_document_is_none() -> None:
+    text = "자세한 것은 [2]와 [1, 3]을 보십시오."
+    sources = [Source(1, "글", None, text, 0, len(text)), Source(2, "다른 글", None, "다른 글입니다.", 0, 8)]
+    assert quote(sources[:1]) == "자세한 것은 (2)와 (1, 3)을 보십시오. [1]"
+    html = answer_html(Answer(quote(sources), tuple(sources), found=True), 0)
+    assert html.count("qa-cite") == 2
+
+
+def test_a_chat_models_bold_letters_and_lists_are_shown_and_its_links_and_pictures_are_not() -> None:
+    text = "**이틀** 안에 합니다 [1].\n- <b>하나</b>\n- [눌러](http://elsewhere.example) ![](http://elsewhere.example/x.png)"
+    html = answer_html(Answer(text, ANSWER.sources, found=True, markdown=True), 0)
+    assert "<strong>이틀</strong>" in html
+    assert html.count("<li>") >= 2
+    assert "&lt;b&gt;하나&lt;/b&gt;" in html
+    assert "<img" not in html
+    assert 'href="http' not in html
+    assert 'class="qa-cite"' in html
+
+
+def test_a_page_of_a_documents_own_making_is_text() -> None:
+    html = answer_html(Answer("글 [1]", (Source(1, "글", "<img src=x>", "글", 0, 1),), found=True), 0)  # type: ignore[arg-type]
+    assert "<img" not in html
+    assert "&lt;img src=x&gt;쪽" in html
+
+
+def test_an_answer_is_copied_with_the_titles_of_its_sources() -> None:
+    assert (
+        plain_text(Answer("글입니다. [1]", (Source(1, "제목", 3, "글입니다.", 0, 5),)))
+        == "글입니다. [1]\n[1] 제목 · 3쪽"
+    )
 
 
 def test_scores_are_shown_when_the_answer_is_whole() -> None:

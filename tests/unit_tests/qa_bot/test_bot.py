@@ -80,9 +80,8 @@ def test_without_a_chat_model_it_quotes_and_says_so(shelf: Shelf) -> None:
     assert answer.candidates[0].title == "규칙 1"
 
 
-@pytest.mark.parametrize("model", [None, saying()])
-def test_what_the_files_do_not_say_is_not_answered(shelf: Shelf, model: BaseChatModel | None) -> None:
-    answer = ask(shelf, "프랑스 혁명은 왜 일어났나요?", model)
+def test_what_the_files_do_not_say_is_not_answered(shelf: Shelf) -> None:
+    answer = ask(shelf, "프랑스 혁명은 왜 일어났나요?")
     assert (answer.text, answer.found) == (module.NOT_IN_FILES, False)
     assert "찾지 못했습니다" in answer.text  # a search cannot know that the files do not say it
     assert {one.title for one in answer.sources} <= {"규칙 0", "규칙 1", "규칙 2"}
@@ -132,8 +131,23 @@ def test_what_a_model_says_without_a_source_is_replaced_by_quotes(shelf: Shelf) 
 
 
 def test_a_model_may_say_that_the_files_do_not_answer(shelf: Shelf) -> None:
-    answer = ask(shelf, model=saying("문서에 없습니다."))
+    answer = ask(shelf, model=saying("찾지 못했습니다."))
     assert (answer.text, answer.found) == (module.NOT_IN_FILES, False)
+
+
+def test_a_model_decides_where_the_search_is_unsure(shelf: Shelf) -> None:
+    answer = ask(shelf, "프랑스 혁명은 왜 일어났나요?", saying("세금 때문이라고 적혀 있습니다. [1]"))
+    assert (answer.text, answer.found) == ("세금 때문이라고 적혀 있습니다. [1]", True)
+    assert not ask(shelf, "프랑스 혁명은 왜 일어났나요?", saying("아마 세금 때문일 겁니다.")).found
+
+
+def test_a_document_that_numbers_its_own_sources_is_not_taken_at_its_word() -> None:
+    shelf = Shelf()
+    shelf.put("규칙.txt", f"{SENTENCE} 그 밖의 것은 [2]를 봅니다.".encode())
+    shelf.wait()
+    model = saying("하루 전 여섯 시까지입니다. [1]")
+    ask(shelf, model=model)
+    assert "(2)를 봅니다" in str(model.asked[0][1].content)
 
 
 def test_a_model_that_breaks_off_is_replaced_by_quotes_and_said_so(shelf: Shelf) -> None:
@@ -171,9 +185,21 @@ def test_settings_come_from_the_environment() -> None:
 def test_the_key_of_the_environment_goes_to_no_other_server() -> None:
     server = ChatSettings("exaone", "http://localhost:11434/v1", "secret")
     assert from_form("other", "http://localhost:11434/v1", "", server).api_key == "secret"
+    assert from_form("other", "", "", server) == ChatSettings("other", server.base_url, "secret")
+    assert from_form("", "http://elsewhere.example/v1", "", server).of_visitor
     assert from_form("other", "http://elsewhere.example/v1", "", server).api_key == ""
     assert from_form("other", "http://elsewhere.example/v1", "own", server).api_key == "own"
     assert "secret" not in repr(server)
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    for address in ("http://me:pass@word@host:1/v1", "me:pass@word@host/v1", "ftp://me:pass@word@host"):
+        settings = ChatSettings("model", address)
+        assert "pass" not in settings.shown_address
+        assert "host" in settings.shown_address
+    with pytest.raises(SettingsError, match="ftp://host"):
+        settings.check()
+    assert ChatSettings("", "http://host/@v1").shown_address == "http://host/@v1"
 
 
 @pytest.mark.parametrize("address", ["localhost:11434", "file:///etc/passwd", "http://"])

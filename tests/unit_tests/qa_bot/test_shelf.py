@@ -134,3 +134,24 @@ def test_a_fault_of_ours_is_told_as_one_and_stops_nothing(monkeypatch: pytest.Mo
     put(shelf, "나.txt", "연차는 15일입니다.")
     assert [file.state for file in shelf.files] == [State.FAILED, State.READY]
     assert shelf.files[0].message.startswith("가.txt: ")
+
+
+def test_more_files_than_a_visitor_may_have_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_FILES", 1)
+    monkeypatch.setattr(module, "MAX_TOTAL_MEGABYTES", 1)
+    shelf = Shelf()
+    assert shelf.put("하나.txt", "휴가는 닷새입니다.".encode()) == ""
+    assert "1개까지" in shelf.put("둘.txt", "휴가는 엿새입니다.".encode())
+    assert "1MB까지" in shelf.put("하나.txt", b"a" * (1 << 20) + b"b")
+    shelf.wait()
+    assert [file.name for file in shelf.files] == ["하나.txt"]
+    assert len(shelf.retriever) == 1
+
+
+def test_when_the_visitor_leaves_nothing_more_is_read() -> None:
+    gone = threading.Event()
+    shelf = Shelf(gone.is_set)
+    gone.set()
+    shelf.put("하나.txt", "휴가는 닷새입니다.".encode())
+    shelf.wait()
+    assert not len(shelf.retriever)

@@ -11,8 +11,9 @@ demo: .venv-demo/ready
 	.venv-demo/bin/klue-rerank demo
 
 # A page on localhost that answers questions over your files; see examples/qa_bot/README.md.
+PORT ?= 8501
 bot: .venv-bot/ready
-	.venv-bot/bin/python -m streamlit run examples/qa_bot/app.py
+	.venv-bot/bin/python -m streamlit run examples/qa_bot/app.py --server.port $(PORT)
 
 # The same page in a real browser: needs Chromium (Debian: apt-get install chromium fonts-nanum).
 CHROMIUM ?= /usr/bin/chromium

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueReranker
-from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.explanation import explain_match
 
 _CITATION = re.compile(r"\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]")
 
@@ -100,27 +100,10 @@ def candidates(documents: Sequence[Document]) -> tuple[Candidate, ...]:
 
 def source(number: int, document: Document, question: str, reranker: KlueReranker) -> Source:
     """Turn a document into a source: find the sentence that answers the question best."""
-    text = document.page_content
-    spans = sentence_spans(text)
-    best = 0
-    if len(spans) > 1:
-        best = reranker.rerank([text[start:end] for start, end in spans], question, top_n=1)[0]["index"]
-    start, end = spans[best] if spans else (0, len(text))
-    metadata = document.metadata
-    return Source(number, metadata["title"], metadata.get("page"), text, start, end)
-
-
-def sentence_spans(text: str) -> list[tuple[int, int]]:
-    """Return where the sentences of a text begin and end; a line of a list or a heading is one, too."""
-    spans = []
-    for line in re.finditer(r"[^\n]+", text):
-        position = line.start()
-        for sentence in shared_analyzer().sentences(line.group()):
-            start = text.find(sentence, position, line.end())
-            if start >= 0 and any(letter.isalnum() for letter in sentence):
-                spans.append((start, start + len(sentence)))
-                position = start + len(sentence)
-    return spans
+    text, title = document.page_content, document.metadata["title"]
+    best = explain_match(question, text, title=title, reranker=reranker)
+    start, end = (best.start, best.end) if best.sentence else (0, len(text))
+    return Source(number, title, document.metadata.get("page"), text, start, end)
 
 
 def quote(sources: Iterable[Source]) -> str:

@@ -21,7 +21,6 @@ from examples.qa_bot.chat import Turn, chat_model, check_connection
 from examples.qa_bot.rendering import answer_html, file_html, notices_html, plain_text
 from examples.qa_bot.settings import QUESTION_LENGTH, ChatSettings, SettingsError, from_environment, from_form
 from examples.qa_bot.shelf import File, Shelf, State
-from langchain_klue_rerank.files.loading import ENDINGS
 
 HERE = Path(__file__).parent
 #: Seconds between two looks at files that are being read.
@@ -119,7 +118,7 @@ def take_files(shelf: Shelf) -> None:
     """Draw the upload field and put what was dropped in on the shelf."""
     state = st.session_state
     dropped = st.file_uploader(
-        f"문서 올리기 ({', '.join(ending[1:] for ending in ENDINGS)})",
+        "문서 올리기 (txt, md, pdf, hwp, hwpx, docx, xlsx, pptx, csv, html, json)",
         accept_multiple_files=True,
         key=f"upload-{state.upload}",
     )

@@ -116,5 +116,5 @@ def test_the_page_takes_a_file_and_answers_from_it(monkeypatch: pytest.MonkeyPat
     assert [button.label for button in page.button] == ["대화 지우기", "지우기"]
     page.button[0].click().run()
     assert page.session_state["turns"] == []
-    page.button[0].click().run()
+    page.button[1].click().run()
     assert page.session_state["shelf"].files == []

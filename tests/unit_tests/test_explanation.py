@@ -121,3 +121,21 @@ def test_answers_of_the_samples_stand_in_their_passages():
         assert row["answers"]
         for answer in row["answers"]:
             assert texts[row["passage_id"]].count(answer) == 1, row["id"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("이사 안내\n이사한 날부터 14일 안에 신고합니다. 늦으면 과태료가 나옵니다.\n- 필요한 것: 신분증", 4),
+        ("필요한 것\n1. 신분증\n2) 도장\n(3) 통장", 4),
+        (
+            "구청이나 주민센터에 전입신고를 하려는 사람은 이사한 날부터\n14일 안에 갑니다. 늦으면 냅니다.",
+            2,
+        ),
+        ("연차는 해마다 15일입니다.\n\n\n재택근무는 하루 전에 신청합니다.", 2),
+    ],
+)
+def test_a_line_is_a_sentence_unless_it_goes_on_in_the_next(text: str, sentences: int) -> None:
+    spans = sentence_spans(text, shared_analyzer())
+    assert len(spans) == sentences
+    assert all(not text[start:end].endswith(("-", " ", "\n")) for start, end in spans)

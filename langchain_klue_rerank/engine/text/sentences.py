@@ -12,6 +12,10 @@ from langchain_klue_rerank.engine.text.words import clean, split_words
 #: A place in a text: its first character, and the one after its last.
 Span = tuple[int, int]
 
+#: A line's end that ends a sentence: unless a long line goes on in the next, as where a page's width cut it.
+_LINE_END = re.compile(
+    r"(?:(?<=[.?!…:。])|(?<![^\n]{30})|(?=[^\S\n]*\n[^\S\n]*(?:[-*•·○●▪#>|]|\(?\d+[.)]|\n)))[^\S\n]*\n\s*"
+)
 _PIECE = re.compile(r"\s+|\S+")
 _RUN = re.compile(r"[^\W_]+")
 #: Characters of a run without a space that are mapped one by one; the sentences of longer ones are found roughly.
@@ -38,13 +42,17 @@ def sentence_spans(text: str, analyzer: Analyzer) -> list[Span]:
     """
     cleaned = clean(text)
     spans: list[Span] = []
-    end = 0
-    for sentence in analyzer.sentences(text):
-        sentence = sentence.strip()
-        start = cleaned.find(sentence, end) if sentence else -1
-        if start >= 0:
-            end = start + len(sentence)
-            spans.append((start, end))
+    begin = 0
+    for line in _LINE_END.split(cleaned):
+        begin = cleaned.index(line, begin)
+        line, end = line.replace("\n", " "), 0
+        for sentence in analyzer.sentences(line):
+            sentence = sentence.strip()
+            start = line.find(sentence, end) if sentence else -1
+            if start >= 0:
+                end = start + len(sentence)
+                spans.append((begin + start, begin + end))
+        begin += len(line)
     if cleaned == text:
         return spans
     places = _places(text, [place for span in spans for place in span])

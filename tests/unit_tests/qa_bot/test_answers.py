@@ -13,7 +13,6 @@ from examples.qa_bot.answers import (
     cited_numbers,
     keep_known_citations,
     quote,
-    sentence_spans,
     source,
 )
 from examples.qa_bot.rendering import answer_html, file_html, plain_text, stages
@@ -21,19 +20,6 @@ from examples.qa_bot.shelf import File, State
 from langchain_klue_rerank import KlueReranker
 
 TEXT = "전입신고 안내\n이사한 날부터 14일 안에 신고합니다. 늦으면 과태료가 나옵니다.\n- 필요한 것: 신분증"
-
-
-def test_sentences_and_lines_are_found_where_they_stand() -> None:
-    assert [TEXT[start:end] for start, end in sentence_spans(TEXT)] == [
-        "전입신고 안내",
-        "이사한 날부터 14일 안에 신고합니다.",
-        "늦으면 과태료가 나옵니다.",
-        "- 필요한 것: 신분증",
-    ]
-
-
-def test_a_sentence_that_comes_twice_is_found_twice() -> None:
-    assert sentence_spans("그렇습니다. 그렇습니다.") == [(0, 6), (7, 13)]
 
 
 def test_a_source_marks_the_sentence_that_answers() -> None:

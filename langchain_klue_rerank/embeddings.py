@@ -14,8 +14,8 @@ from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.options import EncodeKwargs, ModelKwargs, refuse_for_packaged
 from langchain_klue_rerank.engine.contracts import Kind
 from langchain_klue_rerank.engine.lazy import Lazy
-from langchain_klue_rerank.engine.models.names import PACKAGED, identity, resolve
-from langchain_klue_rerank.engine.models.opening import is_static, load_bi_encoder
+from langchain_klue_rerank.engine.models.names import PACKAGED, PACKAGED_ENCODER, identity, resolve
+from langchain_klue_rerank.engine.models.opening import is_encoder, is_static, load_bi_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.packaged.blanks import mark_blanks
 
@@ -37,7 +37,8 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
         >>> hub = KlueEmbeddings(model="BAAI/bge-m3", model_kwargs={"device": "cuda"})  # doctest: +SKIP
 
     Args:
-        model: ``None`` (the packaged weights), the path of a folder, or a hub id.
+        model: ``None`` (the packaged weights), ``"packaged-encoder"`` (multilingual-e5-small at four bits, without
+            torch: it reads sentences and is slower by far), the path of a folder, or a hub id.
         cache_folder: Where files from the hub are kept; None for the hub's own cache. Not for weights in the packaged
             format, nor are the following four.
         model_kwargs: How the model is loaded; see `ModelKwargs`: device, revision, trust_remote_code.
@@ -72,9 +73,9 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
         found = resolve(self.model_name)
         model = str(found)
         self._is_static = is_static(model)
-        if self._is_static:
+        if self._is_static or is_encoder(model):
             refuse_for_packaged(
-                "packaged bi-encoder" if found == PACKAGED else f"bi-encoder in {model!r}",
+                "packaged bi-encoder" if found in (PACKAGED, PACKAGED_ENCODER) else f"bi-encoder in {model!r}",
                 cache_folder=self.cache_folder,
                 model_kwargs=self.model_kwargs,
                 encode_kwargs=self.encode_kwargs,

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, CallbackManagerForRetrieverRun
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
-from numpy.typing import NDArray
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, field_validator
 
 from langchain_klue_rerank.adapters.batches import answer_together
 from langchain_klue_rerank.adapters.documents import check_query
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     check_model,
-    decide_window_words,
-    embed_for_index,
+    check_second,
+    embed_fields,
     model_identity,
     reads_tokens,
+    settings_for,
 )
 from langchain_klue_rerank.adapters.filters import Filter
 from langchain_klue_rerank.adapters.first_stage import FirstStage, Options, SearchType
-from langchain_klue_rerank.adapters.rebuilding import rebuild, warn_words_only
+from langchain_klue_rerank.adapters.rebuilding import check_token_vectors, open_index, rebuild_folder, warn_words_only
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage
 from langchain_klue_rerank.adapters.sources import Source
@@ -93,6 +92,9 @@ class KlueRetriever(ExplainingRetriever):
             candidates. Several rankings are fused by reciprocal rank, or with the lexical scores if documents were
             added here. The same text from several sources is one document; one that the local index holds comes back as
             it was added.
+        second_embeddings: A second bi-encoder for hybrid search: ``"packaged-encoder"``, the name of another model, or
+            any embeddings. Finds more of what is asked in other words; adding documents is far slower. Default None.
+        second_weight: Weight of its score in hybrid search, relative to the lexical score. Default 0.2.
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.
         kiwi: Whether lexical search reads Kiwi morphemes beside character bigrams. Default True.
@@ -113,8 +115,16 @@ class KlueRetriever(ExplainingRetriever):
     reranker: BaseDocumentCompressor | None = Field(default_factory=KlueReranker)
     sources: Sequence[Source] | None = Field(default=None, frozen=True)
     window_words: WindowWords = Field(default="auto", frozen=True)
+    second_embeddings: Embeddings | str | None = Field(default=None, frozen=True)
+    second_weight: float = Field(default=0.2, ge=0)
 
     _words_only: bool = PrivateAttr(default=False)
+
+    @field_validator("second_embeddings", mode="before")
+    @classmethod
+    def _named(cls, model: Any) -> Any:
+        """Open the embeddings that a name means."""
+        return KlueEmbeddings(model=model) if isinstance(model, str) else model
 
     def model_post_init(self, context: Any, /) -> None:
         """Start with an empty index."""
@@ -124,16 +134,11 @@ class KlueRetriever(ExplainingRetriever):
                 "sources=[] names no source of candidates; give at least one, or None to search the index alone."
             )
         dense = self.sources is None and self.search_type != "lexical"  # else the sources find the dense candidates
-        self._start(
-            IndexSettings(
-                lexical=self.sources is not None or self.search_type != "dense",
-                dense=dense,
-                kiwi=self.kiwi,
-                title_key=self.title_key,
-                model=model_identity(self.embeddings) if dense else None,
-                window_words=decide_window_words(self.embeddings, self.window_words) if dense else None,
-            )
-        )
+        lexical = self.sources is not None or self.search_type != "dense"
+        if self._second is not None and not (dense and lexical):
+            raise ValueError("second_embeddings is for hybrid search in the retriever's own index; leave it out.")
+        settings = IndexSettings(lexical=lexical, dense=dense, kiwi=self.kiwi, title_key=self.title_key)
+        self._start(settings_for(settings, self.embeddings, self.window_words, self._second) if dense else settings)
 
     @classmethod
     def load(cls, folder: str | Path, **fields: Any) -> KlueRetriever:
@@ -142,31 +147,21 @@ class KlueRetriever(ExplainingRetriever):
         Args:
             folder: The folder.
             **fields: The retriever's other fields: ``embeddings`` if the packaged ones did not make the index,
-                ``reranker``, ``k`` and so on. With ``search_type="lexical"`` the model may be another one: the words
-                are searched, and a warning says how to recompute the vectors (`rebuild`).
+                ``second_embeddings`` if not the packaged encoder made second vectors, ``reranker``, ``k`` and so on.
+                With ``search_type="lexical"`` the model may be another one: the words are searched, and a warning says
+                how to recompute the vectors (`rebuild`).
 
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
             ModelMismatchError: If its vectors, or its token vectors, were made by another model.
             ValueError: If ``kiwi``, ``title_key`` or ``window_words`` is given: the index decides them.
         """
-        for name in ("kiwi", "title_key", "window_words"):
-            if name in fields:
-                raise ValueError(f"{name}={fields[name]!r}: this was decided when the index was built; leave it out.")
-        index = PassageIndex.load(Path(folder))
-        settings = index.settings
-        dense = settings.dense or fields.get("sources") is not None
-        built = "hybrid" if settings.lexical and dense else "dense" if dense else "lexical"
-        decided = {name: getattr(settings, name) for name in ("kiwi", "title_key", "window_words")}
-        fields = {"search_type": built, **fields, **decided}
-        retriever = cls(**fields)
+        index, fields = open_index(Path(folder), fields)
+        settings, retriever = index.settings, cls(**fields)
+        check_second(settings, retriever._second, Path(folder))
         if settings.dense and retriever.search_type != "lexical":
             check_model(index, retriever.embeddings, Path(folder))
-        if settings.token_vectors is not None and retriever._vectors_of not in (None, settings.token_vectors):
-            raise ModelMismatchError(
-                f"The index at {str(folder)!r} keeps the token vectors of the model {settings.token_vectors!r}, not of "
-                f"{retriever._vectors_of!r}. Load it with that model as its reranker, or build it again."
-            )
+        check_token_vectors(settings, retriever._vectors_of, Path(folder))
         retriever._use(index)
         model = model_identity(retriever.embeddings)
         retriever._words_only = settings.dense and settings.model not in (None, model)
@@ -183,8 +178,9 @@ class KlueRetriever(ExplainingRetriever):
 
         Args:
             folder: The folder given to `save`.
-            **fields: The retriever's fields: ``embeddings``, ``window_words``, ``reranker``, ``k`` and so on. ``kiwi``
-                and ``title_key`` stay as they were.
+            **fields: The retriever's fields: ``embeddings``, ``second_embeddings``, ``window_words``, ``reranker``,
+                ``k`` and so on. ``kiwi`` and ``title_key`` stay as they were. A second bi-encoder that is named makes
+                its vectors; an interrupted call is continued by the next one.
 
         Raises:
             IndexFormatError: If the folder is not an index or is damaged.
@@ -192,7 +188,7 @@ class KlueRetriever(ExplainingRetriever):
         """
         window_words = fields.pop("window_words", "auto")
         embeddings = fields.setdefault("embeddings", KlueEmbeddings())
-        rebuild(Path(folder), embeddings, window_words).save(Path(folder))
+        rebuild_folder(Path(folder), embeddings, window_words, cls._named(fields.get("second_embeddings")))
         return cls.load(folder, **fields)
 
     def _get_relevant_documents(
@@ -272,6 +268,8 @@ class KlueRetriever(ExplainingRetriever):
             morphemes=self._needs_morphemes,
             with_tokens=self.kiwi and isinstance(self.reranker, RankerCompressor) and self.reranker._reads_tokens,
             token_vectors_of=self._vectors_of,
+            second=self._second,
+            second_weight=self.second_weight,
         )
 
     @property
@@ -308,6 +306,7 @@ class KlueRetriever(ExplainingRetriever):
     def _adopt(self, index: PassageIndex) -> None:
         if index.settings.dense:
             check_model(index, self.embeddings)
+        check_second(index.settings, self._second)
         super()._adopt(index)
 
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
@@ -319,12 +318,14 @@ class KlueRetriever(ExplainingRetriever):
         settings = self._index.settings
         return (settings.lexical and self.kiwi) or (settings.dense and reads_tokens(self.embeddings))
 
-    def _embed(
-        self, passages: Sequence[Passage], tokens: TokenizedTexts
-    ) -> NDArray[np.float32] | PassageVectors | None:
+    def _embed(self, passages: Sequence[Passage], tokens: TokenizedTexts) -> Mapping[str, PassageVectors] | None:
         settings = self._index.settings
         self._check_vectors()
-        return embed_for_index(self.embeddings, settings, passages, tokens) if settings.dense else None
+        return embed_fields(self.embeddings, self._second, settings, passages, tokens) if settings.dense else None
+
+    @property
+    def _second(self) -> Embeddings | None:
+        return self.second_embeddings if isinstance(self.second_embeddings, Embeddings) else None
 
     def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:
         model = self._vectors_of

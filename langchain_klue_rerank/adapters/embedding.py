@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +17,7 @@ from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.contracts import BiEncoder
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.settings import IndexSettings
+from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.models.packaged.blanks import ADDED, without_marks
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
@@ -28,6 +29,8 @@ from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 if TYPE_CHECKING:
     from langchain_klue_rerank.engine.contracts import BiEncoder
 
+#: Words of the windows of a second bi-encoder, which reads every word in the light of the others.
+SECOND_WINDOW_WORDS = 40
 #: Words of the windows that have a vector each; None for one vector a passage; "auto" for what suits the model.
 WindowWords = int | Literal["auto"] | None
 
@@ -115,6 +118,17 @@ def decide_window_words(embedding: Embeddings, words: WindowWords) -> int | None
     return words
 
 
+def settings_for(
+    settings: IndexSettings, embedding: Embeddings, window_words: WindowWords, second: Embeddings | None
+) -> IndexSettings:
+    """Return the settings of an index with the vectors of these models; without a second one, those of it stay."""
+    words = decide_window_words(embedding, window_words)
+    settings = replace(settings, model=model_identity(embedding), window_words=words)
+    if second is None:
+        return settings
+    return replace(settings, second_model=model_identity(second), second_window_words=SECOND_WINDOW_WORDS)
+
+
 def embed_for_index(
     embedding: Embeddings, settings: IndexSettings, passages: Sequence[Passage], tokens: TokenizedTexts | None = None
 ) -> NDArray[np.floating] | PassageVectors:
@@ -141,6 +155,50 @@ def embed_for_index(
         return PassageVectors.join(parts)
     cut, offsets = cut_texts([passage.text for passage in passages], titles, words)
     return PassageVectors.of_windows(embed_passages(embedding, cut), offsets)
+
+
+def embed_fields(
+    embedding: Embeddings,
+    second: Embeddings | None,
+    settings: IndexSettings,
+    passages: Sequence[Passage],
+    tokens: TokenizedTexts | None = None,
+) -> dict[str, PassageVectors]:
+    """Embed passages for every field of vectors of an index.
+
+    Args:
+        embedding: The bi-encoder.
+        second: The second bi-encoder, of an index that keeps its vectors.
+        settings: The index's.
+        passages: The passages, at least one.
+        tokens: Their titles and texts tokenized, if the caller has them.
+
+    Raises:
+        ModelMismatchError: If the index keeps vectors of a second bi-encoder and there is none.
+    """
+    if settings.second_model is not None and second is None:
+        raise ModelMismatchError(f"To add documents, give second_embeddings: {settings.second_model!r}.")
+    fields = {VECTORS: PassageVectors.checked(embed_for_index(embedding, settings, passages, tokens))}
+    return fields if second is None else {**fields, **embed_second(second, settings, passages)}
+
+
+def embed_second(
+    embedding: Embeddings, settings: IndexSettings, passages: Sequence[Passage]
+) -> dict[str, PassageVectors]:
+    """Embed passages by an index's second bi-encoder.
+
+    Args:
+        embedding: The second bi-encoder.
+        settings: The index's.
+        passages: The passages, at least one.
+
+    Returns:
+        Their vectors as the field of an index.
+    """
+    words = settings.second_window_words or SECOND_WINDOW_WORDS
+    titles = [title_of(passage.metadata, settings.title_key) for passage in passages]
+    cut, offsets = cut_texts([passage.text for passage in passages], titles, words)
+    return {SECOND_VECTORS: PassageVectors.of_windows(embed_passages(embedding, cut), offsets)}
 
 
 def _searchable_texts(passages: Sequence[Passage], title_key: str | None) -> list[str]:
@@ -186,6 +244,32 @@ def embed_each(
     return found
 
 
+def embed_by_all(
+    models: Sequence[tuple[Embeddings, int | None]], texts: Sequence[str], tokens: TokenizedTexts | None = None
+) -> tuple[dict[int, Exception], list[NDArray[np.float32]]]:
+    """Embed queries by several models.
+
+    Args:
+        models: The models, and the dimension that the vectors of each must have; None for any.
+        texts: The queries.
+        tokens: The same tokenized, if the caller has them.
+
+    Returns:
+        The first error of each query that a model failed at; and for each model the unit vectors of the others.
+    """
+    table = [embed_each(model, texts, tokens, dimension) for model, dimension in models]
+    failed: dict[int, Exception] = {}
+    for vectors in table:
+        for row, vector in enumerate(vectors):
+            if isinstance(vector, Exception):
+                failed.setdefault(row, vector)
+    kept = [
+        [vector for row, vector in enumerate(vectors) if row not in failed and not isinstance(vector, Exception)]
+        for vectors in table
+    ]
+    return failed, [np.stack(vectors) if vectors else np.zeros((0, 0), np.float32) for vectors in kept]
+
+
 def _table(vectors: ArrayLike) -> NDArray[np.floating]:
     try:
         # float64 until they have length 1: float32 makes nothing of 1e-30 and infinity of 1e39
@@ -205,6 +289,25 @@ def model_identity(embedding: Embeddings) -> str:
     names = [getattr(embedding, name, None) for name in ("model", "model_name")]
     name = next((name for name in names if isinstance(name, str) and name), None)
     return f"{kind.__module__}.{kind.__qualname__}" + (f":{name}" if name is not None else "")
+
+
+def check_second(settings: IndexSettings, second: Embeddings | None, folder: Path | None = None) -> None:
+    """Make sure that an index keeps the vectors of this second bi-encoder.
+
+    Args:
+        settings: The index's.
+        second: The second bi-encoder; None searches without.
+        folder: Where the index lies.
+
+    Raises:
+        ModelMismatchError: If it does not.
+    """
+    if second is not None and settings.second_model != model_identity(second):
+        where = f" at {str(folder)!r}" if folder is not None else ""
+        raise ModelMismatchError(
+            f"The index{where} keeps second vectors of {settings.second_model!r}, not of {model_identity(second)!r}. "
+            "Make them with KlueRetriever.rebuild(folder, second_embeddings=...), or leave second_embeddings out."
+        )
 
 
 def check_model(index: PassageIndex, embedding: Embeddings, folder: Path | None = None) -> None:

@@ -14,7 +14,7 @@ from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.documents import check_count, to_document
-from langchain_klue_rerank.adapters.embedding import embed_each, reads_tokens
+from langchain_klue_rerank.adapters.embedding import embed_by_all, reads_tokens
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
 from langchain_klue_rerank.engine.contracts import Evidence
@@ -95,6 +95,8 @@ class FirstStage:
         morphemes: Whether queries are tokenized with morphemes.
         with_tokens: Whether the candidates' tokens are wanted, for a reranker that reads them.
         token_vectors_of: Identity of the reranker whose token vectors are wanted; None for none.
+        second: Turns queries into vectors of the index's second bi-encoder; None for none.
+        second_weight: Weight of its scores in hybrid search.
     """
 
     index: PassageIndex
@@ -104,6 +106,8 @@ class FirstStage:
     morphemes: bool
     with_tokens: bool
     token_vectors_of: str | None
+    second: Embeddings | None = None
+    second_weight: float = 0.0
 
     def check(self, search_type: SearchType) -> None:
         """Check that there is something to search in this way.
@@ -160,15 +164,17 @@ class FirstStage:
         if lexical or reads_tokens(self.embeddings):
             tokens = tokenize(queries, shared_analyzer() if self.morphemes else None)
         rows = np.arange(len(queries))
-        vectors = None
+        vectors = second_vectors = None
         failed: dict[int, Exception] = {}
         if dense:
-            embedded = embed_each(self.embeddings, queries, tokens, self.index.dimension)
-            failed = {row: vector for row, vector in enumerate(embedded) if isinstance(vector, Exception)}
+            models = [(self.embeddings, self.index.dimension)]
+            if self.second is not None and lexical and len(self.index):
+                models.append((self.second, self.index.second_dimension))
+            failed, arrays = embed_by_all(models, queries, tokens)
             rows = np.delete(rows, list(failed))
             if not len(rows):
                 return list(failed.values())
-            vectors = np.stack([vector for vector in embedded if not isinstance(vector, Exception)])
+            vectors, second_vectors = (*arrays, None)[:2]
         shares = None
         if lexical and dense and tokens is not None:
             shares = [exact_share(queries[row], tokens.words_of(row)) for row in rows.tolist()]
@@ -182,6 +188,8 @@ class FirstStage:
             with_token_vectors=settings.token_vectors is not None and settings.token_vectors == self.token_vectors_of,
             keep_lexical=int(LEXICAL_SHARE * options.candidates) if self.with_tokens else 0,
             exact=shares,
+            second=second_vectors,
+            second_weight=self.second_weight,
         )
         packaged = settings.model == packaged_identity()
         candidates: dict[int, CandidateDocuments | Exception] = {**failed}

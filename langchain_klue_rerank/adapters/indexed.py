@@ -8,14 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
-import numpy as np
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.runnables.configurable import RunnableConfigurableFields
 from langchain_core.runnables.utils import AnyConfigurableField
-from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.documents import (
@@ -281,10 +279,8 @@ class IndexedRetriever(Indexed, BaseRetriever):
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi else None)
 
-    def _embed(
-        self, passages: Sequence[Passage], tokens: TokenizedTexts
-    ) -> NDArray[np.float32] | PassageVectors | None:
-        """Return the passages' vectors, or None for an index without."""
+    def _embed(self, passages: Sequence[Passage], tokens: TokenizedTexts) -> Mapping[str, PassageVectors] | None:
+        """Return the passages' vectors, those of several fields by name, or None for an index without."""
         return None
 
     def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:

@@ -26,6 +26,8 @@ class Evidence:
             the query was not searched by words.
         corpus_size: How many passages the index has.
         token_vectors: Their vectors by a late-interaction model; None where the index keeps none.
+        second: (n,) float32 in 0..1, how far each is ahead of the index's passages by a second bi-encoder
+            (`fusion.lead`); None where the index keeps none of its vectors.
     """
 
     tokens: TokenizedTexts | None = None
@@ -33,6 +35,7 @@ class Evidence:
     lexical: NDArray[np.float32] | None = None
     corpus_size: int = 0
     token_vectors: TokenVectors | None = None
+    second: NDArray[np.float32] | None = None
 
     def take(self, rows: NDArray[np.integer]) -> Evidence:
         """Return the evidence of some of the candidates, in that order."""
@@ -42,6 +45,7 @@ class Evidence:
             None if self.lexical is None else self.lexical[rows],
             self.corpus_size,
             None if self.token_vectors is None else self.token_vectors.take(rows),
+            None if self.second is None else self.second[rows],
         )
 
 

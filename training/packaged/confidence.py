@@ -36,7 +36,7 @@ from langchain_klue_rerank.adapters.first_stage import Options
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.engine.contracts import ScoreRequest
 from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.index.settings import VECTORS
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.rerank import confidence as engine
 from langchain_klue_rerank.engine.rerank.ranker import blend_scores
@@ -178,8 +178,8 @@ class Searched:
         texts = [searchable_text(one.text, one.metadata, retriever.title_key) for one in self.passages]
         self.tokens = retriever._tokenize(texts)
         vectors = retriever._embed(self.passages, self.tokens)
-        assert isinstance(vectors, PassageVectors)
-        self.vectors = vectors
+        assert vectors is not None
+        self.vectors = vectors[VECTORS]
         self.groups = [group or str(number) for number, (_, _, group) in enumerate(kind.passages)]
 
     def rows(self, size: int, draw: random.Random) -> list[int]:

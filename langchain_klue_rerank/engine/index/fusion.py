@@ -15,10 +15,19 @@ Key = TypeVar("Key", bound=Hashable)
 ACCIDENT: Final = 0.18
 #: Share of a reranker's candidates reserved for the best by lexical score.
 LEXICAL_SHARE: Final = 1 / 3
+#: Standard deviations that a passage has to be ahead of the others for a second bi-encoder's full score, and the least
+#: that a deviation is taken for.
+_FULL_LEAD: Final = 9.0
+_LEAST_SPREAD: Final = 0.01
 
 
 def fuse_scores(
-    lexical: NDArray[np.float32], dense: NDArray[np.float32], dense_weight: float, exact: float = 0.0
+    lexical: NDArray[np.float32],
+    dense: NDArray[np.float32],
+    dense_weight: float,
+    exact: float = 0.0,
+    second: NDArray[np.float32] | None = None,
+    second_weight: float = 0.0,
 ) -> NDArray[np.float32]:
     """Add lexical and dense scores that are comparable across queries.
 
@@ -31,6 +40,8 @@ def fuse_scores(
         dense_weight: Weight of the dense scores, the lexical ones having 1.
         exact: Share of the query that must match exactly, 0..1 (`text.exact.exact_share`). Dense scores
             weigh so much less, and so much smaller lexical scores count fully.
+        second: Scores of a second bi-encoder in 0..1 (`lead`), of the same shape; None for none.
+        second_weight: Their weight.
 
     Returns:
         The weighted mean, in 0..1, rising with both: a negative similarity counts as none.
@@ -38,11 +49,38 @@ def fuse_scores(
     weight, fourth = np.float32(dense_weight * (1 - exact)), np.square(np.square(lexical))
     accident = ACCIDENT * max(1 - exact, 0.02)
     evidence = lexical * fourth / (fourth + np.float32(accident**4))
-    return np.asarray((evidence + weight * np.maximum(dense, 0)) / (1 + weight), np.float32)
+    total = evidence + weight * np.maximum(dense, 0)
+    if second is None:
+        return np.asarray(total / (1 + weight), np.float32)
+    other = np.float32(second_weight * (1 - exact))
+    return np.asarray((total + other * second) / (1 + weight + other), np.float32)
+
+
+def lead(cosines: NDArray[np.float32], mean: float, spread: float) -> NDArray[np.float32]:
+    """Turn cosines into scores that mean the same for every bi-encoder.
+
+    One model's cosines of texts that have nothing in common are 0.8, another's 0.2, and they differ by 0.03 or by 0.1.
+    What counts is how far a passage is ahead of the others.
+
+    Args:
+        cosines: Cosines of a query with some passages.
+        mean: Mean of its cosines with all passages.
+        spread: Their standard deviation.
+
+    Returns:
+        Scores in 0..1: 0 for what is no nearer than the mean, 1 for what is `_FULL_LEAD` deviations nearer.
+    """
+    ahead = (cosines - mean) / (_FULL_LEAD * max(spread, _LEAST_SPREAD))
+    return np.asarray(np.clip(ahead, 0, 1), np.float32)
 
 
 def first_stage(
-    lexical: NDArray[np.float32] | None, cosines: NDArray[np.float32], dense_weight: float, exact: float = 0.0
+    lexical: NDArray[np.float32] | None,
+    cosines: NDArray[np.float32],
+    dense_weight: float,
+    exact: float = 0.0,
+    second: NDArray[np.float32] | None = None,
+    second_weight: float = 0.0,
 ) -> NDArray[np.float32]:
     """Turn cosines, and lexical scores beside them, into scores in 0..1.
 
@@ -51,13 +89,15 @@ def first_stage(
         cosines: Cosine similarities of the same shape.
         dense_weight: See `fuse_scores`.
         exact: See `fuse_scores`.
+        second: See `fuse_scores`; not for dense search alone.
+        second_weight: See `fuse_scores`.
 
     Returns:
         The fused scores, or (1 + cosine) / 2.
     """
     if lexical is None:
         return np.clip((1 + cosines) / 2, 0, 1)
-    return fuse_scores(lexical, cosines, dense_weight, exact)
+    return fuse_scores(lexical, cosines, dense_weight, exact, second, second_weight)
 
 
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[Key]], constant: float = 60) -> dict[Key, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,18 +16,15 @@ from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence
 from langchain_klue_rerank.engine.index import index_files
 from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.search import Keep, allowed, rank
+from langchain_klue_rerank.engine.index.search import Keep, SecondQueries, allowed, rank
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.segmented import Segmented
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
-from langchain_klue_rerank.engine.index.settings import IndexSettings
+from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.priority import searching
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
-
-#: The field of vectors that `PassageIndex.search` compares by default.
-VECTORS: Final = "vectors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +80,11 @@ class PassageIndex(Segmented):
     def dimension(self) -> int | None:
         """Dimension of the vectors; None while there are none."""
         return self._state.dimension(VECTORS)
+
+    @property
+    def second_dimension(self) -> int | None:
+        """Dimension of the second bi-encoder's vectors; None while there are none."""
+        return self._state.dimension(SECOND_VECTORS)
 
     @property
     def token_vector_bytes(self) -> float:
@@ -247,6 +249,8 @@ class PassageIndex(Segmented):
         with_token_vectors: bool = False,
         keep_lexical: int = 0,
         exact: Sequence[float] | None = None,
+        second: NDArray[np.float32] | None = None,
+        second_weight: float = 0.0,
     ) -> list[Candidates]:
         """Find the best passages for m queries.
 
@@ -261,6 +265,9 @@ class PassageIndex(Segmented):
             keep_lexical: How many of the passages that the words alone rank first stay among those found, wherever
                 fusion ranks them, for the reranker to decide.
             exact: Share of each query that must match exactly; see `fusion.fuse_scores`. Default: nothing.
+            second: The queries' vectors by the index's second bi-encoder, where both tokens and vectors are given.
+                Default: none.
+            second_weight: Weight of its scores, the lexical ones having 1.
 
         Returns:
             For each query its candidates. Lexical search finds only passages that share a term with the query.
@@ -275,6 +282,9 @@ class PassageIndex(Segmented):
             self.require_lexical()
         if vectors is not None:
             vectors = as_unit_vectors(vectors, state.dimension(VECTORS))
+        others = None
+        if second is not None:
+            others = SecondQueries(as_unit_vectors(second, self.second_dimension), second_weight, SECOND_VECTORS)
         mask = allowed(state, keep)
         return [
             Candidates(
@@ -286,9 +296,10 @@ class PassageIndex(Segmented):
                     found.lexical,
                     len(state),
                     state.token_vectors(found.rows) if with_token_vectors else None,
+                    found.second,
                 ),
             )
-            for found in rank(state, k, tokens, vectors, dense_weight, mask, VECTORS, keep_lexical, exact)
+            for found in rank(state, k, tokens, vectors, dense_weight, mask, VECTORS, keep_lexical, exact, others)
         ]
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
@@ -299,6 +310,11 @@ class PassageIndex(Segmented):
         if found.shape[1]:
             found[rows >= 0] = state.wholes(VECTORS, rows[rows >= 0])
         return found
+
+    def passage_vectors(self, field: str) -> PassageVectors | None:
+        """Return a field's vectors of all passages, in the order in which they were added; None if it has none."""
+        state = self._state
+        return state.vectors(field, state.rows()) if field in state.fields else None
 
     def save(self, folder: Path) -> None:
         """Write the index completely or not at all; removed passages are dropped. Searches do not wait for it.

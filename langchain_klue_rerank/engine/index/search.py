@@ -37,12 +37,29 @@ class Ranked:
         scores: Their scores.
         cosines: Their cosines; None for lexical search.
         lexical: Their lexical scores; None for dense search.
+        second: Their scores by a second bi-encoder, in 0..1; None without one.
     """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
     cosines: NDArray[np.float32] | None
     lexical: NDArray[np.float32] | None
+    second: NDArray[np.float32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SecondQueries:
+    """What a second bi-encoder makes of the queries of a hybrid search.
+
+    Attributes:
+        vectors: Unit vectors of m queries, (m, dim) float32.
+        weight: Weight of its scores, the lexical ones having 1.
+        field: The field of its vectors.
+    """
+
+    vectors: NDArray[np.float32]
+    weight: float
+    field: str
 
 
 def allowed(snapshot: Snapshot, keep: Keep | None) -> NDArray[np.bool_] | None:
@@ -79,6 +96,7 @@ def rank(
     field: str,
     keep_lexical: int = 0,
     exact: Sequence[float] | None = None,
+    second: SecondQueries | None = None,
 ) -> Iterator[Ranked]:
     """Rank passages for each query.
 
@@ -92,12 +110,16 @@ def rank(
         field: The field of vectors.
         keep_lexical: How many of the passages that the words alone rank first stay among those found.
         exact: Share of each query that must match exactly; see `fusion.fuse_scores`. Default: nothing.
+        second: The queries as a second bi-encoder sees them; for hybrid search. Default: none.
     """
     count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
     step = max(1, _SCORES_AT_ONCE // max(1, snapshot.size))
     for start in range(0, count, step):
         some = np.arange(start, min(start + step, count))
         cosines = None if vectors is None or not snapshot.views else _cosines(snapshot, vectors[some], field)
+        others = None
+        if second is not None and snapshot.views:
+            others = _cosines(snapshot, second.vectors[some], second.field)
         for place, number in enumerate(some.tolist()):
             lexical = None if tokens is None else lexical_scores(snapshot, tokens, number)
             if vectors is None or cosines is None:
@@ -107,7 +129,12 @@ def rank(
             else:
                 share = exact[number] if exact is not None else 0.0
                 combine = partial(fusion.first_stage, dense_weight=dense_weight, exact=share)
-                yield _fused(snapshot, k, lexical, cosines[place], vectors[number], combine, mask, field, keep_lexical)
+                opinion = None
+                if second is not None and others is not None and lexical is not None:
+                    opinion = _Opinion.of(snapshot, second, number, others[place])
+                    combine = partial(combine, second_weight=second.weight)
+                given = (lexical, cosines[place], vectors[number], opinion, combine)
+                yield _fused(snapshot, k, *given, mask, field, keep_lexical)
 
 
 def lexical_scores(snapshot: Snapshot, tokens: TokenizedTexts, number: int) -> NDArray[np.float32]:
@@ -125,13 +152,61 @@ def _cosines(snapshot: Snapshot, queries: NDArray[np.float32], field: str) -> ND
     return products[0] if len(products) == 1 else np.concatenate(products, axis=1)
 
 
+@dataclass(frozen=True, slots=True)
+class _Opinion:
+    """What a second bi-encoder says of the passages for one query.
+
+    Attributes:
+        query: The query's unit vector.
+        field: The field of its vectors.
+        cosines: Of all rows as wholes.
+        mean: Mean of those of passages that are there.
+        spread: Their standard deviation.
+    """
+
+    query: NDArray[np.float32]
+    field: str
+    cosines: NDArray[np.float32]
+    mean: float
+    spread: float
+
+    @classmethod
+    def of(
+        cls,
+        snapshot: Snapshot,
+        second: SecondQueries,
+        number: int,
+        cosines: NDArray[np.float32],
+    ) -> _Opinion:
+        alive = snapshot.alive()
+        compared = cosines if alive is None else cosines[alive]
+        mean, spread = (float(compared.mean()), float(compared.std())) if len(compared) else (0.0, 0.0)
+        return cls(second.vectors[number], second.field, cosines, mean, spread)
+
+    def scores(self, snapshot: Snapshot, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
+        """Return the scores of all rows as wholes or, of some rows, those of their best windows."""
+        cosines = self.cosines if rows is None else _best_windows(snapshot, rows, self.query, self.field)
+        return fusion.lead(cosines, self.mean, self.spread)
+
+
+def _best_windows(
+    snapshot: Snapshot, rows: NDArray[np.int64], query: NDArray[np.float32], field: str
+) -> NDArray[np.float32]:
+    """Return the cosine of a query with the best window of some rows."""
+    cosines = np.empty(len(rows), np.float32)
+    for segment, places, own in snapshot.places(rows):
+        cosines[places] = segment.vectors[field].best_of(query, own)
+    return cosines
+
+
 def _fused(
     snapshot: Snapshot,
     k: int,
     lexical: NDArray[np.float32] | None,
     cosines: NDArray[np.float32],
     query: NDArray[np.float32],
-    combine: Callable[[NDArray[np.float32] | None, NDArray[np.float32]], NDArray[np.float32]],
+    opinion: _Opinion | None,
+    combine: Callable[..., NDArray[np.float32]],
     mask: NDArray[np.bool_] | None,
     field: str,
     keep_lexical: int,
@@ -139,24 +214,25 @@ def _fused(
     """Rank by both scores: all passages as wholes, then the best of them by their best window."""
     rows = np.arange(snapshot.size)
     cosines = _blanks_last(snapshot, rows, cosines, field)
-    scores = combine(lexical, cosines)
+    second = opinion.scores(snapshot) if opinion is not None else None
+    scores = combine(lexical, cosines, second=second)
     leading = fusion.top(lexical, keep_lexical, mask) if lexical is not None else rows[:0]
     kept = mask
-    if any(len(view.segment.vectors[field].windows.values) for view in snapshot.views):
+    fields = [field] if opinion is None else [field, opinion.field]
+    if any(len(view.segment.vectors[name].windows.values) for view in snapshot.views for name in fields):
         read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
         rows = np.union1d(fusion.top(scores, read, mask, above=-1), leading)
         kept = None
-        cosines = np.empty(len(rows), np.float32)
-        for segment, places, own in snapshot.places(rows):
-            cosines[places] = segment.vectors[field].best_of(query, own)
-        cosines = _blanks_last(snapshot, rows, cosines, field)
-        scores = combine(lexical[rows] if lexical is not None else None, cosines)
+        cosines = _blanks_last(snapshot, rows, _best_windows(snapshot, rows, query, field), field)
+        second = opinion.scores(snapshot, rows) if opinion is not None else None
+        scores = combine(lexical[rows] if lexical is not None else None, cosines, second=second)
     # a query without a word has no vector: nothing is near it
     least = 0 if lexical is not None else -1 if query.any() else 1
     best = fusion.top(scores, k, kept, above=least)
     best = fusion.with_leading(best, np.searchsorted(rows, leading), scores, k)
     rows = rows[best]
-    return Ranked(rows, scores[best], cosines[best], lexical[rows] if lexical is not None else None)
+    words = lexical[rows] if lexical is not None else None
+    return Ranked(rows, scores[best], cosines[best], words, second[best] if second is not None else None)
 
 
 def _blanks_last(

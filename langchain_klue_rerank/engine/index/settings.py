@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from langchain_klue_rerank.engine.arrays.files import RESTORE
 from langchain_klue_rerank.engine.text.words import ANALYSIS_VERSION
 from langchain_klue_rerank.errors import IndexFormatError
+
+#: The fields of vectors: those of the bi-encoder, and those of a second one.
+VECTORS: Final = "vectors"
+SECOND_VECTORS: Final = "second_vectors"
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class IndexSettings:
         model: Identity of the model that made the vectors; None if unknown.
         window_words: Words of the windows of which it keeps vectors; None for one vector a passage.
         token_vectors: Identity of the late-interaction model whose token vectors it keeps; None for no token vectors.
+        second_model: Identity of the second bi-encoder, whose vectors it also keeps; None for none.
+        second_window_words: As `window_words`, of the second bi-encoder.
         analysis: Version of the way from texts to words; see `text.words.ANALYSIS_VERSION`.
     """
 
@@ -32,12 +38,16 @@ class IndexSettings:
     model: str | None = None
     window_words: int | None = None
     token_vectors: str | None = None
+    second_model: str | None = None
+    second_window_words: int | None = None
     analysis: int = ANALYSIS_VERSION
 
     @property
     def vector_fields(self) -> tuple[str, ...]:
         """The fields of vectors."""
-        return ("vectors",) if self.dense else ()
+        if not self.dense:
+            return ()
+        return (VECTORS,) if self.second_model is None else (VECTORS, SECOND_VECTORS)
 
     @classmethod
     def from_config(cls, config: dict[str, Any], where: str) -> IndexSettings:
@@ -80,5 +90,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "model": (str, type(None)),
     "window_words": (int, type(None)),
     "token_vectors": (str, type(None)),
+    "second_model": (str, type(None)),
+    "second_window_words": (int, type(None)),
     "analysis": (int,),
 }

@@ -24,6 +24,8 @@ WEIGHTS = Path(__file__).parents[2] / "weights"
 _DEFAULTS = ModelOptions()
 #: The name of the packaged weights.
 PACKAGED = "packaged"
+#: The name of the packaged transformer encoder.
+PACKAGED_ENCODER = "packaged-encoder"
 
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
@@ -33,16 +35,19 @@ def resolve(model: str | None) -> str | Path:
     """Find out what a model's name means.
 
     Args:
-        model: None or ``"packaged"``, the path of a folder, or a hub id such as ``"BAAI/bge-m3"``.
+        model: None or ``"packaged"``, ``"packaged-encoder"``, the path of a folder, or a hub id such as
+            ``"BAAI/bge-m3"``.
 
     Returns:
-        `PACKAGED`, the folder, or the hub id.
+        `PACKAGED`, `PACKAGED_ENCODER`, the folder, or the hub id.
 
     Raises:
         ModelLoadError: If it is neither.
     """
     if model is None or model == PACKAGED:
         return PACKAGED
+    if model == PACKAGED_ENCODER:
+        return PACKAGED_ENCODER
     if not model.strip():  # as a path this would be the current folder
         raise ModelLoadError(
             f"The model's name {model!r} is blank. Name a folder or a hub id, or None for the packaged."
@@ -69,6 +74,8 @@ def identity(model: str | None, revision: str | None = None) -> str:
     found = resolve(model)
     if found == PACKAGED:
         return f"{PACKAGED}:{_fingerprint(WEIGHTS / 'bi_encoder')}"
+    if found == PACKAGED_ENCODER:
+        return f"{PACKAGED_ENCODER}:{_fingerprint(WEIGHTS / 'encoder')}"
     if isinstance(found, Path):
         return f"folder:{_fingerprint(found)}"
     return f"hub:{found}@{revision or 'main'}"
@@ -113,7 +120,7 @@ def is_late_interaction(model: str | None, options: ModelOptions = _DEFAULTS) ->
         ModelLoadError: If it is a hub model and the hub cannot be reached.
     """
     found = resolve(model)
-    if found == PACKAGED:
+    if found in (PACKAGED, PACKAGED_ENCODER):
         return False
     ours = read_config(found, "config_sentence_transformers.json", options).get("model_type")
     if ours is not None:

@@ -6,7 +6,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from langchain_klue_rerank.engine.models.names import PACKAGED, WEIGHTS, is_late_interaction, resolve
+from langchain_klue_rerank.engine.models.encoder.bi_encoder import EncoderBiEncoder
+from langchain_klue_rerank.engine.models.encoder.weights import EncoderWeights
+from langchain_klue_rerank.engine.models.names import (
+    PACKAGED,
+    PACKAGED_ENCODER,
+    WEIGHTS,
+    is_late_interaction,
+    resolve,
+)
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions, ModelOptions
 from langchain_klue_rerank.engine.models.packaged import static_files
 from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder
@@ -30,6 +38,18 @@ def is_static(model: str | None) -> bool:
     """
     found = resolve(model)
     return found == PACKAGED or (isinstance(found, Path) and static_files.is_at(found))
+
+
+def is_encoder(model: str | None) -> bool:
+    """Whether a bi-encoder's name means an encoder at four bits, which needs no torch; see `is_static`."""
+    found = resolve(model)
+    return found == PACKAGED_ENCODER or (isinstance(found, Path) and EncoderWeights.is_at(found))
+
+
+@lru_cache(maxsize=1)
+def packaged_encoder() -> EncoderBiEncoder:
+    """Return the packaged encoder, loaded once in a process."""
+    return EncoderBiEncoder(WEIGHTS / "encoder")
 
 
 @lru_cache(maxsize=1)
@@ -62,9 +82,11 @@ def load_bi_encoder(
     found = resolve(model)
     if found == PACKAGED:
         return PackagedBiEncoder(packaged_bi_encoder())
-    if isinstance(found, Path) and static_files.is_at(found):
+    if found == PACKAGED_ENCODER:
+        return packaged_encoder()
+    if isinstance(found, Path) and (is_static(model) or is_encoder(model)):
         try:
-            return PackagedBiEncoder(StaticBiEncoder.load(found))
+            return EncoderBiEncoder(found) if is_encoder(model) else PackagedBiEncoder(StaticBiEncoder.load(found))
         except (OSError, ValueError, TypeError) as error:
             raise ModelLoadError(f"The model in {str(found)!r} cannot be loaded: {error}") from error
     from langchain_klue_rerank.engine.models.transformer.bi_encoder import TorchBiEncoder
@@ -78,6 +100,8 @@ def load_cross_encoder(model: str | None, options: CrossEncoderOptions) -> Cross
     if found == PACKAGED:
         shared_analyzer().kiwi  # noqa: B018  # loading it is a part of loading the model
         return PackagedCrossEncoder(packaged_pair_scorer(), packaged_bi_encoder)
+    if is_encoder(model):
+        raise ModelLoadError(f"{str(found)!r} is a bi-encoder and cannot rerank. Give it to KlueEmbeddings.")
     if is_late_interaction(model, options):
         from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction
 

@@ -1,0 +1,1 @@
+"""A transformer bi-encoder at four bits, which needs neither torch nor transformers."""

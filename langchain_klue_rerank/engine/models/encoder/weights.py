@@ -1,0 +1,178 @@
+"""The files of an encoder: what a folder holds, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.models.encoder.blocks import BLOCK, BlockMatrix
+
+FORMAT: Final = "klue-encoder"
+FORMAT_VERSION: Final = 1
+CONFIG_FILE: Final = "config.json"
+#: Matrices of a layer: queries, keys and values; what attention returns; and the two of the feed-forward part.
+MATRICES: Final = ("attention", "attention_output", "intermediate", "output")
+#: Vectors of a layer.
+VECTORS: Final = (
+    *(f"{name}_bias" for name in MATRICES),
+    *(f"{name}_norm_{part}" for name in ("attention", "output") for part in ("weight", "bias")),
+)
+_FILES: Final = ("blocks.npy", "block_scales.npy", "floats.npy", "positions.npy", "pieces.txt", "piece_scores.npy")
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """The sizes of a BERT encoder.
+
+    Attributes:
+        pieces: Rows of the table of pieces.
+        hidden: Numbers of a vector, a multiple of 32.
+        layers: Layers.
+        heads: Heads of attention.
+        feed_forward: Numbers within the feed-forward part, a multiple of 32.
+        positions: Longest text in pieces.
+        epsilon: Of the normalisation of layers.
+    """
+
+    pieces: int
+    hidden: int
+    layers: int
+    heads: int
+    feed_forward: int
+    positions: int
+    epsilon: float = 1e-12
+
+    def matrices(self) -> dict[str, tuple[int, int]]:
+        """Return the shape of every matrix, in the order of the file."""
+        own = {
+            "attention": (3 * self.hidden, self.hidden),
+            "attention_output": (self.hidden, self.hidden),
+            "intermediate": (self.feed_forward, self.hidden),
+            "output": (self.hidden, self.feed_forward),
+        }
+        layers = {f"{layer}.{name}": own[name] for layer in range(self.layers) for name in MATRICES}
+        return {"pieces": (self.pieces, self.hidden), **layers}
+
+    def vectors(self) -> dict[str, int]:
+        """Return the length of every vector, in the order of the file."""
+        own = dict.fromkeys(VECTORS, self.hidden)
+        own |= {"attention_bias": 3 * self.hidden, "intermediate_bias": self.feed_forward}
+        layers = {f"{layer}.{name}": size for layer in range(self.layers) for name, size in own.items()}
+        return {"norm_weight": self.hidden, "norm_bias": self.hidden, **layers}
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderWeights:
+    """An encoder's weights.
+
+    Attributes:
+        sizes: Its sizes.
+        prompts: What stands before a ``"query"`` and a ``"passage"``.
+        matrices: By name, `Sizes.matrices`.
+        vectors: By name, `Sizes.vectors`, float32.
+        positions: (positions, hidden) float16, what is added to the piece at each place.
+        pieces: The pieces.
+        piece_scores: Their log likelihoods.
+    """
+
+    sizes: Sizes
+    prompts: dict[str, str]
+    matrices: dict[str, BlockMatrix]
+    vectors: dict[str, NDArray[np.float32]]
+    positions: NDArray[np.float16]
+    pieces: list[str]
+    piece_scores: NDArray[np.float32]
+
+    def save(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Write the files.
+
+        Args:
+            folder: Where to; made if it is not there.
+            about: How it was made, for the configuration.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        matrices = [self.matrices[name] for name in self.sizes.matrices()]
+        np.save(folder / "blocks.npy", np.concatenate([one.packed.reshape(-1, BLOCK // 2) for one in matrices]))
+        np.save(folder / "block_scales.npy", np.concatenate([one.scales.reshape(-1) for one in matrices]))
+        np.save(folder / "floats.npy", np.concatenate([self.vectors[name] for name in self.sizes.vectors()]))
+        np.save(folder / "positions.npy", self.positions)
+        np.save(folder / "piece_scores.npy", self.piece_scores)
+        (folder / "pieces.txt").write_bytes("".join(f"{piece}\n" for piece in self.pieces).encode())
+        config = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **asdict(self.sizes),
+            "prompts": self.prompts,
+            "sha256": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _FILES},
+            "about": dict(about),
+        }
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    @staticmethod
+    def is_at(folder: Path) -> bool:
+        """Say whether a folder holds such weights."""
+        try:
+            config = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False
+        return isinstance(config, dict) and config.get("format") == FORMAT
+
+    @classmethod
+    def load(cls, folder: Path) -> EncoderWeights:
+        """Open what `save` wrote.
+
+        Raises:
+            FileNotFoundError: If a file is missing.
+            ValueError: If the folder holds something else, another format version, or files that are damaged.
+        """
+        config: dict[str, Any] = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
+        if not isinstance(config, dict) or config.get("format") != FORMAT:
+            raise ValueError(f"{folder} does not hold a {FORMAT}.")
+        if config.get("format_version") != FORMAT_VERSION:
+            raise ValueError(
+                f"The encoder in {folder} has format version {config.get('format_version')}; this release reads "
+                f"version {FORMAT_VERSION}. Update langchain-klue-rerank or use weights of this release."
+            )
+        checksums = config.get("sha256")
+        if not isinstance(checksums, dict) or sorted(checksums) != sorted(_FILES):
+            raise ValueError(f"{folder} has no checksums of its files.")
+        for name in _FILES:
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != checksums[name]:
+                raise ValueError(f"{folder / name} is damaged: its checksum is another one. Install the package again.")
+        try:
+            sizes = Sizes(**{name: config[name] for name in Sizes.__dataclass_fields__})
+            prompts = {kind: str(config["prompts"][kind]) for kind in ("query", "passage")}
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"{folder / CONFIG_FILE} does not say the sizes and prompts ({error}).") from error
+        blocks = np.load(folder / "blocks.npy", mmap_mode="r", allow_pickle=False)
+        scales = np.load(folder / "block_scales.npy", allow_pickle=False)
+        floats = np.load(folder / "floats.npy", allow_pickle=False)
+        positions = np.load(folder / "positions.npy", allow_pickle=False)
+        pieces = (folder / "pieces.txt").read_bytes().decode().split("\n")[:-1]
+        piece_scores = np.load(folder / "piece_scores.npy", allow_pickle=False)
+        shapes, lengths = sizes.matrices(), sizes.vectors()
+        count = sum(rows * columns // BLOCK for rows, columns in shapes.values())
+        if (
+            blocks.shape != (count, BLOCK // 2)
+            or scales.shape != (count,)
+            or floats.shape != (sum(lengths.values()),)
+            or positions.shape != (sizes.positions, sizes.hidden)
+            or not len(pieces) == len(piece_scores) == sizes.pieces
+        ):
+            raise ValueError(f"The files in {folder} are not of the sizes that {CONFIG_FILE} says.")
+        matrices, start = {}, 0
+        for name, (rows, columns) in shapes.items():
+            wide = columns // BLOCK
+            own = slice(start, start + rows * wide)
+            matrices[name] = BlockMatrix(blocks[own].reshape(rows, wide, -1), scales[own].reshape(rows, wide))
+            start += rows * wide
+        cuts = np.cumsum(list(lengths.values()))[:-1]
+        vectors = dict(zip(lengths, np.split(floats, cuts), strict=True))
+        return cls(sizes, prompts, matrices, vectors, positions, pieces, piece_scores)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+import re
 import unicodedata
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from examples.qa_bot.bot import NO_FILES, NOT_IN_FILES, QUOTING
 from langchain_klue_rerank.evaluation.sets import SAMPLES
@@ -98,7 +99,7 @@ def test_equal_files_are_taken_once_and_a_file_can_be_taken_away(visit: Visit) -
     )
     expect(visitor.page.get_by_text("내용이 같아 넣지 않았습니다")).to_be_visible()
     expect(visitor.page.locator(".qa-file")).to_have_count(1)
-    visitor.page.get_by_role("button", name="지우기").click()
+    visitor.page.get_by_role("button", name="지우기", exact=True).click()
     expect(visitor.page.locator(".qa-file")).to_have_count(0)
 
 
@@ -135,10 +136,13 @@ def test_a_chat_model_from_the_settings_streams_and_completes_a_follow_up(visit:
         visitor = visit()
         visitor.upload(("근무 규칙.txt", RULES.encode()))
         visitor.page.get_by_role("button", name="설정").click()
+        visitor.page.get_by_text("대화 모델", exact=True).click()
         for label, value in (("모델 이름", "fake"), ("주소", server.base_url)):
             field = visitor.page.get_by_label(label)
             field.fill(value)
             field.press("Enter")
+        visitor.page.get_by_role("button", name="연결 확인").click()
+        expect(visitor.page.get_by_text("연결되었습니다.")).to_be_visible()
         visitor.page.keyboard.press("Escape")
         field = visitor.page.get_by_placeholder("올린 문서에 대해 물어보세요")
         field.fill("재택근무 신청 기한을 알려 주세요")
@@ -158,7 +162,32 @@ def test_the_page_fits_a_phone_and_loads_nothing_from_elsewhere(visit: Visit) ->
     answer = visitor.ask("모닥불은 어디에서 피울 수 있나요?")
     answer.get_by_text("점수와 걸린 시간").click()
     visitor.page.get_by_role("button", name="설정").click()
+    visitor.page.get_by_text("대화 모델", exact=True).click()
     visitor.page.get_by_label("모델 이름").wait_for()
     assert fits(visitor.page)
     hosts = {urlsplit(url).hostname for url in visitor.requested if url.startswith(("http", "ws"))}
     assert hosts == {"localhost"}
+
+
+def test_a_sample_question_is_a_click_and_a_conversation_is_copied_and_cleared(visit: Visit) -> None:
+    visitor = visit()
+    visitor.page.get_by_role("button", name="예시 문서로 해 보기").click()
+    visitor.page.get_by_text("농약 써도 되나요?").click(timeout=READING)
+    answer = visitor.page.locator(".qa")
+    expect(answer).to_contain_text("농약")
+    expect(visitor.page.get_by_text("이렇게 물어보세요")).to_be_hidden()
+    visitor.page.get_by_role("button", name="복사").click()
+    expect(visitor.page.locator("code")).to_contain_text("[1] 두루 마을 텃밭 규칙")
+    visitor.page.keyboard.press("Escape")
+    expect(visitor.ask(QUESTION)).not_to_contain_text(QUOTING)  # said once
+    visitor.page.get_by_role("button", name="대화 지우기").click()
+    expect(answer).to_have_count(0)
+    expect(visitor.page.get_by_text("내 문서 6개")).to_be_visible()
+
+
+def test_dark_where_the_device_is_dark(browser: Browser, url: str) -> None:
+    with browser.new_context(color_scheme="dark") as context:
+        page = Visitor(context.new_page(), url).page
+        background = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    red, green, blue = (int(value) for value in re.findall(r"\d+", background)[:3])
+    assert max(red, green, blue) < 64

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import bm25s
 import numpy as np
 from langchain_core.callbacks import CallbackManagerForRetrieverRun
 from langchain_core.documents import Document
@@ -142,6 +141,8 @@ class TermRetriever(BaseRetriever):
             documents: The documents.
             terms: Turns a text into terms, such as `morphemes` or ``str.split``.
         """
+        import bm25s
+
         texts = [searchable_text(one.page_content, one.metadata, "title") for one in documents]
         index = bm25s.BM25(k1=1.5, b=0.75)
         index.index([terms(text) for text in texts], show_progress=False)

@@ -194,7 +194,11 @@ class FirstStage:
         packaged = settings.model == packaged_identity()
         candidates: dict[int, CandidateDocuments | Exception] = {**failed}
         for row, one in zip(rows.tolist(), ranked, strict=True):
-            evidence = one.evidence if packaged else replace(one.evidence, cosines=None)
+            evidence = replace(
+                one.evidence,
+                cosines=one.evidence.cosines if packaged else None,
+                query=tokens.take(np.asarray([row])) if self.with_tokens and self.morphemes and tokens else None,
+            )
             candidates[row] = CandidateDocuments(
                 [to_document(passage) for passage in one.passages], one.scores, evidence
             )

@@ -28,6 +28,7 @@ class Evidence:
         token_vectors: Their vectors by a late-interaction model; None where the index keeps none.
         second: (n,) float32 in 0..1, how far each is ahead of the index's passages by a second bi-encoder
             (`fusion.lead`); None where the index keeps none of its vectors.
+        query: The query's tokens, with morphemes; None where it was not tokenized so.
     """
 
     tokens: TokenizedTexts | None = None
@@ -36,6 +37,7 @@ class Evidence:
     corpus_size: int = 0
     token_vectors: TokenVectors | None = None
     second: NDArray[np.float32] | None = None
+    query: TokenizedTexts | None = None
 
     def take(self, rows: NDArray[np.integer]) -> Evidence:
         """Return the evidence of some of the candidates, in that order."""
@@ -46,6 +48,7 @@ class Evidence:
             self.corpus_size,
             None if self.token_vectors is None else self.token_vectors.take(rows),
             None if self.second is None else self.second[rows],
+            self.query,
         )
 
 

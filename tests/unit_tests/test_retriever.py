@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueEmbeddings, KlueReranker, KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder
+from langchain_klue_rerank.engine.text import tokenized as tokenized_module
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 from tests.unit_tests.fakes import (
     HOSTILE,
@@ -149,6 +150,14 @@ def test_cosines_that_the_first_stage_computed_are_not_computed_again(
         for number, document in enumerate(found):
             # but for the fiftieth of the cosine that a bare reranker adds
             assert document.metadata["rerank_score"] == pytest.approx(scores[number], abs=0.0201)
+
+
+def test_a_query_is_tokenized_once(retriever: KlueRetriever, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenized: list[str] = []
+    split = tokenized_module.split_words
+    monkeypatch.setattr(tokenized_module, "split_words", lambda text: tokenized.append(text) or split(text))
+    assert retriever.invoke(QUESTION)
+    assert tokenized == [QUESTION]
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5, 0.8])

@@ -49,9 +49,7 @@ class PackagedCrossEncoder:
     def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
         """Score the candidates of several queries; see `CrossEncoder`."""
         if deadline is None:
-            return [
-                Scores.read(self._score(tokenize([request.query], shared_analyzer()), request)) for request in requests
-            ]
+            return [Scores.read(self._score(_query_tokens(request), request)) for request in requests]
         return [self._score_in_time(request, deadline) for request in requests]
 
     def _score_in_time(self, request: ScoreRequest, deadline: float) -> Scores:
@@ -70,7 +68,7 @@ class PackagedCrossEncoder:
                     self._seconds *= 0.9  # lowers an estimate that is too high
                     break
                 if query is None:
-                    query = tokenize([request.query], shared_analyzer())
+                    query = _query_tokens(request)
                 part = np.arange(start, min(start + _AT_A_TIME, len(request.passages)))
                 scores.values[part] = self._score(query, request.take(part))
                 scores.states[part] = State.READ
@@ -106,3 +104,9 @@ class PackagedCrossEncoder:
         windows, offsets = cut_tokens(passages, [0] * len(passages), WINDOW_WORDS)
         cosines: NDArray[np.float32] = encoder.encode(windows) @ encoder.encode(query)[0]
         return np.maximum.reduceat(cosines, offsets[:-1])
+
+
+def _query_tokens(request: ScoreRequest) -> TokenizedTexts:
+    if request.evidence is not None and request.evidence.query is not None:
+        return request.evidence.query
+    return tokenize([request.query], shared_analyzer())

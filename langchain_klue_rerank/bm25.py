@@ -14,7 +14,7 @@ from langchain_core.runnables.config import run_in_executor
 from langchain_klue_rerank.adapters.documents import check_count, check_one_kind, check_query, rescored, to_document
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
-from langchain_klue_rerank.adapters.rebuilding import rebuild
+from langchain_klue_rerank.adapters.rebuilding import rebuild_folder
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
@@ -94,7 +94,7 @@ class KlueBM25Retriever(IndexedRetriever):
         """
         if PassageIndex.load(Path(folder), any_analysis=True).settings.dense:
             raise ValueError(f"The index at {str(folder)!r} holds vectors, too; use KlueRetriever.rebuild.")
-        rebuild(Path(folder), None).save(Path(folder))
+        rebuild_folder(Path(folder), None)
         return cls.load(folder, **fields)
 
     @classmethod

@@ -15,6 +15,10 @@ class IndexLockedError(KlueRerankError, OSError):
     """Another process or thread is writing an index."""
 
 
+class IndexChangedError(KlueRerankError, RuntimeError):
+    """A folder was saved by somebody else since the index that is to be saved there was loaded from it."""
+
+
 class ModelMismatchError(KlueRerankError, ValueError):
     """An index was written with another model than the one given."""
 

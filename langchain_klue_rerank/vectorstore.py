@@ -32,7 +32,7 @@ from langchain_klue_rerank.adapters.embedding import (
 )
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.indexed import Indexed
-from langchain_klue_rerank.adapters.rebuilding import rebuild
+from langchain_klue_rerank.adapters.rebuilding import rebuild_folder
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.engine.index.faiss_folder import read_community_folder
 from langchain_klue_rerank.engine.index.fusion import maximal_marginal_relevance
@@ -280,7 +280,7 @@ class KlueVectorStore(Indexed, VectorStore):
             OSError: If writing fails; the old store is then untouched.
         """
         made = embedding if embedding is not None else KlueEmbeddings()
-        rebuild(Path(folder), made, window_words).save(Path(folder))
+        rebuild_folder(Path(folder), made, window_words)
         return cls.load(folder, made)
 
     @classmethod

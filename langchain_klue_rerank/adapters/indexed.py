@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from langchain_klue_rerank.adapters.documents import (
 )
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.storage import editing
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
@@ -89,10 +91,33 @@ class Indexed:
 
         Raises:
             IndexFormatError: If the folder holds something else.
+            IndexChangedError: If somebody else has saved there since this index was loaded from it or saved to it;
+                see `editing`.
             IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an earlier save is then untouched.
         """
         self._index.save(Path(folder))
+
+    @classmethod
+    @contextmanager
+    def editing(cls, folder: str | Path, **options: Any) -> Iterator[Self]:
+        """Open a saved index, let nobody else write it meanwhile, and save it at the end: ``with ... as retriever:``.
+
+        For programs that write an index that others write, too. After an error the folder stays as it was.
+
+        Args:
+            folder: The folder given to `save`.
+            **options: Those of ``load``.
+
+        Raises:
+            IndexLockedError: If another process or thread is writing there and does not finish within half a minute.
+            IndexFormatError: If the folder is not an index, is damaged, or was written by a newer version.
+        """
+        folder = Path(folder)
+        with editing(folder):
+            opened: Self = cls.load(folder, **options)  # type: ignore[attr-defined]
+            yield opened
+            opened.save(folder)
 
     def _delete(self, ids: Sequence[str] | None, filter: Filter | None) -> int:
         """Remove documents and return how many were removed.

@@ -24,6 +24,7 @@ from langchain_klue_rerank.adapters.embedding import (
     settings_for,
 )
 from langchain_klue_rerank.engine.arrays.quantized import SmallVectors
+from langchain_klue_rerank.engine.arrays.storage import editing
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
@@ -115,9 +116,19 @@ def rebuild(
     return index
 
 
-def rebuild_folder(folder: Path, embedding: Embeddings, window_words: WindowWords, second: Embeddings | None) -> None:
-    """Build a saved index anew, save it in its place, and remove what `rebuild` kept meanwhile; arguments as there."""
-    rebuild(folder, embedding, window_words, second).save(folder)
+def rebuild_folder(
+    folder: Path,
+    embedding: Embeddings | None,
+    window_words: WindowWords = "auto",
+    second: Embeddings | None = None,
+) -> None:
+    """Rebuild a saved index, save it in its place, and remove what `rebuild` kept meanwhile; arguments as there.
+
+    Raises:
+        IndexLockedError: If another process or thread is writing it; nobody else does while it is rebuilt.
+    """
+    with editing(folder):
+        rebuild(folder, embedding, window_words, second).save(folder)
     shutil.rmtree(_parts_folder(folder), ignore_errors=True)
 
 

@@ -32,11 +32,13 @@ class SavedFiles:
     Args:
         contents: Name, such as ``"tokens/words.txt"``, to content.
         where: The index's folder, for messages.
+        state: The name of the data folder, another one after every save; "" for files that no manifest names.
     """
 
-    def __init__(self, contents: Mapping[str, mmap.mmap | bytes], where: str) -> None:
+    def __init__(self, contents: Mapping[str, mmap.mmap | bytes], where: str, state: str = "") -> None:
         self._contents = contents
         self.where = where
+        self.state = state
 
     def __contains__(self, name: str) -> bool:
         """Return whether the manifest names a file."""

@@ -27,6 +27,7 @@ from filelock import FileLock, Timeout
 from langchain_klue_rerank.engine.arrays import manifest
 from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, map_file
 from langchain_klue_rerank.engine.arrays.litter import is_litter
+from langchain_klue_rerank.engine.arrays.origins import Origins
 from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
 
 T = TypeVar("T")
@@ -99,15 +100,32 @@ def writer_lock(folder: Path, timeout: float | None = None) -> Iterator[None]:
         lock.release()
 
 
-def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], None]) -> None:
+@contextmanager
+def editing(folder: Path) -> Iterator[None]:
+    """Be the only one that writes an index that is there; see `writer_lock`.
+
+    Raises:
+        IndexFormatError: If the folder is not an index or is damaged; nothing is made there.
+        IndexLockedError: If another process or thread is writing it and does not finish within half a minute.
+    """
+    manifest.parse(folder)
+    with writer_lock(folder):
+        yield
+
+
+def save_folder(
+    folder: Path, config: dict[str, Any], write: Callable[[Path], None], origins: Origins | None = None
+) -> None:
     """Write a folder completely or not at all, one writer at a time.
 
     Args:
         folder: Where to save. It may be missing, empty, or hold an earlier save, which is replaced.
         config: JSON-serialisable settings, kept in the manifest.
         write: Writes all files into the empty folder that it is given.
+        origins: Where what is saved comes from; brought up to date. Default: from nowhere.
 
     Raises:
+        IndexChangedError: If somebody else has saved there since; see `Origins`.
         IndexFormatError: If `folder` is a file, or a folder with other things in it.
         IndexLockedError: If another process or thread is writing it and does not finish.
         OSError: If writing fails, for example on a full disk; an earlier save is then untouched.
@@ -115,6 +133,8 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
     folder = Path(folder)
     with writer_lock(folder):
         named = manifest.named_data(folder)
+        origins = origins or Origins()
+        origins.check(folder, named)
         if named is not manifest.UNREADABLE:
             _remove_leftovers(folder, keep=named)
         name = f"{manifest.DATA_PREFIX}{uuid.uuid4().hex[:12]}"
@@ -127,6 +147,7 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
                 manifest.write(temporary, data, config)
                 for path in (*data.rglob("*"), data, temporary, folder):
                     _fsync(path)
+                origins.saving(folder, named, name)
                 os.replace(temporary, folder / manifest.MANIFEST)
             except BaseException:
                 # An interrupt may arrive just after the replacement, so the manifest itself says whether it happened.
@@ -135,6 +156,7 @@ def save_folder(folder: Path, config: dict[str, Any], write: Callable[[Path], No
                     temporary.unlink(missing_ok=True)
                 raise
             # Committed: from here on the new data stays, whatever happens.
+            origins.loaded(folder, name)
             try:
                 _fsync(folder)
             except OSError as error:
@@ -234,7 +256,7 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
             raise IndexFormatError(
                 f"The file {name!r} of the index at {str(folder)!r} was edited or damaged. {RESTORE}"
             )
-    return SavedFiles(contents, str(folder)), config
+    return SavedFiles(contents, str(folder), data), config
 
 
 def _remove_leftovers(folder: Path, keep: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,12 @@ class PassageIndex(Segmented):
             "tokens": state.tokens(rows) if state.settings.lexical else None,
             "vectors": {name: state.vectors(name, rows) for name in state.fields} if len(rows) else {},
             "token_vectors": state.token_vectors(rows) if state.settings.token_vectors is not None else None,
+            "origins": self._origins,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         PassageIndex.__init__(self, state.pop("settings"))
+        self._origins = state.pop("origins")
         if state["passages"]:
             self.add(**state)
 
@@ -85,21 +88,6 @@ class PassageIndex(Segmented):
     def second_dimension(self) -> int | None:
         """Dimension of the second bi-encoder's vectors; None while there are none."""
         return self._state.dimension(SECOND_VECTORS)
-
-    @property
-    def token_vector_bytes(self) -> float:
-        """Bytes that the token vectors of a passage take on average; 0 without any."""
-        state = self._state
-        kept = [view.segment.token_vectors for view in state.views]
-        return sum(one.nbytes for one in kept if one is not None) / max(1, state.size)
-
-    @property
-    def vectors_of_passage(self) -> tuple[float, float]:
-        """How many vectors a passage has on average, and the bytes that they take; 0 without any."""
-        state = self._state
-        kept = [own for view in state.views for own in view.segment.vectors.values()]
-        size = max(1, state.size)
-        return sum(own.count for own in kept) / size, sum(own.nbytes for own in kept) / size
 
     def keep_token_vectors(self, model: str | None) -> None:
         """Decide whose token vectors an index keeps; without effect on an index that holds passages.
@@ -321,6 +309,7 @@ class PassageIndex(Segmented):
 
         Raises:
             IndexFormatError: If `folder` holds something else.
+            IndexChangedError: If somebody else has saved there since this index was loaded from it or saved to it.
             IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an index that was there before is untouched.
         """
@@ -329,7 +318,8 @@ class PassageIndex(Segmented):
         with storage.writer_lock(folder):
             with self._lock:
                 state = self._compact()
-            storage.save_folder(folder, asdict(state.settings), lambda data: index_files.write(state, data))
+            write = partial(index_files.write, state)
+            storage.save_folder(folder, asdict(state.settings), write, self._origins)
 
     @classmethod
     def load(cls, folder: Path, *, any_analysis: bool = False) -> PassageIndex:
@@ -343,8 +333,11 @@ class PassageIndex(Segmented):
             IndexFormatError: If the folder is not an index, is damaged, was written by a newer version, or has words
                 that are split in another way.
         """
+        folder = Path(folder)
+        state, name = storage.read_folder(folder, lambda files, config: (index_files.read(files, config), files.state))
         index = cls.__new__(cls)
-        Segmented.__init__(index, storage.read_folder(Path(folder), index_files.read))
+        Segmented.__init__(index, state)
+        index._origins.loaded(folder, name)
         if not any_analysis:
             index.settings.check_analysis(str(folder))
         return index

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from langchain_klue_rerank import KlueBM25Retriever
 from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.arrays.manifest import MANIFEST, checksum_of
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
 from langchain_klue_rerank.engine.index.segments.snapshot import View
-from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
+from langchain_klue_rerank.errors import IndexChangedError, IndexFormatError, IndexLockedError
 from tests.unit_tests.engine.helpers import add, passage, search, small_index, tokens_of, vectors_of
 
 QUERY = "전입신고 체류기간"
@@ -351,6 +355,63 @@ def test_a_lock_is_held_by_one_thread_and_taken_again_by_it(folder: Path) -> Non
     assert len(refused) == 1
     with storage.writer_lock(folder, timeout=0):
         pass
+
+
+def test_a_save_undoes_nobody_elses(folder: Path, tmp_path: Path) -> None:
+    """Two programs that each load, add and save: the second one's save would lose what the first one added."""
+    mine, theirs = PassageIndex.load(folder), PassageIndex.load(folder)
+    add(theirs, passage("라", "운전면허 갱신"))
+    theirs.save(folder)
+    add(mine, passage("마", "여권 재발급"))
+    for stale in (mine, mine, copy.deepcopy(mine)):
+        with pytest.raises(IndexChangedError, match="saved by somebody else"):
+            stale.save(folder)
+    assert len(PassageIndex.load(folder)) == 4
+    mine.save(tmp_path / "elsewhere")  # a new folder, or one that it does not come from, may have it
+    with pytest.raises(IndexChangedError):
+        mine.save(folder)
+    mine = PassageIndex.load(folder)
+    add(mine, passage("마", "여권 재발급"))
+    for _ in range(3):
+        mine.save(folder)
+    assert len(PassageIndex.load(folder)) == 5
+    small_index().save(folder)  # an index that was made anew replaces what is there, as it always did
+    assert len(PassageIndex.load(folder)) == 3
+
+
+def test_an_index_is_saved_again_where_the_folder_was_removed_or_damaged(folder: Path) -> None:
+    index = PassageIndex.load(folder)
+    (folder / storage.manifest.MANIFEST).write_bytes(b"{")
+    index.save(folder)
+    shutil.rmtree(folder)
+    index.save(folder)
+    assert len(PassageIndex.load(folder)) == 3
+
+
+EDIT = """
+from langchain_core.documents import Document
+from langchain_klue_rerank import KlueBM25Retriever
+print("ready", flush=True)
+for number in range(4):
+    with KlueBM25Retriever.editing(folder) as retriever:
+        retriever.add_documents([Document(f"글 {number}", id=f"{sys.argv[2]} {number}")])
+"""
+
+
+def test_programs_that_edit_the_same_index_lose_nothing(tmp_path: Path, processes: list[Any]) -> None:
+    folder = tmp_path / "index"
+    with pytest.raises(IndexFormatError, match="no such folder"), KlueBM25Retriever.editing(folder):
+        pass
+    assert not folder.exists()
+    KlueBM25Retriever(kiwi=False).save(folder)
+    processes += [start(EDIT, folder, name) for name in ("하나", "둘")]
+    for process in processes:
+        output, error = process.communicate(timeout=60)
+        assert output == "ready\n", error
+    with suppress(ZeroDivisionError), KlueBM25Retriever.editing(folder) as retriever:
+        retriever.delete(["하나 0"])
+        raise ZeroDivisionError
+    assert len(KlueBM25Retriever.load(folder)) == 8
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")

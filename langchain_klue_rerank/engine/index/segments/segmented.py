@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from functools import partial
 
+from langchain_klue_rerank.engine.arrays.origins import Origins
 from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.index.segments import merging
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
@@ -33,11 +34,27 @@ class Segmented:
         self._merging: threading.Thread | None = None
         self._merged_from = 0  # the segments before this one are being merged
         self._removed = 0  # since everything was last rewritten
+        self._origins = Origins()
 
     @property
     def settings(self) -> IndexSettings:
         """What the index holds."""
         return self._state.settings
+
+    @property
+    def token_vector_bytes(self) -> float:
+        """Bytes that the token vectors of a passage take on average; 0 without any."""
+        state = self._state
+        kept = [view.segment.token_vectors for view in state.views]
+        return sum(one.nbytes for one in kept if one is not None) / max(1, state.size)
+
+    @property
+    def vectors_of_passage(self) -> tuple[float, float]:
+        """How many vectors a passage has on average, and the bytes that they take; 0 without any."""
+        state = self._state
+        kept = [own for view in state.views for own in view.segment.vectors.values()]
+        size = max(1, state.size)
+        return sum(own.count for own in kept) / size, sum(own.nbytes for own in kept) / size
 
     def _replace(self, state: Snapshot, removed: int) -> None:
         """Put a new state in the place of the old one, and merge what has become too small. The caller holds the lock.

@@ -1,0 +1,43 @@
+"""Where an index comes from, so that no save replaces what somebody else has saved there since."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from langchain_klue_rerank.errors import IndexChangedError
+
+
+class Origins:
+    """The folders that an index was loaded from or saved to, and the state of each that it holds.
+
+    A state is the name of the data folder that the manifest names, another one after every save.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[Path, frozenset[object]] = {}
+
+    def loaded(self, folder: Path, state: object) -> None:
+        """Note that the index holds what a folder holds, in this state."""
+        self._held[folder.resolve()] = frozenset([state])
+
+    def saving(self, folder: Path, old: object, new: str) -> None:
+        """Note that a state is about to be replaced; interrupted, the folder may be in either."""
+        self._held[folder.resolve()] = frozenset([old, new])
+
+    def check(self, folder: Path, state: object) -> None:
+        """Make sure that a save replaces nothing that the index does not hold.
+
+        Args:
+            folder: Where to save. One that the index does not come from may be replaced as it is.
+            state: The folder's present state; None if there is no index.
+
+        Raises:
+            IndexChangedError: If somebody else has saved there since.
+        """
+        held = self._held.get(folder.resolve())
+        if held is not None and isinstance(state, str) and state not in held:
+            raise IndexChangedError(
+                f"The index at {str(folder)!r} has been saved by somebody else since this one was loaded or saved: "
+                "saving would undo their changes. Load it again and repeat yours, or save to another folder. Where "
+                "several programs write an index, change it inside `with KlueRetriever.editing(folder) as retriever:`."
+            )

@@ -262,19 +262,15 @@ class IndexedRetriever(Indexed, BaseRetriever):
                     raise ValueError(f"Two documents of the source {source!r} have the id {own!r}.")
                 metadata = {**document.metadata, "source": document.metadata.get("source") or source}
                 wanted[name] = Document(document.page_content, id=name, metadata=metadata)
-        same: set[str] = set()
-        stale: list[str] = []
-
-        def look(passage: Passage) -> bool:
-            document = wanted.get(passage.id)
-            if document is None:
-                if cleanup == "full" or _is_of(passage.id, documents_by_source):
-                    stale.append(passage.id)
-            elif passage == Passage(passage.id, document.page_content, document.metadata).plain():
-                same.add(passage.id)
-            return False
-
-        self._index.find(look)
+        present = self._index.find()
+        stale = [
+            name for name in present if name not in wanted and (cleanup == "full" or _is_of(name, documents_by_source))
+        ]
+        same = {
+            passage.id
+            for passage in self._index.get([name for name in present if name in wanted])
+            if passage == Passage(passage.id, (one := wanted[passage.id]).page_content, one.metadata).plain()
+        }
         new = [document for name, document in wanted.items() if name not in same]
         for start in range(0, len(new), _SYNC_BATCH):
             self.add_documents(new[start : start + _SYNC_BATCH])

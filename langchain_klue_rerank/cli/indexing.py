@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_klue_rerank.cli.display import ProgressBar, flat, to_json
 from langchain_klue_rerank.cli.messages import is_korean, say
 from langchain_klue_rerank.cli.models import retriever_fields
+from langchain_klue_rerank.errors import KlueRerankError
 
 if TYPE_CHECKING:
     from langchain_klue_rerank.files.reasons import Problem
@@ -78,10 +79,22 @@ def sync(options: argparse.Namespace) -> int:
         _tell(report, options.verbose)
 
     step()
+    told = ""
+
+    def step_again() -> None:
+        nonlocal told
+        try:
+            step()
+            told = ""
+        except (OSError, ValueError, KlueRerankError) as error:  # a folder that is away, another writer: try again
+            if str(error) != told:
+                told = str(error)
+                print(f"klue-rerank: {flat(told)}", file=sys.stderr, flush=True)
+
     if options.watch:
         folders = ", ".join(flat(str(path)) for path in options.files)
         print(say("watching {folders}; Ctrl-C ends", folders=folders), file=sys.stderr)
-        watch(step, options.watch)
+        watch(step_again, options.watch)
     return status
 
 

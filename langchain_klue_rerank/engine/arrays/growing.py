@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.engine.arrays.strings import StringTable
+from langchain_klue_rerank.engine.arrays.strings import StringTable, join
 
 
 class GrowingRagged:
@@ -95,6 +95,17 @@ class GrowingStrings(Sequence[str]):
         if len(self._tables) == 1 and numbers.max(initial=0) < self._first:
             return self._tables[0].strings(numbers)
         return [self[number] for number in numbers.tolist()]
+
+    def table(self, numbers: NDArray[np.integer]) -> StringTable:
+        """Return the strings with these numbers, which must rise."""
+        bounds = np.searchsorted(numbers, self._starts).tolist()
+        parts = [
+            table.take(numbers[first:last] - start)
+            for table, start, first, last in zip(self._tables, self._starts.tolist(), bounds, bounds[1:], strict=False)
+        ]
+        new = self._new
+        parts.append(StringTable.of(new[number - self._first] for number in numbers[bounds[-1] :].tolist()))
+        return join(parts)
 
     def find(self, strings: Sequence[str]) -> NDArray[np.int64]:
         """Return the number of each string; -1 for one that is not here."""

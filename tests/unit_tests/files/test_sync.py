@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -87,6 +90,21 @@ def _passages(out: Path) -> list[Any]:
     return index.get(index.find(lambda _: True))
 
 
+def test_no_word_of_what_is_gone_stays_on_the_disk(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "index"
+    (folder / "글 0.txt").write_text("비밀번호는 무지개빛고래입니다", encoding="utf-8")
+    sync(capsys, folder, "--out", out)
+    assert any("무지개빛고래".encode() in path.read_bytes() for path in out.rglob("*") if path.is_file())
+    (folder / "글 0.txt").write_text("비밀번호는 바꾸었습니다", encoding="utf-8")
+    sync(capsys, folder, "--out", out)
+    for path in out.rglob("*"):
+        if path.is_file():
+            assert "무지개".encode() not in path.read_bytes(), path
+    assert KlueRetriever.load(out).invoke("바꾸었습니다")[0].metadata["title"] == "글 0"
+
+
 def test_other_spellings_of_a_path_are_the_same_file(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -117,6 +135,37 @@ def test_names_from_macos_are_the_same_file(tmp_path: Path, capsys: pytest.Captu
     (shared / unicodedata.normalize("NFD", "한글 문서.txt")).write_text(TEXTS[1], encoding="utf-8")
     if len(list(shared.iterdir())) == 2:  # file systems that keep both
         assert [one["reason"] for one in sync(capsys, shared, "--out", out)["problems"]] == ["same"]
+
+
+def test_watching_follows_the_folder_until_it_is_interrupted(folder: Path, tmp_path: Path) -> None:
+    out, away = tmp_path / "index", tmp_path / "away"
+    run = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from langchain_klue_rerank.cli.main import main; raise SystemExit(main())"
+    )
+    command = [sys.executable, "-c", run, "sync", str(folder), "--out", str(out), "--watch", "0.2", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout is not None
+        assert watching.stderr is not None
+        try:
+            assert counts(json.loads(watching.stdout.readline())) == (5, 0, 0, 5, 0, 5)
+            (folder / "글 0.txt").write_text(TEXTS[5], encoding="utf-8")
+            (folder / "글 1.txt").unlink()
+            changes = [json.loads(watching.stdout.readline())]
+            while changes[-1]["passages"] != 4 or not sum(one["added"] for one in changes):
+                changes.append(json.loads(watching.stdout.readline()))  # a step may see one of the two
+            assert texts(out) == sorted([*TEXTS[2:6]])
+            assert "watching" in watching.stderr.readline()
+            folder.rename(away)  # an unmounted disk: said once, and nothing is removed
+            assert "no file or folder" in watching.stderr.readline()
+            away.rename(folder)
+            (folder / "글 2.txt").unlink()
+            assert counts(json.loads(watching.stdout.readline()))[-2:] == (1, 3)
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(60) == 0
+            assert watching.stdout.read() == ""
+        finally:
+            watching.kill()
 
 
 def test_without_the_record_nothing_is_embedded_again_and_nothing_stale_stays(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,6 +96,14 @@ class Postings:
             written += own
             first += len(part)
         return cls(terms, offsets, rows, frequencies, np.concatenate([part.lengths for part in parts]))
+
+    def renumbered(self, old: NDArray[np.integer]) -> Postings:
+        """Return the same postings under other numbers of terms.
+
+        Args:
+            old: The terms' present numbers, rising, those of all terms among them; the new number of each is its place.
+        """
+        return replace(self, terms=np.searchsorted(old, self.terms).astype(np.int32))
 
     def _filtered(self, keep: NDArray[np.bool_]) -> Postings:
         """Return the postings of some passages, renumbered."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.segments.segment import Segment, index_tokens
+from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.terms import Terms
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
@@ -230,6 +230,8 @@ class Snapshot:
         merged = Segment.merge([view.segment for view in self.views], [view.alive for view in self.views])
         if merged.tokens is None:
             return self.with_views([View.of(merged)])
-        terms = Terms()
-        tokens, fields = index_tokens(terms, self.terms.texts(merged.tokens), morphemes="morpheme" in merged.fields)
+        words, places = np.unique(merged.tokens.values, return_inverse=True)
+        terms, used = self.terms.only(words)
+        tokens = Ragged(places.astype(np.int32), merged.tokens.offsets)
+        fields = {name: postings.renumbered(used[name]) for name, postings in merged.fields.items()}
         return Snapshot(self.settings, terms, (View.of(replace(merged, tokens=tokens, fields=fields)),))

@@ -70,6 +70,29 @@ class Terms:
         values = numbers.astype(np.int32)[texts.word_ids] if len(texts.word_ids) else np.zeros(0, np.int32)
         return Ragged(values, texts.offsets)
 
+    def only(self, words: NDArray[np.integer]) -> tuple[Terms, dict[str, NDArray[np.int64]]]:
+        """Return the terms of some words, numbered anew in the same order; no string of the others is kept.
+
+        Args:
+            words: The words' numbers, distinct and rising.
+
+        Returns:
+            The terms, and by field the old numbers of the morphemes and bigrams, rising: the new number of each is its
+            place.
+        """
+        used: dict[str, NDArray[np.int64]] = {}
+        rows: dict[str, Ragged] = {}
+        for name, table in (("morpheme", self.word_morphemes), ("bigram", self.word_bigrams)):
+            own = table.take(words)
+            used[name], places = np.unique(own.values, return_inverse=True)
+            rows[name] = Ragged(places.astype(np.int32), own.offsets)
+        tables = [
+            [self.words.table(words)],
+            [self.morphemes.table(used["morpheme"])],
+            [self.bigrams.table(used["bigram"])],
+        ]
+        return Terms(*tables, rows["morpheme"], rows["bigram"]), used
+
     def texts(self, passages: Ragged) -> TokenizedTexts:
         """Turn texts as word numbers back into what `tokenize` made of them."""
         used, local = np.unique(passages.values, return_inverse=True)

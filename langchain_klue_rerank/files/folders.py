@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pathspec import GitIgnoreSpec
 
 from langchain_klue_rerank.engine.arrays.storage import is_index
+from langchain_klue_rerank.errors import MissingExtraError
 from langchain_klue_rerank.files.isolated import IsolatedReader, Limits
 from langchain_klue_rerank.files.loading import ENDINGS, OLD, Reading, canonical, os_problem, read_file
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
@@ -54,8 +55,13 @@ def load_folder(
             except UnreadableFileError as error:
                 problems.append(error.problem)
                 continue
+            except MissingExtraError as error:
+                problems.append(Problem(_shown(path), "extra", 0, str(error)))
+                continue
             documents += file.documents
             problems += file.problems
+            if not file.documents:
+                problems.append(Problem(_shown(path), "no text" if path.stat().st_size else "empty"))
     return documents, problems
 
 

@@ -17,14 +17,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from langchain_klue_rerank.errors import MissingExtraError
-from langchain_klue_rerank.files.content import Piece
+from langchain_klue_rerank.files.content import Content, Piece
 from langchain_klue_rerank.files.reasons import REASONS, Problem, UnreadableFileError
 
 #: Endings that are read here: reader's module and function, and the packages that it needs with their import names.
 READERS: Final[dict[str, tuple[str, str, str, str]]] = {
     ".pdf": ("pdf", "read_pdf", "pypdfium2", "pypdfium2"),
     ".docx": ("office", "read_docx", "python-docx", "docx"),
-    ".xlsx": ("office", "read_xlsx", "openpyxl", "openpyxl"),
+    ".xlsx": ("excel", "read_xlsx", "openpyxl", "openpyxl"),
     ".pptx": ("office", "read_pptx", "python-pptx", "pptx"),
     ".hwp": ("hangul", "read_hangul", "unhwp", "unhwp"),
     ".hwpx": ("hangul", "read_hangul", "unhwp", "unhwp"),
@@ -67,7 +67,7 @@ class IsolatedReader:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def read(self, path: str, ending: str) -> list[Piece]:
+    def read(self, path: str, ending: str) -> Content:
         """Read a file.
 
         Args:
@@ -113,7 +113,8 @@ class IsolatedReader:
             raise MissingExtraError(answer["missing"], "files", f"Reading {ending} files")
         if "reason" in answer:
             raise UnreadableFileError(Problem(path, answer["reason"], answer["line"], answer["detail"]))
-        return [Piece(**piece) for piece in answer["pieces"]]
+        problems = [Problem(path, reason, 0, detail) for reason, detail in answer["problems"]]
+        return Content([Piece(**piece) for piece in answer["pieces"]], problems)
 
     def close(self) -> None:
         """End the process."""
@@ -168,12 +169,19 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         import_module(imported)
     except ImportError:
         return {"missing": package}
-    read: Callable[[str, bytes], list[Piece]] = getattr(import_module(f"{__package__}.formats.{module}"), function)
+    read: Callable[[str, bytes], list[Piece] | Content] = getattr(
+        import_module(f"{__package__}.formats.{module}"), function
+    )
     _limit(request["memory"], request["seconds"])
     try:
         with open(path, "rb") as file:
             content = file.read()
-        return {"pieces": [asdict(piece) for piece in read(path, content)]}
+        found = read(path, content)
+        pieces, problems = (found.pieces, found.problems) if isinstance(found, Content) else (found, [])
+        return {
+            "pieces": [asdict(piece) for piece in pieces],
+            "problems": [(problem.reason, problem.detail) for problem in problems],
+        }
     except UnreadableFileError as error:
         problem = error.problem
         return {"reason": problem.reason, "line": problem.line, "detail": problem.detail}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.files.content import Content, Piece
-from langchain_klue_rerank.files.encodings import decode
+from langchain_klue_rerank.files.encodings import decode, decode_text
 from langchain_klue_rerank.files.formats import pdf, rows, text
 from langchain_klue_rerank.files.isolated import READERS, IsolatedReader, Limits
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
@@ -29,7 +29,7 @@ ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", *READE
 #: Older formats of Office, of which we can say what helps.
 OLD = (".doc", ".xls", ".ppt")
 #: Changes when the same file gives other passages; a folder is then read again.
-READING_VERSION = 1
+READING_VERSION = 2
 
 _SEPARATORS = ["\n\n", "\n", "다. ", "요. ", ". ", "? ", "! ", " ", ""]
 
@@ -127,7 +127,7 @@ def load_documents(
     with IsolatedReader(limits) as isolated:
         file = read_file(path, reading, isolated)
     for problem in file.problems:
-        if strict:
+        if strict and problem.reason != "hidden sheet":
             raise UnreadableFileError(problem)
         logger.warning("Passed over %s", problem.sentence())
     return file.documents
@@ -174,19 +174,20 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
         return Content([])
     if ending in READERS:
         try:
-            pieces = isolated.read(str(path), ending)
+            found = isolated.read(str(path), ending)
         except UnreadableFileError as error:
             problem = error.problem
             raise UnreadableFileError(Problem(shown, problem.reason, problem.line, problem.detail)) from error
         if ending == ".pdf":
-            for piece in pieces:
+            for piece in found.pieces:
                 piece.text = "\n".join(pdf.unwrap([line.strip() for line in piece.text.splitlines()]))
-            if not pieces:
+            if not found.pieces:
                 raise UnreadableFileError(Problem(shown, "pictures"))
-        return Content(pieces)
+        found.problems = [Problem(shown, one.reason, one.line, one.detail) for one in found.problems]
+        return found
     content = path.read_bytes()
     try:
-        decoded = decode(content)
+        decoded, damaged_line = decode_text(content)
     except UnicodeError as error:
         raise UnreadableFileError(Problem(shown, "binary" if b"\0" in content else "encoding")) from error
     columns = (reading.text_column, reading.title_column)
@@ -199,7 +200,10 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
         ".json": lambda: rows.read_json_text(shown, decoded, *columns),
         ".jsonl": lambda: rows.read_jsonl_text(shown, decoded, *columns),
     }
-    return readers[ending]()
+    read = readers[ending]()
+    if damaged_line:
+        read.problems.insert(0, Problem(shown, "letters", damaged_line))
+    return read
 
 
 def _passages(path: str | Path, pieces: Sequence[Piece], reading: Reading) -> list[Document]:

@@ -37,6 +37,15 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "its text is neither UTF-8, UTF-16 nor CP949; save it as UTF-8",
         "글자를 읽을 수 없습니다. UTF-8이나 CP949(EUC-KR)로 저장해 주세요",
     ),
+    "letters": (
+        "from here on some characters could not be read; the rest of the file was",
+        "여기부터 읽을 수 없는 글자가 있어 그 글자만 빼고 읽었습니다",
+    ),
+    "hidden sheet": ("a hidden sheet is not read", "숨긴 시트는 읽지 않습니다"),
+    "formulas": (
+        "a sheet has formulas without values; open the file in Excel and save it",
+        "계산되지 않은 수식이 있는 시트입니다. Excel에서 열어 저장하면 값까지 읽습니다",
+    ),
     "binary": ("it is not text", "글이 아닌 파일입니다. 이름의 끝이 내용과 맞는지 확인해 주세요"),
     "large": ("it is larger than is read", "읽을 수 있는 크기보다 큽니다. 나누어 주세요"),
     "memory": (

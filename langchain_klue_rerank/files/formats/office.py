@@ -1,12 +1,11 @@
-"""Word, Excel and PowerPoint. What these readers return is made of plain values, since they run in another process."""
+"""Word and PowerPoint. What these readers return is made of plain values, since they run in another process."""
 
 from __future__ import annotations
 
-import datetime
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from langchain_klue_rerank.files.content import Piece, sections, table_rows
@@ -127,63 +126,6 @@ def _boxes(paragraph: Any) -> Iterator[Any]:
         above = list(box.iterancestors(f"{_MC}Fallback", f"{_W}txbxContent"))
         if not above:
             yield box
-
-
-def read_xlsx(path: str, content: bytes) -> list[Piece]:
-    """Read an Excel file: a piece for each sheet, rows as ``column: value`` under the names of the first row."""
-    import openpyxl
-
-    check_zip(path, content)
-    workbook = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=True)
-    pieces = []
-    for sheet in workbook.worksheets:
-        sheet.reset_dimensions()  # what the file says about its size need not be true
-        rows = [row for row in (_excel_row(cells) for cells in sheet.iter_rows()) if any(row)]
-        text = "\n".join(_named_rows(rows))
-        if text:
-            pieces.append(Piece(text, {"title": sheet.title, "sheet": sheet.title}))
-    return pieces
-
-
-def _excel_row(cells: Sequence[Any]) -> list[str]:
-    row = [_shown(cell.value, getattr(cell, "number_format", "") or "") for cell in cells]
-    while row and not row[-1]:
-        row.pop()
-    return row
-
-
-def _shown(value: Any, number_format: str) -> str:
-    """Write a value about as Excel shows it."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, datetime.datetime):
-        at_midnight = value.time() == datetime.time()
-        return value.date().isoformat() if at_midnight else value.isoformat(" ", "minutes")
-    if isinstance(value, datetime.date):
-        return value.isoformat()
-    if isinstance(value, datetime.time):
-        return value.isoformat("minutes")
-    if isinstance(value, int | float):
-        if "%" in number_format:
-            return f"{value * 100:.10g}%"
-        number = int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
-        return f"{number:,}" if "#,##0" in number_format and isinstance(number, int) else f"{number:.15g}"
-    return " ".join(str(value).split())
-
-
-def _named_rows(rows: list[list[str]]) -> Iterator[str]:
-    """Write rows under the column names of the first one that is as wide as the table, if its cells are names."""
-    width = max(map(len, rows), default=0)
-    head = next((n for n, row in enumerate(rows) if len(row) == width and all(row)), None)
-    if width < 2 or head is None or head == len(rows) - 1 or len(set(rows[head])) < width:
-        yield from table_rows(rows)
-        return
-    names = rows[head]
-    yield from table_rows(rows[:head])
-    for row in rows[head + 1 :]:
-        yield " | ".join(f"{name}: {cell}" for name, cell in zip(names, row, strict=False) if cell)
 
 
 def read_pptx(path: str, content: bytes) -> list[Piece]:

@@ -141,7 +141,7 @@ def test_a_reader_that_takes_too_long_is_stopped_and_the_next_file_is_read(tmp_p
     slow = docx_with(rows, tmp_path / "slow.docx")
     fast = docx_with("<w:p><w:r><w:t>빠른 글</w:t></w:r></w:p>", tmp_path / "fast.docx")
     with IsolatedReader(Limits(seconds=30)) as reader:
-        assert reader.read(str(fast), ".docx")[0].text.strip() == "빠른 글"
+        assert reader.read(str(fast), ".docx").pieces[0].text.strip() == "빠른 글"
         reader.limits = Limits(seconds=0.05)
         began = time.monotonic()
         with pytest.raises(UnreadableFileError) as refused:
@@ -149,7 +149,7 @@ def test_a_reader_that_takes_too_long_is_stopped_and_the_next_file_is_read(tmp_p
         assert refused.value.problem.reason == "time"
         assert time.monotonic() - began < 10
         reader.limits = Limits()
-        assert reader.read(str(fast), ".docx")[0].text.strip() == "빠른 글"
+        assert reader.read(str(fast), ".docx").pieces[0].text.strip() == "빠른 글"
 
 
 def test_more_text_than_is_read(tmp_path: Path) -> None:

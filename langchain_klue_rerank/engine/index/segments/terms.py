@@ -84,14 +84,10 @@ class Terms:
         rows: dict[str, Ragged] = {}
         for name, table in (("morpheme", self.word_morphemes), ("bigram", self.word_bigrams)):
             own = table.take(words)
-            used[name], places = np.unique(own.values, return_inverse=True)
-            rows[name] = Ragged(places.astype(np.int32), own.offsets)
-        tables = [
-            [self.words.table(words)],
-            [self.morphemes.table(used["morpheme"])],
-            [self.bigrams.table(used["bigram"])],
-        ]
-        return Terms(*tables, rows["morpheme"], rows["bigram"]), used
+            numbers, places = np.unique(own.values, return_inverse=True)
+            used[name], rows[name] = numbers.astype(np.int64), Ragged(places.astype(np.int32), own.offsets)
+        morphemes, bigrams = self.morphemes.table(used["morpheme"]), self.bigrams.table(used["bigram"])
+        return Terms([self.words.table(words)], [morphemes], [bigrams], rows["morpheme"], rows["bigram"]), used
 
     def texts(self, passages: Ragged) -> TokenizedTexts:
         """Turn texts as word numbers back into what `tokenize` made of them."""

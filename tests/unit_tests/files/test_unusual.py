@@ -1,0 +1,197 @@
+"""What real files have beside plain text: formats of numbers, comments, notes, odd bytes. All is found, or named."""
+
+from __future__ import annotations
+
+import datetime
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("docx")
+pytest.importorskip("hwpx")
+pytest.importorskip("openpyxl")
+pytest.importorskip("pptx")
+pytest.importorskip("reportlab")
+pytest.importorskip("unhwp")
+pytest.importorskip("xlsxwriter")
+
+from langchain_klue_rerank.files import load_documents, load_folder
+from langchain_klue_rerank.files.encodings import decode, decode_text
+from langchain_klue_rerank.files.formats.number_formats import shown
+
+TEXT = "근무 규칙은 이렇습니다. “따옴표”와 漢字도 있습니다."
+
+
+def texts(path: Path) -> str:
+    return "\n".join(one.page_content for one in load_documents(path))
+
+
+@pytest.mark.parametrize("order", ["le", "be"])
+def test_utf16_without_a_mark(order: str) -> None:
+    assert decode(TEXT.encode(f"utf-16-{order}")) == TEXT
+    assert decode("plain English, too\n".encode(f"utf-16-{order}")) == "plain English, too\n"
+    assert decode("빈칸없는글".encode(f"utf-16-{order}")) == "빈칸없는글"
+    assert decode(TEXT.encode(f"utf-16-{order}") + b"\n") == TEXT  # an odd byte at the end
+
+
+def test_rare_characters_and_marks_in_the_middle() -> None:
+    rare = "똠방각하 쀍 뷁 ㈜한국 ① ㎡ ￦ €"
+    assert decode(rare.encode("cp949")) == rare
+    assert decode("앞\ufeff뒤".encode()) == "앞뒤"
+    assert decode("\ufeff첫 파일\n".encode() + "\ufeff둘째 파일".encode()) == "첫 파일\n둘째 파일"
+    assert decode("근무 규칙".encode("iso2022_kr")) == "근무 규칙"
+
+
+def test_a_damaged_character_costs_itself_alone() -> None:
+    line = "안녕하세요, 안내문입니다.\n"
+    for encoding in ("utf-8", "cp949"):
+        content = (line * 5).encode(encoding) + b"\xff" + (line * 5).encode(encoding)
+        assert decode_text(content) == (line * 5 + "\ufffd" + line * 5, 6)
+        assert decode_text((line * 3 + "끝").encode(encoding)[:-1])[1] == 4
+    user_made = line.encode("cp949") + b"\xc9\xa1" + (line * 5).encode("cp949")
+    assert decode(user_made).count(line.strip()) == 6
+    with pytest.raises(UnicodeError):
+        decode(bytes(range(128, 256)) * 4)
+
+
+@pytest.mark.parametrize(
+    ("number_format", "value", "seen"),
+    [
+        ('#,##0"원"', 12500, "12,500원"),
+        ("[$₩-412]#,##0", 7000, "₩7,000"),
+        ('_-"₩"* #,##0_-;-"₩"* #,##0_-;_-"₩"* "-"_-;_-@_-', -5000, "-₩5,000"),
+        ("0.0%", 0.125, "12.5%"),
+        ("#,##0;[Red]-#,##0", -1500, "-1,500"),
+        ('#,##0,"천원"', 12345678, "12,346천원"),
+        ("000", 7, "007"),
+        ("000-0000-0000", 1012345678, "010-1234-5678"),
+        ("General", 0.1 + 0.2, "0.3"),
+        ("0.00", 3.14159, "3.14"),
+        ('General"명"', 3, "3명"),
+        ("# ?/?", 0.5, "0.5"),
+        ('yyyy"년" m"월" d"일" (aaa)', datetime.datetime(2026, 3, 2), "2026년 3월 2일 (월)"),
+        ("yyyy\\.\\ m\\.\\ d\\.", datetime.date(2026, 3, 2), "2026. 3. 2."),
+        ("mm-dd-yy", datetime.datetime(2026, 3, 2), "2026-03-02"),
+        ("yyyy/m/d h:mm;@", datetime.datetime(2026, 3, 2, 14, 5), "2026/3/2 14:05"),
+        ("[$-412]AM/PM h:mm;@", datetime.time(14, 5), "오후 2:05"),
+        ("[h]:mm", datetime.timedelta(hours=30), "30:00"),
+        ("#" * 1000, 5, "5"),
+        ("", True, "TRUE"),
+    ],
+)
+def test_values_are_written_as_excel_shows_them(number_format: str, value: object, seen: str) -> None:
+    assert shown(value, number_format) == seen
+
+
+def test_what_lies_over_the_cells_of_a_sheet_is_read(tmp_path: Path) -> None:
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(str(tmp_path / "a.xlsx")) as book:
+        sheet = book.add_worksheet("요금")
+        won = book.add_format({"num_format": '#,##0"원"'})
+        day = book.add_format({"num_format": 'm"월" d"일"'})
+        sheet.write_row(0, 0, ["항목", "값"])
+        sheet.write(1, 0, "수강료")
+        sheet.write(1, 1, 35000, won)
+        sheet.write(2, 0, "개강일")
+        sheet.write_datetime(2, 1, datetime.datetime(2026, 3, 2), day)
+        sheet.write(3, 0, "합계")
+        sheet.write_formula(3, 1, "=B2*2", won, 70000)
+        sheet.merge_range("A6:B6", "합친 칸 안내")
+        sheet.insert_textbox("D2", "상자 속 글")
+        sheet.write_comment("A2", "메모 속 글")
+        chart = book.add_chart({"type": "column"})
+        chart.add_series({"name": "분기 이용객", "categories": "=요금!$A$2:$A$4", "values": "=요금!$B$2:$B$4"})
+        chart.set_title({"name": "차트 이름"})
+        sheet.insert_chart("F2", chart)
+        book.add_worksheet("내부용").hide()
+    text = texts(tmp_path / "a.xlsx")
+    for seen in ("값: 35,000원", "값: 3월 2일", "값: 70,000원", "상자 속 글", "메모 속 글", "분기 이용객", "차트 이름"):
+        assert text.count(seen) == 1, seen
+    assert text.count("합친 칸 안내") == 1
+
+
+def test_notes_headers_and_boxes_of_word_and_powerpoint(tmp_path: Path) -> None:
+    import docx
+    import pptx
+    from docx.opc.constants import RELATIONSHIP_TYPE
+    from docx.opc.packuri import PackURI
+    from docx.opc.part import Part
+
+    names = 'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"'
+    document = docx.Document()
+    document.sections[0].header.paragraphs[0].text = "머리글"
+    document.sections[0].footer.paragraphs[0].text = "바닥글"
+    document.add_comment(document.add_paragraph("본문").runs, "검토 의견", "나")
+    notes = (
+        f'<w:footnotes {names}><w:footnote w:id="2"><w:p><w:r><w:t>각주 글</w:t></w:r></w:p></w:footnote></w:footnotes>'
+    )
+    part = Part(PackURI("/word/footnotes.xml"), "application/xml", notes.encode(), document.part.package)
+    document.part.relate_to(part, RELATIONSHIP_TYPE.FOOTNOTES)
+    document.save(str(tmp_path / "a.docx"))
+    assert sorted(texts(tmp_path / "a.docx").split("\n")) == sorted(
+        ["본문", "머리글", "바닥글", "검토 의견", "각주 글"]
+    )
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[5])
+    slide.shapes.title.text = "제목"
+    slide.notes_slide.notes_text_frame.text = "발표자 메모"
+    presentation.save(str(tmp_path / "a.pptx"))
+    assert "발표자 메모" in texts(tmp_path / "a.pptx")
+
+
+def test_every_file_that_is_not_read_is_named_with_its_reason(tmp_path: Path) -> None:
+    import openpyxl
+    from hwpx import HwpxDocument
+    from reportlab.pdfgen import canvas
+
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("안.txt", TEXT)
+    for name in ("묶음.zip", "묶음.docx", "묶음.xlsx", "묶음.hwpx"):  # an archive, whatever it calls itself
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            archive.writestr("안.zip", inner.getvalue())
+    drawn = canvas.Canvas(str(tmp_path / "잠긴.pdf"), encrypt="비밀")
+    drawn.drawString(60, 700, "secret")
+    drawn.save()
+    (tmp_path / "잠긴.xlsx").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + "EncryptedPackage".encode("utf-16-le"))
+    for name in ("빈.txt", "빈.pdf", "빈.docx", "빈.csv"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "훼손.txt").write_bytes(TEXT.encode() + b"\n" + b"\xff" + TEXT.encode())
+    book = openpyxl.Workbook()
+    book.active.append(["글", "=1+1"])
+    book.create_sheet("내부용").append(["남의 눈에 안 보이는 글"])
+    book["내부용"].sheet_state = "hidden"
+    book.save(tmp_path / "수식.xlsx")
+    document = HwpxDocument.new()
+    table = document.add_table(1, 2)
+    table.cell(0, 0).text, table.cell(0, 1).text = "담당", "홍길동"
+    (tmp_path / "표.hwpx").write_bytes(bytes(document.to_bytes()))
+    (tmp_path / "표.html").write_text(
+        "<table><tr><th rowspan=2>구분<th colspan=2>요금<tr><td>어른<td><table><tr><td>안쪽 표</table></table>",
+        encoding="utf-8",
+    )
+    documents, problems = load_folder(tmp_path)
+    named = {(Path(one.path).name, one.reason) for one in problems}
+    assert {
+        ("묶음.zip", "kind"),
+        ("묶음.docx", "damaged"),
+        ("묶음.xlsx", "damaged"),
+        ("묶음.hwpx", "damaged"),
+        ("잠긴.pdf", "password"),
+        ("잠긴.xlsx", "password"),
+        ("빈.txt", "empty"),
+        ("빈.pdf", "empty"),
+        ("빈.docx", "empty"),
+        ("빈.csv", "empty"),
+        ("훼손.txt", "letters"),
+        ("수식.xlsx", "hidden sheet"),
+        ("수식.xlsx", "formulas"),
+    } == named
+    text = "\n".join(one.page_content for one in documents)
+    assert "담당 | 홍길동" in text
+    assert all(word in text for word in ("구분", "요금", "어른", "안쪽 표"))
+    assert "안 보이는" not in text
+    assert all(one.sentence(korean=True) != one.sentence() for one in problems)

@@ -193,6 +193,11 @@ def _parser() -> argparse.ArgumentParser:
         "--max-characters", type=_positive, default=8000, help=text("most characters of passages in an answer (8000)")
     )
     mcp.set_defaults(run=_mcp)
+    for each in (serve, mcp):
+        each.add_argument(
+            "--embeddings", metavar="MODEL", help="the model the indexes were built with, if not the packaged"
+        )
+        each.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
 
     for each in (index, sync, search, explain, evaluate, demo):
         each.add_argument("--json", action="store_true", help=text("print JSON, for machines"))

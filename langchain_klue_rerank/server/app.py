@@ -15,6 +15,7 @@ import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
@@ -40,8 +41,10 @@ from langchain_klue_rerank.server.responses import (
     SearchResult,
     TeiRank,
 )
-from langchain_klue_rerank.server.services import Services, plain
+from langchain_klue_rerank.server.services import Services, count_words, plain
 
+#: Documents of one search unit, as Cohere counts.
+_SEARCH_UNIT = 100
 _ERRORS: dict[int | str, dict[str, Any]] = {
     400: {"model": ErrorBody, "description": "The body is no JSON."},
     401: {"model": ErrorBody, "description": "The API key is missing or wrong."},
@@ -147,6 +150,16 @@ def _explain_errors(app: FastAPI) -> None:
         return error_response(500, "The server failed; its log says why.", "server_error")
 
 
+def _json(answer: BaseModel, *, exclude_none: bool = False) -> Response:
+    """Write an answer as JSON, once: FastAPI would validate what it is given and turn it into JSON by itself again."""
+    return Response(answer.model_dump_json(exclude_none=exclude_none), media_type="application/json")
+
+
+def _usage(texts: list[str]) -> dict[str, int]:
+    words = count_words(texts)
+    return {"prompt_tokens": words, "total_tokens": words}
+
+
 def _is_tokens(value: Any) -> bool:
     while isinstance(value, list) and value:
         value = value[0]
@@ -167,9 +180,9 @@ def _add_reranking(app: FastAPI, services: Services) -> None:
         scores: list[float] = await services.rerank.submit((query, texts), size=len(texts))
         return scores
 
-    @app.post("/v1/rerank", responses=_ERRORS, response_model_exclude_none=True)
-    @app.post("/v2/rerank", responses=_ERRORS, response_model_exclude_none=True)
-    async def rerank(request: RerankRequest) -> RerankResponse:
+    @app.post("/v1/rerank", responses=_ERRORS, response_model=RerankResponse)
+    @app.post("/v2/rerank", responses=_ERRORS, response_model=RerankResponse)
+    async def rerank(request: RerankRequest) -> Response:
         """Order documents by how well they answer a query, as Cohere's and Jina's services do."""
         texts = request.texts
         scores = await score(request.query, texts)
@@ -181,13 +194,14 @@ def _add_reranking(app: FastAPI, services: Services) -> None:
             )
             for place in _best(scores)[: request.top_n]
         ]
-        return RerankResponse(
+        answer = RerankResponse(
             id=str(uuid.uuid4()),
             model=name,
             results=results,
-            meta={"api_version": {"version": "2"}, "billed_units": {"search_units": 0}},
-            usage={"total_tokens": 0, "prompt_tokens": 0},
+            meta={"api_version": {"version": "2"}, "billed_units": {"search_units": -(-len(texts) // _SEARCH_UNIT)}},
+            usage=_usage([request.query, *texts]),
         )
+        return _json(answer, exclude_none=True)
 
     @app.post("/rerank", responses=_ERRORS, response_model_exclude_none=True)
     async def rank(request: TeiRerankRequest) -> list[TeiRank]:
@@ -208,8 +222,8 @@ def _add_embedding(app: FastAPI, services: Services) -> None:
         vectors: list[list[float]] = await services.embed.submit(texts, key=kind, size=len(texts))
         return vectors
 
-    @app.post("/v1/embeddings", responses=_ERRORS)
-    async def embeddings(request: EmbeddingsRequest) -> EmbeddingsResponse:
+    @app.post("/v1/embeddings", responses=_ERRORS, response_model=EmbeddingsResponse)
+    async def embeddings(request: EmbeddingsRequest) -> Response:
         """Make vectors, as OpenAI's service does."""
         vectors = await embed(request.texts, request.input_type or "document")
         coded = request.encoding_format == "base64"
@@ -217,7 +231,7 @@ def _add_embedding(app: FastAPI, services: Services) -> None:
             Embedding(index=place, embedding=_base64(vector) if coded else vector)
             for place, vector in enumerate(vectors)
         ]
-        return EmbeddingsResponse(model=name, data=data, usage={"prompt_tokens": 0, "total_tokens": 0})
+        return _json(EmbeddingsResponse(model=name, data=data, usage=_usage(request.texts)))
 
     @app.post("/embed", responses=_ERRORS)
     async def vectors(request: TeiEmbedRequest) -> list[list[float]]:
@@ -230,8 +244,8 @@ def _base64(vector: list[float]) -> str:
 
 
 def _add_search(app: FastAPI, services: Services) -> None:
-    @app.post("/v1/search", responses=_ERRORS)
-    async def search(request: SearchRequest) -> SearchResponse:
+    @app.post("/v1/search", responses=_ERRORS, response_model=SearchResponse)
+    async def search(request: SearchRequest) -> Response:
         """Search an index."""
         name = request.index or next(iter(services.indexes), "")
         if name not in services.indexes:
@@ -250,4 +264,4 @@ def _add_search(app: FastAPI, services: Services) -> None:
             )
             for rank, (document, explanation) in enumerate(found, 1)
         ]
-        return SearchResponse(query=request.query, index=name, results=results)
+        return _json(SearchResponse(query=request.query, index=name, results=results))

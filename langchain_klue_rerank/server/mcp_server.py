@@ -19,7 +19,7 @@ from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.errors import KlueRerankError
 from langchain_klue_rerank.retriever import KlueRetriever
 from langchain_klue_rerank.server.guard import Guard
-from langchain_klue_rerank.server.run import KEY_VARIABLE, open_indexes, warn_of_strangers
+from langchain_klue_rerank.server.run import KEEP_ALIVE, KEY_VARIABLE, chosen_models, open_indexes, warn_of_strangers
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _INSTRUCTIONS = (
@@ -115,7 +115,7 @@ def serve_mcp(options: argparse.Namespace) -> None:
     Raises:
         ValueError: If two folders have one name.
     """
-    indexes = open_indexes(options.dirs)
+    indexes = open_indexes(options.dirs, **chosen_models(options))
     server = create_mcp(indexes, max_characters=options.max_characters)
     # clients give up on a server that is silent at first: the models load while they say hello
     threading.Thread(target=_warm_up, args=(indexes,), daemon=True).start()
@@ -127,7 +127,9 @@ def serve_mcp(options: argparse.Namespace) -> None:
     key = os.environ.get(KEY_VARIABLE) or None
     warn_of_strangers(options.host, key)
     app = http_app(server, host=options.host, api_key=key, timeout=options.timeout)
-    uvicorn.run(app, host=options.host, port=options.port, log_level="warning", access_log=False)
+    uvicorn.run(
+        app, host=options.host, port=options.port, log_level="warning", access_log=False, timeout_keep_alive=KEEP_ALIVE
+    )
 
 
 def http_app(server: MCPServer[Any], *, host: str, api_key: str | None, timeout: float) -> Guard:

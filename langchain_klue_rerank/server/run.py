@@ -6,12 +6,18 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.errors import MissingExtraError
+from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.retriever import KlueRetriever
 
 #: The environment variable of the API key, which then stands in no list of processes.
 KEY_VARIABLE = "KLUE_RERANK_API_KEY"
+#: Seconds for which an idle connection is kept: longer than clients and proxies use one (mostly 60), so that no request
+#: arrives while it is being closed.
+KEEP_ALIVE = 75
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -31,7 +37,8 @@ def serve(options: argparse.Namespace) -> None:
         raise MissingExtraError(error.name or "fastapi", "server", "Serving over HTTP") from error
     key = os.environ.get(KEY_VARIABLE) or None
     warn_of_strangers(options.host, key)
-    services = Services(open_indexes(options.dirs), max_waiting=options.max_waiting)
+    models = chosen_models(options)
+    services = Services(open_indexes(options.dirs, **models), max_waiting=options.max_waiting, **models)
     services.warm_up()
     app = create_app(services, api_key=key, max_body=options.max_body, timeout=options.timeout)
     # what runs when the signal to stop comes is answered first
@@ -42,6 +49,7 @@ def serve(options: argparse.Namespace) -> None:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=int(options.timeout) + 1,
+        timeout_keep_alive=KEEP_ALIVE,
     )
 
 
@@ -55,8 +63,22 @@ def warn_of_strangers(host: str, key: str | None) -> None:
         )
 
 
-def open_indexes(folders: list[Path]) -> dict[str, KlueRetriever]:
+def chosen_models(options: argparse.Namespace) -> dict[str, Any]:
+    """Turn ``--embeddings`` and ``--reranker`` into fields of retrievers; what is not given is left out."""
+    models: dict[str, Any] = {}
+    if options.embeddings:
+        models["embeddings"] = KlueEmbeddings(model=options.embeddings)
+    if options.reranker:
+        models["reranker"] = KlueReranker(model=options.reranker)
+    return models
+
+
+def open_indexes(folders: list[Path], **fields: Any) -> dict[str, KlueRetriever]:
     """Open indexes, each under its folder's name.
+
+    Args:
+        folders: Their folders.
+        **fields: Fields of the retrievers; see `KlueRetriever.load`.
 
     Raises:
         ValueError: If two folders have one name.
@@ -66,5 +88,5 @@ def open_indexes(folders: list[Path]) -> dict[str, KlueRetriever]:
         name = folder.resolve().name
         if name in indexes:
             raise ValueError(f"Two indexes are called {name!r}; rename one of the folders.")
-        indexes[name] = KlueRetriever.load(folder)
+        indexes[name] = KlueRetriever.load(folder, **fields)
     return indexes

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from langchain_core.documents import Document
@@ -13,6 +14,8 @@ from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.retriever import KlueRetriever
 from langchain_klue_rerank.server.batching import Batcher
+
+_WORD = re.compile(r"[^\W_]+")
 
 
 class Services:
@@ -76,6 +79,11 @@ def _explanation(retriever: KlueRetriever, query: str, document: Document) -> di
     explanation = retriever.explain(query, document)
     told = {"description": explanation.describe(), "description_ko": explanation.describe("ko")}
     return {**explanation.to_dict(), **told}
+
+
+def count_words(texts: Iterable[str]) -> int:
+    """Count words as the packaged models read them: runs of letters and digits."""
+    return sum(len(_WORD.findall(text)) for text in texts)
 
 
 def plain(value: Any) -> Any:

@@ -74,6 +74,15 @@ def test_cohere(address, expected):
     assert answer.results[0].index == expected[0]
 
 
+def test_usage_is_counted(address):
+    body = {"query": "전입신고 기한은?", "documents": ["이사한 날부터 14일.", "여권"] * 60}
+    answer = httpx.post(f"{address}/v2/rerank", json=body, timeout=60).json()
+    assert answer["meta"]["billed_units"] == {"search_units": 2}  # a unit for every hundred documents
+    assert answer["usage"]["total_tokens"] == 2 + 60 * 4  # words of the query and of the documents
+    answer = httpx.post(f"{address}/v1/embeddings", json={"input": ["이사한 날부터 14일.", "여권"]}).json()
+    assert answer["usage"] == {"prompt_tokens": 4, "total_tokens": 4}
+
+
 def test_cohere_reads_the_errors(address):
     cohere = pytest.importorskip("cohere")
     with pytest.raises(cohere.errors.UnprocessableEntityError, match="top_n"):

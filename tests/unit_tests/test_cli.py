@@ -137,6 +137,14 @@ def test_explain(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "없음" not in fails(capsys, "explain", index, QUESTION, "--id", "없음")
 
 
+@pytest.mark.parametrize("command", ["serve", "mcp"])
+def test_servers_take_models_by_name(index: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    pytest.importorskip("fastapi")
+    pytest.importorskip("mcp")
+    for option in ("--reranker", "--embeddings"):
+        assert "./없는-모델" in fails(capsys, command, index, option, "./없는-모델")
+
+
 def test_broken_characters_are_printed_somehow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.jsonl").write_text(
         '{"id": "반쪽", "text": "전입신고 \\ud83d 기한", "title": "\\udc00"}', encoding="utf-8"

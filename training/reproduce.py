@@ -55,16 +55,19 @@ def run_stage(stage: str, settings: Settings, steps: int | None) -> Outcome:
         exact |= {"evaluation_steps": 1000} if stage == "sts" else {"held_out": 0.0, "evaluations": 10}
     elif stage != "sts":
         exact["evaluations"] = 2
+    rate, length = settings.learning_rate, settings.max_length
     if stage == "sts":
         exact["epochs"] = settings.sts_epochs
+    elif stage == "cross_encoder":
+        rate, length = settings.reranker_learning_rate or rate, settings.reranker_length
     chosen = recipe.Settings(
         data=settings.data,
         base_model=base,
         output=folder,
         batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        learning_rate=rate,
         warmup_steps=100 if steps is None else min(100, max(1, steps // 8)),
-        max_length=settings.max_length,
+        max_length=length,
         seed=settings.seed,
         sample=settings.sample,
         max_steps=steps,
@@ -101,8 +104,9 @@ def measure_tutorial(settings: Settings, outcomes: dict[str, Outcome]) -> list[r
     for part in ("base", "fine_tuned", "reranked"):
         path = settings.output / "retrieval" / f"tutorial_{part}.json"
         if not path.exists():
-            options = (settings.fetch_k, settings.max_length, settings.computed_in)
-            retrieval.save([tutorial.measure(part, chosen, models, *options)], path)
+            lengths = (settings.max_length, settings.reranker_length)
+            measured = tutorial.measure(part, chosen, models, settings.fetch_k, lengths, settings.computed_in)
+            retrieval.save([measured], path)
         found += retrieval.load(path)
     return found
 
@@ -115,6 +119,7 @@ def measure_retrieval(settings: Settings, outcomes: dict[str, Outcome], question
     options: Any = {"encode_kwargs": {"max_length": settings.max_length, "batch_size": 32}}
     base = retrieval.KlueEmbeddings(model=str(outcomes["sts"].model), **options)
     tuned = retrieval.KlueEmbeddings(model=str(outcomes["mrc"].model), **options)
+    options = {"encode_kwargs": {"max_length": settings.reranker_length, "batch_size": 32}}
     reranker = retrieval.KlueReranker(model=str(outcomes["cross_encoder"].model), **options)
     parts = {
         "lexical": lambda: [retrieval.lexical(corpus) for corpus in corpora],

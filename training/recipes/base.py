@@ -188,6 +188,13 @@ def cut_layers(model: BertModel, count: int) -> BertModel:
     return cut.eval()
 
 
+def cut_folder(source: Path, output: Path, count: int) -> None:
+    """Write a folder of `save` with fewer layers, or with all if it has no more than so many."""
+    body = BertModel.from_pretrained(source, add_pooling_layer=False)
+    tokenizer = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
+    save(cut_layers(body, min(count, body.config.num_hidden_layers)), tokenizer, output)
+
+
 @torch.inference_mode()
 def embed(model: BertModel, ids: Sequence[Sequence[int]]) -> np.ndarray:
     """Return unit vectors, (n, dim) float32: the mean over all tokens."""

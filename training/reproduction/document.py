@@ -283,7 +283,8 @@ def command(settings: Settings) -> str:
 def _reduced(found: Findings) -> list[str]:
     """Settings that make the run another one than the tutorial's, as ``name value``."""
     own, known = found.settings, Settings()
-    names = ("base_model", "data", "batch_size", "learning_rate", "sts_epochs", "max_length", "sample")
+    names = ("base_model", "data", "batch_size", "learning_rate", "reranker_learning_rate", "sts_epochs")
+    names += ("max_length", "reranker_max_length", "sample")
     changed = [
         f"--{name.replace('_', '-')} {getattr(own, name)}"
         for name in names

@@ -24,7 +24,7 @@ def plan(settings: Settings) -> dict[str, Any]:
         return {"steps": steps, "questions": settings.questions}
     pairs = read_scored(settings.data, seed=settings.seed, sample=settings.sample)
     questions = read_questions(settings.data, seed=settings.seed, sample=settings.sample)
-    size, length = settings.batch_size, settings.max_length
+    size, length = settings.batch_size, settings.reranker_length
     asked, passages = ([getattr(row, name) for row in questions.train[:size]] for name in ("question", "passage"))
     sides = {
         "sts": [[row.first for row in pairs.train[:size]], [row.second for row in pairs.train[:size]]],
@@ -32,7 +32,11 @@ def plan(settings: Settings) -> dict[str, Any]:
         "cross_encoder": [list(zip(asked, passages, strict=True))],
     }
     speed = {
-        stage: budget.measure(settings.reranker if stage == "cross_encoder" else settings.base_model, texts, length)
+        stage: budget.measure(
+            settings.reranker if stage == "cross_encoder" else settings.base_model,
+            texts,
+            settings.reranker_length if stage == "cross_encoder" else settings.max_length,
+        )
         for stage, texts in sides.items()
     }
     contexts = len({row.passage for row in [*questions.train, *questions.test]})

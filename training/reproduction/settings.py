@@ -36,9 +36,11 @@ class Settings:
         language: Of the report.
         batch_size: Of all stages.
         learning_rate: Of all stages; small models learn faster, 5e-5 to 3e-4 say.
+        reranker_learning_rate: Of stage 3; none for --learning-rate. A new output may need a higher one.
         sts_epochs: Passes over the sentence pairs of stage 1.
         steps: Steps of the three stages where less than all epochs is wanted; 0 for all of a stage's.
         max_length: Longest input in tokens, in training and in search; none for all that the models can read.
+        reranker_max_length: The same for the cross-encoder; none for --max-length.
         questions: Questions of the closing table; fewer are reranked if the time does not suffice.
         ours_questions: Of these, questions that are reranked our way; none for all, 0 for lexical search alone.
         fetch_k: Candidates that are reranked.
@@ -61,9 +63,11 @@ class Settings:
     language: Literal["en", "ko"] = "en"
     batch_size: int = 16
     learning_rate: float = 2e-5
+    reranker_learning_rate: float | None = None
     sts_epochs: int = 4
     steps: tuple[int, ...] = ()
     max_length: int | None = None
+    reranker_max_length: int | None = None
     questions: int = 1000
     ours_questions: int | None = None
     fetch_k: int = 30
@@ -80,7 +84,7 @@ class Settings:
         if self.push_to_hub is not None and not re.fullmatch(r"[\w.-]+", self.push_to_hub):
             raise SettingsError(f"--push-to-hub {self.push_to_hub}: give the user or organisation, without a slash")
         require_positive(self, "batch_size", "learning_rate", "sts_epochs", "max_length", "questions", "fetch_k")
-        require_positive(self, "max_minutes", "sample")
+        require_positive(self, "max_minutes", "sample", "reranker_learning_rate", "reranker_max_length")
         if self.steps and (len(self.steps) != len(STAGES) or min(self.steps) < 0):
             raise SettingsError(f"--steps {' '.join(map(str, self.steps))}: give three numbers, 0 for all of a stage's")
         if self.steps and self.max_minutes is not None:
@@ -99,6 +103,11 @@ class Settings:
         if self.reranker_base is not None:
             return self.reranker_base
         return "klue/roberta-small" if self.base_model == "klue/roberta-base" else self.base_model
+
+    @property
+    def reranker_length(self) -> int | None:
+        """Longest input of the cross-encoder."""
+        return self.max_length if self.reranker_max_length is None else self.reranker_max_length
 
     @property
     def computed_in(self) -> Literal["auto", "bf16", "fp16", "fp32"]:

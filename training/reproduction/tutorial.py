@@ -63,7 +63,12 @@ def check_faiss() -> None:
 
 
 def measure(
-    part: str, rows: Sequence[Question], models: Models, fetch_k: int, max_length: int | None, precision: str
+    part: str,
+    rows: Sequence[Question],
+    models: Models,
+    fetch_k: int,
+    lengths: tuple[int | None, int | None],
+    precision: str,
 ) -> Measured:
     """Measure one row of the tutorial's closing table.
 
@@ -72,7 +77,7 @@ def measure(
         rows: The questions; their passages are the corpus.
         models: Where the models lie.
         fetch_k: Candidates that are reranked.
-        max_length: Longest input in tokens; None for the models' own.
+        lengths: Longest input in tokens of bi-encoder and cross-encoder; None for the models' own.
         precision: To compute in: auto, bf16, fp16 or fp32.
 
     Raises:
@@ -80,11 +85,11 @@ def measure(
     """
     contexts = [row.passage for row in rows]
     folder = models.base if part == "base" else models.fine_tuned
-    model = load_model("SentenceTransformer", folder, max_length)
+    model = load_model("SentenceTransformer", folder, lengths[0])
     with computing_in(precision, model.device.type):
         find = _index(model, contexts, min(fetch_k if part == "reranked" else DEPTH, len(contexts)))
         if part == "reranked":
-            cross_encoder = load_model("CrossEncoder", models.cross_encoder, max_length)
+            cross_encoder = load_model("CrossEncoder", models.cross_encoder, lengths[1])
             find = _reranking(cross_encoder, contexts, find)
         began = time.perf_counter()
         ranks = []

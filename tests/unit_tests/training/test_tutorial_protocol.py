@@ -82,7 +82,7 @@ def test_the_hit_rate_is_that_of_the_tutorials_own_steps(part: str, rerank: bool
     rows = [{**row, "context": f"{row['context']} {number}"} for number, row in enumerate(question_rows())]
     rows += rows[:2]  # a context that stands there twice stays there twice
     questions = [Question(row["question"], row["context"], row["title"]) for row in rows]
-    found = tutorial.measure(part, questions, models, 12, None, "fp32")
+    found = tutorial.measure(part, questions, models, 12, (None, None), "fp32")
     assert found.passages == len(rows)
     assert 0 < found.hits(10).mean() < 1, "a test that every model passes tests nothing"
     assert found.hits(10).mean() == pytest.approx(by_the_tutorials_steps(rows, models, rerank))
@@ -91,7 +91,7 @@ def test_the_hit_rate_is_that_of_the_tutorials_own_steps(part: str, rerank: bool
 
 def test_bfloat16_is_computed_when_asked_for(models: tutorial.Models) -> None:
     questions = [Question(row["question"], row["context"], row["title"]) for row in question_rows()]
-    found = tutorial.measure("reranked", questions, models, 12, None, "bf16")
+    found = tutorial.measure("reranked", questions, models, 12, (None, 48), "bf16")
     assert len(found.ranks) == len(questions)
 
 

@@ -11,11 +11,21 @@ if TYPE_CHECKING:
     from langchain_klue_rerank.embeddings import KlueEmbeddings
     from langchain_klue_rerank.reranker import KlueReranker
     from langchain_klue_rerank.retriever import KlueRetriever
+    from langchain_klue_rerank.sparse import KlueSparseEmbeddings, klue_tokens
     from langchain_klue_rerank.vectorstore import KlueVectorStore
 
 __version__ = "0.1.0"
 
-__all__ = ["KlueBM25Retriever", "KlueCascade", "KlueEmbeddings", "KlueReranker", "KlueRetriever", "KlueVectorStore"]
+__all__ = [
+    "KlueBM25Retriever",
+    "KlueCascade",
+    "KlueEmbeddings",
+    "KlueReranker",
+    "KlueRetriever",
+    "KlueSparseEmbeddings",
+    "KlueVectorStore",
+    "klue_tokens",
+]
 
 _HOMES = {
     "KlueBM25Retriever": "bm25",
@@ -23,7 +33,9 @@ _HOMES = {
     "KlueEmbeddings": "embeddings",
     "KlueReranker": "reranker",
     "KlueRetriever": "retriever",
+    "KlueSparseEmbeddings": "sparse",
     "KlueVectorStore": "vectorstore",
+    "klue_tokens": "sparse",
 }
 
 

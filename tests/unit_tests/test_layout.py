@@ -25,7 +25,7 @@ LAYERS = [
     ["adapters"],
     ["embeddings", "reranker"],
     ["cascade", "explanation"],
-    ["bm25", "retriever", "vectorstore"],
+    ["bm25", "retriever", "sparse", "vectorstore"],
     ["agents", "files", "evaluation", "integrations"],
     ["server"],
     ["cli"],

@@ -92,14 +92,10 @@ def test_milvus_ranks_as_we_do(
         texts,
         sparse.for_milvus(),
         connection_args={"uri": str(tmp_path / "milvus.db")},
-        index_params={
-            "index_type": "SPARSE_INVERTED_INDEX",
-            "metric_type": "IP",
-            "params": {"drop_ratio_build": 0},  # all that Milvus Lite knows
-        },
+        index_params={"index_type": "SPARSE_INVERTED_INDEX", "metric_type": "IP", "params": {}},
     )
     for question, expected in zip(questions, own, strict=True):
-        found = store.similarity_search_with_score(question, k=5)
+        found = store.similarity_search_with_score(question, k=5, param={"metric_type": "IP", "params": {}})
         as_ours([(document.page_content, score) for document, score in found], expected)
 
 

@@ -138,7 +138,7 @@ def test_the_site_fetches_nothing() -> None:
 
 def test_the_api_page_has_the_public_names() -> None:
     shown = re.findall(r"^::: langchain_klue_rerank\.(\w+)$", (DOCS / "api.md").read_text(encoding="utf-8"), re.M)
-    assert sorted(shown) == [*sorted(langchain_klue_rerank.__all__), "errors"]
+    assert sorted(shown) == sorted([*langchain_klue_rerank.__all__, "errors"])
 
 
 def test_the_command_lines_page_has_every_option() -> None:

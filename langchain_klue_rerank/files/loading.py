@@ -13,9 +13,11 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.mending import unwrap
 from langchain_klue_rerank.files.content import Content, Piece
 from langchain_klue_rerank.files.encodings import decode, decode_text
-from langchain_klue_rerank.files.formats import pdf, rows, text
+from langchain_klue_rerank.files.formats import rows, text
 from langchain_klue_rerank.files.isolated import READERS, IsolatedReader, Limits
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
@@ -29,7 +31,7 @@ ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", *READE
 #: Older formats of Office, of which we can say what helps.
 OLD = (".doc", ".xls", ".ppt")
 #: Changes when the same file gives other passages; a folder is then read again.
-READING_VERSION = 2
+READING_VERSION = 3
 
 _SEPARATORS = ["\n\n", "\n", "다. ", "요. ", ". ", "? ", "! ", " ", ""]
 
@@ -180,7 +182,8 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
             raise UnreadableFileError(Problem(shown, problem.reason, problem.line, problem.detail)) from error
         if ending == ".pdf":
             for piece in found.pieces:
-                piece.text = "\n".join(pdf.unwrap([line.strip() for line in piece.text.splitlines()]))
+                lines = [line.strip() for line in piece.text.splitlines()]
+                piece.text = "\n".join(unwrap(lines, shared_analyzer()))
             if not found.pieces:
                 raise UnreadableFileError(Problem(shown, "pictures"))
         found.problems = [Problem(shown, one.reason, one.line, one.detail) for one in found.problems]

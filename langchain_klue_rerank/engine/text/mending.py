@@ -1,6 +1,7 @@
 """Text from PDF files: words split by line breaks, syllables separated by spaces or lines.
 
-Only the words that are searched are mended; the text itself stays as it was given. Both questions and passages are.
+Of texts that somebody gives, only the words that are searched are mended (`mend`), those of questions and passages; the
+text itself stays as it is. Pages that we read ourselves become paragraphs again (`unwrap`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ _FULL, _COLUMN, _SHORT = 0.6, 40, 20
 #: Minimum gain in log-likelihood for joining two words. Of words that a space parts in running text 0.4% are
 #: joined, of words cut anywhere 89%.
 _GAIN = 4.0
+#: The same for pages, whose lines do not say whether they ended in a space: the likelier of both.
+_GAIN_OF_PAGES = 0.0
+#: A line of a page that fills this share of the longest one was wrapped, a shorter one has ended by itself.
+_FULL_LINE = 0.75
+#: Longest part of a word at the end of a line that Kiwi is asked about.
+_WORD = 32
+_LAST_SYLLABLES, _FIRST_SYLLABLES = re.compile(r"[가-힣]{1,12}$"), re.compile(r"[가-힣]{1,12}")
 #: Ends of lines looked at in a text; each takes Kiwi a fraction of a millisecond.
 _MOST = 2000
 
@@ -57,3 +65,36 @@ def _together(apart: str, analyzer: Analyzer) -> str:
     if "\n" not in apart and len(word) < 4:
         return apart
     return word if len(word) >= _SYLLABLES * analyzer.count(word) else apart
+
+
+def unwrap(lines: list[str], analyzer: Analyzer) -> list[str]:
+    """Join lines that a page's width has broken, in the middle of a word too.
+
+    Args:
+        lines: The lines of one page.
+        analyzer: Tells likely words from unlikely ones.
+
+    Returns:
+        The paragraphs: PDF files keep neither them nor the spaces at the ends of lines.
+    """
+    longest = max(map(len, lines), default=0)
+    paragraphs: list[list[str]] = []
+    last = ""  # the line that another one may continue
+    for line in lines:
+        if last and line:
+            paragraphs[-1] += (_between(last, line, analyzer), line)
+        else:
+            paragraphs.append([line])
+        last = line if len(line) >= _FULL_LINE * longest and not re.search(r"[.!?:]$", line) else ""
+    return ["".join(parts) for parts in paragraphs]
+
+
+def _between(before: str, after: str, analyzer: Analyzer) -> str:
+    """Return what stood between two lines, nothing or a space."""
+    left, right = before[-4 * _WORD :].split()[-1][-_WORD:], after[: 4 * _WORD].split()[0][:_WORD]
+    if re.match(r"[.,!?)\]]", right) or (left[-1].isdigit() and not right[0].isdigit()):
+        return ""
+    cut, rest = _LAST_SYLLABLES.search(left), _FIRST_SYLLABLES.match(right)
+    if cut and rest:
+        left, right = cut.group(), rest.group()
+    return "" if analyzer.gain_of_joining(left, right) > _GAIN_OF_PAGES else " "

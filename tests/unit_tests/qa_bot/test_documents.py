@@ -13,7 +13,8 @@ pytest.importorskip("docx")
 pytest.importorskip("hwpx")
 
 from examples.qa_bot.documents import UnreadableFileError, read_file
-from langchain_klue_rerank.files.formats.pdf import unwrap
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.mending import unwrap
 from tests.unit_tests.qa_bot import files
 
 TEXT = "재택근무는 하루 전 오후 여섯 시까지 신청합니다."
@@ -75,7 +76,7 @@ def test_lines_broken_by_the_width_of_a_page_are_joined() -> None:
         "다. 수요일에는 회의가 있어서 아무도 신청할 수",
         "없습니다.",
     ]
-    assert unwrap(lines) == [
+    assert unwrap(lines, shared_analyzer()) == [
         "휴가 안내",
         "재택근무는 하루 전 오후 여섯 시까지 신청합니다. 수요일에는 회의가 있어서 아무도 신청할 수 없습니다.",
     ]

@@ -12,7 +12,7 @@ from langchain_core.language_models import BaseChatModel
 
 from examples.qa_bot import chat
 from examples.qa_bot.answers import Answer, Source, candidates, cited_numbers, keep_known_citations, quote, source
-from examples.qa_bot.settings import CONFIDENCE, NEAREST, SOURCES, SURE_CONFIDENCE
+from examples.qa_bot.settings import CONFIDENCE, LEAST_SCORE, NEAREST, SOURCES, SURE_CONFIDENCE
 from examples.qa_bot.shelf import Shelf
 from examples.qa_bot.timings import StageTimer
 from langchain_klue_rerank import KlueReranker
@@ -27,7 +27,7 @@ NOT_IN_FILES = "올린 문서에서 답을 찾지 못했습니다."
 QUOTING = "대화 모델이 설정되어 있지 않아 문서의 문장을 그대로 옮겼습니다."
 STILL_READING = "아직 읽고 있는 파일이 있습니다. 다 읽은 뒤에 물으면 답이 달라질 수 있습니다."
 NEAREST_PASSAGES = "대신 질문에 가장 가까운 단락을 아래에 보여 드립니다. 답이 있는지 직접 확인해 주세요."
-UNSURE = "질문에 꼭 맞는 내용은 찾지 못했습니다. 가장 가까운 문장이니 원문을 확인해 주세요."
+UNSURE = "확실하지 않습니다. 가장 가까운 문장을 옮기니 원문을 확인해 주세요."
 NO_SOURCES_NAMED = "대화 모델이 근거를 밝히지 않아 그 답 대신 문서의 문장을 보여 드립니다."
 MODEL_FAILED = "대화 모델을 쓸 수 없어 문서의 문장을 보여 드립니다."
 
@@ -74,7 +74,7 @@ class Bot:
         passages = found[:SOURCES]
         if passages and self._model is not None:  # it reads the passages, and may say that they do not answer
             yield from self._write(answer, query, passages, timer)
-        elif not passages or passages[0].metadata["confidence"] < self._confidence:
+        elif not passages or answering(passages[0]) < self._confidence:
             yield self._nearest(answer, query, passages)
         else:
             yield from self._quote(answer, query, passages, QUOTING)
@@ -116,7 +116,7 @@ class Bot:
 
     def _without_model(self, answer: Answer, query: str, passages: list[Document], why: str) -> Iterator[Answer]:
         """Decide by the confidence, as where there is no chat model."""
-        if passages[0].metadata["confidence"] < self._confidence:
+        if answering(passages[0]) < self._confidence:
             yield self._nearest(replace(answer, notes=(*answer.notes, why)), query, passages)
         else:
             yield from self._quote(answer, query, passages, why)
@@ -128,16 +128,16 @@ class Bot:
         return replace(answer, text=NOT_IN_FILES, sources=nearest, notes=notes)
 
     def _quote(self, answer: Answer, query: str, passages: list[Document], why: str) -> Iterator[Answer]:
-        """Answer with the passages' own sentences."""
+        """Answer with the passages' own sentences; where it is not sure, say so first and quote the first alone."""
         best = passages[0].metadata["relevance_score"]
         unsure = passages[0].metadata["confidence"] < SURE_CONFIDENCE
-        notes = (*answer.notes, *([UNSURE] if unsure else []), why)
-        near = [one for one in passages if one.metadata["relevance_score"] >= _NEARLY * best]
+        lead, notes = f"{UNSURE}\n" if unsure else "", (*answer.notes, why)
+        near = [one for one in passages if one.metadata["relevance_score"] >= _NEARLY * best][: 1 if unsure else None]
         sources: list[Source] = []
         for one in self._sources(answer, query, near):
             if all(one.sentence != other.sentence for other in sources):  # neighbouring passages overlap
                 sources.append(replace(one, number=len(sources) + 1))
-                yield replace(answer, text=quote(sources), sources=tuple(sources), notes=notes, found=True)
+                yield replace(answer, text=lead + quote(sources), sources=tuple(sources), notes=notes, found=True)
 
     def _sources(self, answer: Answer, query: str, passages: list[Document]) -> Iterator[Source]:
         reranker = self._shelf.retriever.reranker
@@ -148,3 +148,9 @@ class Bot:
             spent = 1000 * (time.perf_counter() - start)
             answer.milliseconds["sentences"] = answer.milliseconds.get("sentences", 0.0) + spent
             yield found
+
+
+def answering(passage: Document) -> float:
+    """Return the confidence that the first passage answers; 0 if it is low and next to nothing was found."""
+    confidence, score = passage.metadata["confidence"], passage.metadata["first_stage_score"]
+    return float(confidence) if confidence >= SURE_CONFIDENCE or score >= LEAST_SCORE else 0.0

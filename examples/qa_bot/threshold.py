@@ -12,13 +12,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+from examples.qa_bot.bot import answering
 from examples.qa_bot.settings import CONFIDENCE, SURE_CONFIDENCE
 from examples.qa_bot.shelf import Shelf
 from langchain_klue_rerank.evaluation.sets import SAMPLES
 
 HERE = Path(__file__).parent
 SAMPLE_FILES = HERE / "sample_files"
-_STEPS = [step / 100 for step in range(10, 95, 5)]
+_STEPS = sorted({*(step / 100 for step in range(10, 95, 5)), CONFIDENCE, SURE_CONFIDENCE})
 
 
 def shelf_of(*paths: Path) -> Shelf:
@@ -31,8 +32,9 @@ def shelf_of(*paths: Path) -> Shelf:
 
 
 def best_scores(shelf: Shelf, questions: list[str]) -> list[float]:
-    """Return the confidence of each question's best passage."""
-    return [shelf.retriever.confidence(question) or 0.0 for question in questions]
+    """Return the confidence of each question's best passage, as the bot decides by it."""
+    found = shelf.retriever.batch(questions)
+    return [answering(documents[0]) if documents else 0.0 for documents in found]
 
 
 def table(title: str, answered: list[float], groups: dict[str, list[float]]) -> str:

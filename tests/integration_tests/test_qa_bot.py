@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.qa_bot.bot import NOT_IN_FILES, QUOTING, Bot
+from examples.qa_bot.bot import NOT_IN_FILES, QUOTING, UNSURE, Bot
 from examples.qa_bot.chat import chat_model, check_connection
 from examples.qa_bot.settings import ChatSettings
 from examples.qa_bot.shelf import Shelf
@@ -36,8 +36,9 @@ def test_the_samples_are_quoted_with_their_source(samples: Shelf) -> None:
     assert QUOTING in answer.notes
 
 
-def test_what_the_samples_do_not_say_is_refused(samples: Shelf) -> None:
-    assert list(Bot(samples).ask("공룡은 왜 멸종했나요?"))[-1].text == NOT_IN_FILES
+@pytest.mark.parametrize("question", ["공룡은 왜 멸종했나요?", "프랑스 혁명은 왜 일어났나요?"])
+def test_what_the_samples_do_not_say_is_not_given_as_an_answer(samples: Shelf, question: str) -> None:
+    assert list(Bot(samples).ask(question))[-1].text.startswith((NOT_IN_FILES, UNSURE))
 
 
 def test_an_openai_compatible_server_streams_the_answer_and_completes_a_follow_up(samples: Shelf) -> None:

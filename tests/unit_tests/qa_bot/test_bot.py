@@ -99,7 +99,8 @@ def test_without_files_it_asks_for_some() -> None:
 
 def test_an_answer_far_from_the_question_is_not_sold_as_sure(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SURE_CONFIDENCE", 1.0)
-    assert module.UNSURE in ask(shelf).notes
+    answer = ask(shelf)
+    assert answer.text == f"{module.UNSURE}\n{SENTENCE} [1]"
 
 
 def test_a_chat_model_answers_piece_by_piece_from_numbered_sources(shelf: Shelf) -> None:

@@ -24,11 +24,15 @@ _HYPHEN = re.compile(r"[-\u2212](?=\d)")
 _DIGITS = {digit: number for number, digit in enumerate("일이삼사오육칠팔구", 1)}
 _UNITS = {"십": 10, "백": 100, "천": 1000}
 _MYRIADS = {"만": 10_000, "억": 100_000_000}
-#: A sum of money in words, with a space before 원 or without; what may follow are particles, no other word.
+#: A sum of money in digits, words or both, with a space before 원 or without; what may follow are particles, no other
+#: word. A lone digit in words is none: "이 원고".
 _SUM = re.compile(
-    r"(?<![^\W_])([일이삼사오육칠팔구십백천만억]{0,12}[십백천만억])(?=\s?원"
+    r"(?<![^\W_])(?<!\d\.)"
+    r"(\d{4,12}|(?:\d{1,4}|[일이삼사오육칠팔구])?[십백천만억](?:\s?(?:\d{1,4}|[일이삼사오육칠팔구])?[십백천만억]|\d{1,4}|[일이삼사오육칠팔구]){0,9})"
+    r"(?=\s?원"
     r"(?:[은을이의에과도만씩]|으로|부터|까지|에서|짜리|이나|이면|이고|이며|입니다|이다|이에요|정|권|대|어치|가량|쯤)?(?![^\W_]))"
 )
+_PART = re.compile(r"\d+|[^\W\d]")
 
 
 def plain_numbers(text: str) -> str:
@@ -37,14 +41,15 @@ def plain_numbers(text: str) -> str:
     Commas between thousands go: three digits each, after one to three. In a list of numbers ("101,102,103동") they
     become spaces; whether it is one, what follows tells (동 is numbered, 원 is counted), and where nothing does, that
     the numbers rise in small steps. A minus sign stays where it is one, so that "-5℃" is not "5℃"; other hyphens before
-    digits become spaces. Sums of money in words get digits: "만원" becomes "1만원", "오만 원" becomes "5만 원".
+    digits become spaces. Sums of money are written one way: "만원" becomes "1만원", and "35,000원", "3만 5천원" and
+    "삼만오천원" become "3만5천원".
 
     Args:
         text: Text in lower case, in NFC.
     """
     text = _COMMAS.sub(_without_commas, text)
     text = _HYPHEN.sub(lambda match: " -" if _SIGN.match(match.string, match.start()) else " ", text)
-    return _SUM.sub(lambda match: _in_digits(match.group(1)), text)
+    return _SUM.sub(lambda match: _written(_value(match.group(1))), text)
 
 
 def _without_commas(match: re.Match[str]) -> str:
@@ -63,22 +68,28 @@ def _is_list(parts: list[str], text: str, end: int) -> bool:
     return all(0 < after - before <= _STEP for before, after in pairwise(numbers))
 
 
-def _in_digits(words: str) -> str:
-    """Write a number in words with digits before 만 and 억: 십오만 as 15만, 만오천 as 1만5천."""
-    parts, number, digit = [], 0, 0
-    for sign in words:
-        if sign in _DIGITS:
-            digit = _DIGITS[sign]
-        elif sign in _UNITS:
-            number, digit = number + (digit or 1) * _UNITS[sign], 0
+def _value(written: str) -> int:
+    """Return the value of a number in digits and words: 15000 for "만오천", "1만5천", "15000"."""
+    total = group = digit = 0
+    for part in _PART.findall(written):
+        if part.isdigit():
+            digit = int(part)
+        elif part in _DIGITS:
+            digit = _DIGITS[part]
+        elif part in _UNITS:
+            group, digit = group + (digit or 1) * _UNITS[part], 0
         else:
-            parts.append(f"{number + digit or 1}{sign}")
-            number = digit = 0
-    rest = number + digit
-    if rest and rest % 1000 == 0:
-        parts.append(f"{rest // 1000}천")
-    elif rest and rest % 100 == 0 and rest < 1000:
-        parts.append(f"{rest // 100}백")
-    elif rest:
-        parts.append(str(rest))
-    return "".join(parts)
+            total, group, digit = total + (group + digit or 1) * _MYRIADS[part], 0, 0
+    return total + group + digit
+
+
+def _written(value: int) -> str:
+    """Write a number with 억, 만 and, where nothing is left over, 천: "3만5천", "1만2500"."""
+    parts = []
+    for unit, size in (("억", 100_000_000), ("만", 10_000)):
+        count, value = divmod(value, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    if value:
+        parts.append(f"{value // 1000}천" if value % 1000 == 0 else str(value))
+    return "".join(parts) or "0"

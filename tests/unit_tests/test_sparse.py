@@ -121,3 +121,18 @@ def test_tokens_tell_names_apart() -> None:
     assert set(klue_tokens("신고합니다").split()) & set(klue_tokens("신고를 했다").split())
     assert klue_tokens("") == ""
     assert np.all([token.endswith("bi") for token in klue_tokens("전입신고", kiwi=False).split()])
+
+
+def test_words_and_an_index_do_not_replace_each_other(tmp_path: Path) -> None:
+    texts = ["전입신고는 14일 안에 합니다.", "여권은 구청에서 만듭니다."]
+    sparse, retriever = KlueSparseEmbeddings.fit(texts), KlueBM25Retriever.from_texts(texts)
+    retriever.save(tmp_path / "index")
+    sparse.save(tmp_path / "words")
+    with pytest.raises(IndexFormatError, match="holds an index"):
+        sparse.save(tmp_path / "index")
+    with pytest.raises(IndexFormatError, match="holds sparse embeddings"):
+        retriever.save(tmp_path / "words")
+    retriever.save(tmp_path / "index")  # of the same kind both are replaced as before
+    sparse.save(tmp_path / "words")
+    assert len(KlueBM25Retriever.load(tmp_path / "index")) == 2
+    assert KlueSparseEmbeddings.load(tmp_path / "words").embed_query("여권") == sparse.embed_query("여권")

@@ -126,7 +126,7 @@ def save_folder(
 
     Raises:
         IndexChangedError: If somebody else has saved there since; see `Origins`.
-        IndexFormatError: If `folder` is a file, or a folder with other things in it.
+        IndexFormatError: If `folder` is a file, or a folder with other things in it, such as a save of another kind.
         IndexLockedError: If another process or thread is writing it and does not finish.
         OSError: If writing fails, for example on a full disk; an earlier save is then untouched.
     """
@@ -135,6 +135,7 @@ def save_folder(
         named = manifest.named_data(folder)
         origins = origins or Origins()
         origins.check(folder, named)
+        _check_kind(folder, config)
         if named is not manifest.UNREADABLE:
             _remove_leftovers(folder, keep=named)
         name = f"{manifest.DATA_PREFIX}{uuid.uuid4().hex[:12]}"
@@ -185,6 +186,21 @@ def check_target(folder: Path) -> None:
                 f"Cannot save to {str(folder)!r}: the folder holds other files (such as {min(others)!r}) and no "
                 "index. Name a new or an empty folder."
             )
+
+
+def _check_kind(folder: Path, config: dict[str, Any]) -> None:
+    """Check that a save replaces none of another kind, such as an index; a damaged one may be replaced.
+
+    Raises:
+        IndexFormatError: If it would.
+    """
+    try:
+        _, _, present = manifest.parse(folder)
+    except IndexFormatError:
+        return
+    if present.get("kind") != config.get("kind"):
+        kind = present.get("kind", "an index")
+        raise IndexFormatError(f"Cannot save to {str(folder)!r}: it holds {kind}. Name another folder.")
 
 
 def state_of(folder: Path) -> str | None:

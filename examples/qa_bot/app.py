@@ -27,6 +27,8 @@ HERE = Path(__file__).parent
 _REFRESH = 1.0
 #: Seconds after which a visitor whose connection is closed counts as having left.
 _GONE = 60.0
+#: What stands where an answer was not even begun.
+STOPPED = "답을 찾기 전에 멈췄습니다. 다시 물어봐 주세요."
 #: Questions that the sample files answer, but one.
 _SAMPLES = (
     "모닥불은 어디에서 피울 수 있나요?",
@@ -59,11 +61,14 @@ def header() -> ChatSettings:
     """Draw the title and the settings; return what is set."""
     line = st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center")
     line.title("내 문서에 묻기", anchor=False, width="content")
-    with line.popover("설정", icon=":material/settings:"):
-        settings = chat_settings(from_environment())
-    if st.session_state.shelf.files and line.button("대화 지우기", icon=":material/delete:", type="tertiary"):
+    buttons = line.container(
+        horizontal=True, horizontal_alignment="right", vertical_alignment="center", width="content"
+    )
+    if st.session_state.shelf.files and buttons.button("대화 지우기", icon=":material/delete:", type="tertiary"):
         st.session_state.turns = []
         st.rerun()
+    with buttons.popover("설정", icon=":material/settings:"):
+        settings = chat_settings(from_environment())
     st.markdown("문서를 올리고 물어보세요. 답에는 늘 근거가 붙고, 찾지 못하면 찾지 못했다고 말합니다.")
     return settings
 
@@ -189,32 +194,33 @@ def copy(answer: Answer) -> None:
 
 
 def ask(question: str, settings: ChatSettings) -> None:
-    """Answer a question while the visitor watches, and keep both."""
+    """Answer a question while the visitor watches, and keep both.
+
+    Streamlit stops this wherever it is when the visitor does something else, so what there is of the answer is kept as
+    it grows.
+    """
     state = st.session_state
     number = len(state.turns)
+    may_quote = not any(QUOTING in before.notes for _, before in state.turns)
     earlier: list[Turn] = [(asked, answer.text) for asked, answer in state.turns if answer.found]
     with st.chat_message("user", avatar=":material/person:"):
         st.text(question)
-    answer = Answer()
+    answer = Answer(notes=(STOPPED,))
+    state.turns.append((question, answer))
     with st.chat_message("assistant", avatar=":material/menu_book:"):
         place = st.empty()
         try:
             bot = Bot(state.shelf, chat_model(settings))
             for answer in bot.ask(question, earlier):
-                answer = once(answer)
+                if not may_quote:  # said once in a conversation
+                    answer = replace(answer, notes=tuple(note for note in answer.notes if note != QUOTING))
+                state.turns[number] = (question, answer)
                 place.html(answer_html(answer, number, writing=True))
         except SettingsError as error:
             answer = Answer(notes=(str(error),))
+        state.turns[number] = (question, answer)
         place.html(answer_html(answer, number))
         copy(answer)
-    state.turns.append((question, answer))
-
-
-def once(answer: Answer) -> Answer:
-    """Take out what an earlier answer of this conversation has said already: that there is no chat model."""
-    if any(QUOTING in earlier.notes for _, earlier in st.session_state.turns):
-        return replace(answer, notes=tuple(note for note in answer.notes if note != QUOTING))
-    return answer
 
 
 main()

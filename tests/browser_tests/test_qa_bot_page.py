@@ -135,15 +135,7 @@ def test_a_chat_model_from_the_settings_streams_and_completes_a_follow_up(visit:
     with fake_chat_server(answer_from_first_source, pause=0.5) as server:
         visitor = visit()
         visitor.upload(("근무 규칙.txt", RULES.encode()))
-        visitor.page.get_by_role("button", name="설정").click()
-        visitor.page.get_by_text("대화 모델", exact=True).click()
-        for label, value in (("모델 이름", "fake"), ("주소", server.base_url)):
-            field = visitor.page.get_by_label(label)
-            field.fill(value)
-            field.press("Enter")
-        visitor.page.get_by_role("button", name="연결 확인").click()
-        expect(visitor.page.get_by_text("연결되었습니다.")).to_be_visible()
-        visitor.page.keyboard.press("Escape")
+        use_chat_model(visitor, server.base_url)
         field = visitor.page.get_by_placeholder("올린 문서에 대해 물어보세요")
         field.fill("재택근무 신청 기한을 알려 주세요")
         field.press("Enter")
@@ -153,6 +145,36 @@ def test_a_chat_model_from_the_settings_streams_and_completes_a_follow_up(visit:
         answer = visitor.ask("수요일에는요?")
         expect(answer).to_contain_text("이렇게 풀어서 찾았습니다: 재택근무 신청 기한을 알려 주세요 수요일에는요?")
         expect(answer).not_to_contain_text(QUOTING)
+
+
+def use_chat_model(visitor: Visitor, base_url: str) -> None:
+    """Set a chat model and see that it answers."""
+    visitor.page.get_by_role("button", name="설정").click()
+    visitor.page.get_by_text("대화 모델", exact=True).click()
+    for label, value in (("모델 이름", "fake"), ("주소", base_url)):
+        field = visitor.page.get_by_label(label)
+        field.fill(value)
+        field.press("Enter")
+    visitor.page.get_by_role("button", name="연결 확인").click()
+    expect(visitor.page.get_by_text("연결되었습니다.")).to_be_visible()
+    visitor.page.keyboard.press("Escape")
+
+
+def test_a_question_asked_while_another_is_answered_loses_neither(visit: Visit) -> None:
+    with fake_chat_server(lambda _: "하루 전까지 " * 30 + "[1]", pause=0.5) as server:
+        visitor = visit()
+        visitor.upload(("근무 규칙.txt", RULES.encode()))
+        use_chat_model(visitor, server.base_url)
+        field = visitor.page.get_by_placeholder("올린 문서에 대해 물어보세요")
+        for question in ("재택근무 신청 기한은?", "연차는 며칠인가요?"):
+            field.fill(question)
+            field.press("Enter")
+            expect(visitor.page.locator(".qa-caret")).to_be_visible()
+            expect(visitor.page.locator(".qa-text").last).to_contain_text("하루 전까지")
+        for question in ("재택근무 신청 기한은?", "연차는 며칠인가요?"):
+            expect(visitor.page.get_by_text(question)).to_be_visible()
+        expect(visitor.page.locator(".qa-text")).to_have_count(2)
+        expect(visitor.page.locator(".qa-text").first).to_contain_text("하루 전까지")
 
 
 def test_the_page_fits_a_phone_and_loads_nothing_from_elsewhere(visit: Visit) -> None:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.sentences              # the samples and the seen half of the everyday questions
     python -m benchmarks.sentences --unseen     # the other half
+    python -m benchmarks.sentences --encoder packaged-encoder    # as with second_embeddings="packaged-encoder"
 
 Answer sentences were chosen by hand: of all plain samples and of 118 paraphrased ones drawn by chance (``answers`` in
 the samples' questions), and of every answerable everyday question. Beside `explain` the reranker alone, a sentence
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.everyday.sets import SEEN, UNSEEN, read_corpus
-from langchain_klue_rerank import KlueReranker
+from langchain_klue_rerank import KlueEmbeddings, KlueReranker
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.sentences import sentence_spans
 from langchain_klue_rerank.evaluation.metrics import interval
@@ -67,13 +68,13 @@ def everyday(name: str) -> Iterator[Case]:
             yield Case(question.text, document.metadata["title"], document.page_content, question.answers)
 
 
-def measure(name: str, cases: list[Case]) -> None:
+def measure(name: str, cases: list[Case], encoder: KlueEmbeddings | None) -> None:
     """Print one set's row."""
     reranker, analyzer = KlueReranker(), shared_analyzer()
     named, alone, chance, counts, seconds = [], [], [], [], []
     for case in cases:
         start = time.perf_counter()
-        explanation = explain_match(case.question, case.text, title=case.title)
+        explanation = explain_match(case.question, case.text, title=case.title, encoder=encoder)
         seconds.append(time.perf_counter() - start)
         named.append(float(case.is_named(explanation.sentence)))
         sentences = [case.text[a:b] for a, b in sentence_spans(case.text, analyzer)]
@@ -92,15 +93,17 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--unseen", action="store_true", help="the everyday questions that informed nothing")
+    parser.add_argument("--encoder", metavar="MODEL", help="an encoder that has a say beside the packaged models")
     options = parser.parse_args()
+    encoder = KlueEmbeddings(model=options.encoder) if options.encoder else None
     print("| questions | | sentences | `explain` (95%) | reranker alone | chance | ms |")
     print("|---|---:|---:|---:|---:|---:|---:|")
     if not options.unseen:
         rows = list(samples())
         for kind in ("plain", "paraphrase"):
-            measure(f"samples, {kind}", [case for its, case in rows if its == kind])
+            measure(f"samples, {kind}", [case for its, case in rows if its == kind], encoder)
     half = UNSEEN if options.unseen else SEEN
-    measure("everyday, " + ", ".join(half), [case for name in half for case in everyday(name)])
+    measure("everyday, " + ", ".join(half), [case for name in half for case in everyday(name)], encoder)
 
 
 if __name__ == "__main__":

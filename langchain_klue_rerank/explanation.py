@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.batches import BatchedRetriever
@@ -23,6 +24,8 @@ from langchain_klue_rerank.reranker import KlueReranker
 
 #: Most sentences of a passage that are read.
 _MOST_SENTENCES = 200
+#: Weight of an encoder's cosines beside the reranker's scores and the words' nearness, which have 1 each.
+_ENCODER_WEIGHT = 2.0
 #: Options of a reranker that leave texts unread.
 _SHORTCUTS = {"max_latency_ms", "early_stop", "read_n"}
 
@@ -109,7 +112,14 @@ def _said(morphemes: Sequence[str]) -> str:
     return ", ".join(unit.rpartition("/")[0] or unit for unit in morphemes)
 
 
-def explain_match(query: str, text: str, *, title: str = "", reranker: RankerCompressor | None = None) -> Explanation:
+def explain_match(
+    query: str,
+    text: str,
+    *,
+    title: str = "",
+    reranker: RankerCompressor | None = None,
+    encoder: Embeddings | None = None,
+) -> Explanation:
     """Explain a passage by its text alone, without the scores of a search.
 
     Args:
@@ -117,6 +127,8 @@ def explain_match(query: str, text: str, *, title: str = "", reranker: RankerCom
         text: The passage.
         title: Its title, which is read with every sentence.
         reranker: What scores sentences. Default: the packaged reranker, whose scores are joined by the words' nearness.
+        encoder: An encoder of sentences that has a say beside the packaged reranker, such as
+            ``KlueEmbeddings(model="packaged-encoder")``; None for none.
     """
     query = check_query(query)
     analyzer = shared_analyzer()
@@ -127,7 +139,7 @@ def explain_match(query: str, text: str, *, title: str = "", reranker: RankerCom
     spans = sentence_spans(text, analyzer)[:_MOST_SENTENCES]
     start, end, score = 0, 0, 0.0
     if spans and query:
-        start, end, score = _best_sentence(query, text, title, spans, reranker)
+        start, end, score = _best_sentence(query, text, title, spans, reranker, encoder)
     return Explanation(
         sentence=text[start:end],
         start=start,
@@ -140,7 +152,12 @@ def explain_match(query: str, text: str, *, title: str = "", reranker: RankerCom
 
 
 def _best_sentence(
-    query: str, text: str, title: str, spans: list[Span], reranker: RankerCompressor | None
+    query: str,
+    text: str,
+    title: str,
+    spans: list[Span],
+    reranker: RankerCompressor | None,
+    encoder: Embeddings | None,
 ) -> tuple[int, int, float]:
     """Return the best sentence's place and its score by the reranker."""
     chosen = reranker or KlueReranker()
@@ -154,6 +171,9 @@ def _best_sentence(
         analyzer = shared_analyzer()
         shares = word_shares(tokenize([query], analyzer), tokenize(sentences, analyzer), packaged_bi_encoder())
         ranked = _standardised(_log_odds(scores)) + _standardised(shares)
+        if encoder is not None:
+            cosines = np.asarray(encoder.embed_documents(read)) @ np.asarray(encoder.embed_query(query))
+            ranked = ranked + _ENCODER_WEIGHT * _standardised(cosines)
     best = int(ranked.argmax())
     return *spans[best], float(scores[best])
 
@@ -171,6 +191,11 @@ class ExplainingRetriever(BatchedRetriever, ABC):
     """A retriever that explains its results; a `KlueReranker` or `KlueCascade` also scores sentences."""
 
     reranker: BaseDocumentCompressor | None = None
+
+    @property
+    @abstractmethod
+    def _second(self) -> Embeddings | None:
+        """The second bi-encoder, if there is one: it has a say in which sentence is the best."""
 
     def explain(self, query: str, document: Document | str) -> Explanation:
         """Say why a document fits a question: its best sentence, the words that both share, and the scores.
@@ -201,6 +226,7 @@ class ExplainingRetriever(BatchedRetriever, ABC):
             document.page_content,
             title=title_of(document.metadata, self.title_key),
             reranker=self.reranker if isinstance(self.reranker, RankerCompressor) else None,
+            encoder=self._second,
         )
         first_stage, reranked, relevance = self._scores_of(query, document)
         return replace(explanation, first_stage_score=first_stage, rerank_score=reranked, relevance_score=relevance)

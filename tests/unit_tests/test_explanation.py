@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.documents import Document
+from langchain_core.embeddings import Embeddings
 
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
@@ -68,6 +69,27 @@ def test_it_is_said_in_both_languages(retriever):
         assert f"{explanation.relevance_score:.2f}" in text
     assert english.startswith("Best sentence: ")
     assert korean.startswith("가장 가까운 문장: ")
+
+
+class Pointing(Embeddings):
+    """Finds what has a word."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [[float(self.word in text), 1.0] for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        return [1.0, 0.0]
+
+
+@pytest.mark.parametrize("word", ["여권", "주민등록증"])
+def test_a_second_encoder_has_a_say(word):
+    question = "뭐가 필요해요?"
+    assert word in explain_match(question, TEXT, encoder=Pointing(word)).sentence
+    found = KlueRetriever.from_documents([Document(TEXT, id="long")], second_embeddings=Pointing(word))
+    assert word in found.explain(question, "long").sentence
 
 
 def test_highlights_lie_in_order_and_nested(retriever):

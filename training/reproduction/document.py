@@ -86,7 +86,7 @@ def write(found: Findings) -> None:
         _table(words["settings_head"], ([name, str(value)] for name, value in to_dict(settings).items())),
         _table(words["plan_head"], ([name, json.dumps(value)] for name, value in found.planned.items())),
         report.Heading(words["machine"]),
-        report.Table(["", ""], [[words.get(name, name), value] for name, value in report.machine()]),
+        report.Table(["", ""], [[words.get(f"machine_{name}", name), value] for name, value in report.machine()]),
     ]
     report.write(blocks, settings.output / "report", settings.language)
 
@@ -197,10 +197,10 @@ def _retrieval(found: Findings, picture: Path) -> list[report.Block]:
         report.Paragraph(words["retrieval_text"]),
         _table(words["retrieval_head"], lines),
         report.Picture(picture, "hit_rates.png", words["picture"]),
-        report.Heading(words["adds"], level=3),
-        _table(words["adds_head"], gains),
-        report.Paragraph(words["adds_text"]),
     ]
+    if gains:
+        blocks += [report.Heading(words["adds"], level=3), _table(words["adds_head"], gains)]
+        blocks.append(report.Paragraph(words["adds_text"]))
     if not found.exact:
         closing = [
             [words[name].format(fetch=30), f"{rate:.3f}", f"{seconds:.2f}"]

@@ -175,6 +175,7 @@ def test_the_report_says_what_reranking_cost_and_how_to_go_on(run: Settings) -> 
     assert f'KlueReranker(model="{run.output}/cross_encoder/model")' in text
     assert "--resume --push-to-hub NAME" in text
     assert '<html lang="ko">' in page
+    assert "| 장비 | " in text
     assert page.count('<div class="wide"><table>') == page.count("<table>")
 
 

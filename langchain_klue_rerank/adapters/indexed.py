@@ -29,6 +29,7 @@ from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.storage import editing
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.segments.sizes import IndexStats
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
@@ -97,6 +98,25 @@ class Indexed:
             OSError: If writing fails; an earlier save is then untouched.
         """
         self._index.save(Path(folder))
+
+    def refresh(self) -> bool:
+        """Search what another program has saved since to the folder that this index was loaded from or saved to.
+
+        Any number of programs may read a folder that one writes. Without anything new it costs a look at one file.
+
+        Returns:
+            Whether there was anything new.
+
+        Raises:
+            IndexChangedError: If this index has changes that are not saved, or the new one has other settings.
+            IndexFormatError: If the folder is damaged or no index any more; the index stays as it is.
+            ValueError: If the index was neither loaded nor saved.
+        """
+        return self._index.refresh()
+
+    def stats(self) -> IndexStats:
+        """Return how large the index is: passages, segments, bytes by part in memory and on disk, models."""
+        return self._index.stats()
 
     @classmethod
     @contextmanager

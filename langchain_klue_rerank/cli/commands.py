@@ -177,6 +177,14 @@ def explain(options: argparse.Namespace) -> None:
             print(display.explanation(document, explanation.describe("ko" if is_korean() else "en")))
 
 
+def stats(options: argparse.Namespace) -> None:
+    """Say how large an index is."""
+    from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+
+    found = PassageIndex.load(options.dir, any_analysis=True).stats()
+    print(to_json(asdict(found)) if options.json else display.stats(found))
+
+
 def evaluate(options: argparse.Namespace) -> None:
     """Measure every way to search on sets of questions."""
     from langchain_klue_rerank.evaluation import measure, page

@@ -18,6 +18,7 @@ from langchain_klue_rerank.engine.text.words import clean
 if TYPE_CHECKING:
     from langchain_core.documents import Document
 
+    from langchain_klue_rerank.engine.index.segments.sizes import IndexStats
     from langchain_klue_rerank.evaluation.measure import Report
 
 #: Columns before a result's text: its place and its score.
@@ -46,6 +47,22 @@ def results(query: str, documents: Sequence[Document], sentences: Sequence[str],
             lines += [dim(" " * _MARGIN + line) for line in _wrap(place, _columns() - _MARGIN)]
         lines += [" " * _MARGIN + line for line in _wrap(flat(sentence), _columns() - _MARGIN)]
     return "\n".join([*lines, ""])
+
+
+def stats(found: IndexStats) -> str:
+    """Show how large an index is, in megabytes by part."""
+    head = say("{passages} passages, {segments} segments", passages=found.passages, segments=found.segments)
+    lines = [_bold(head), f"{'MB':16s}" + "".join(_right(say(one)) for one in ("on disk", "in memory", "mapped"))]
+    tables = (found.disk, found.memory, found.mapped)
+    for part in dict.fromkeys([*found.disk, *found.memory]):
+        lines.append(f"{part:16s}" + "".join(_right(f"{table.get(part, 0) / 1e6:.1f}") for table in tables))
+    total = "".join(_right(f"{sum(table.values()) / 1e6:.1f}") for table in tables)
+    lines.append(say("all") + " " * (16 - _width(say("all"))) + total)
+    return "\n".join([*lines, *(f"{role}: {flat(model)}" for role, model in found.models.items())])
+
+
+def _right(cell: str) -> str:
+    return " " * (12 - _width(cell)) + cell
 
 
 def explanation(document: Document, description: str) -> str:

@@ -68,6 +68,7 @@ _EXAMPLES = {
     "klue-rerank search my-index --questions questions.txt | head",
     "explain": 'klue-rerank explain my-index "연차는 며칠인가요?" -k 3\n'
     'klue-rerank explain my-index "연차는 며칠인가요?" --id rules.pdf#7',
+    "stats": "klue-rerank stats my-index",
     "evaluate": "klue-rerank evaluate --data samples\nklue-rerank evaluate --data my-questions.csv --html report.html",
     "serve": "klue-rerank serve my-index --port 8080\n"
     "KLUE_RERANK_API_KEY=... klue-rerank serve my-index --host 0.0.0.0",
@@ -157,6 +158,10 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
     explain.set_defaults(run=commands.explain)
 
+    stats = command("stats", "say how large an index is")
+    stats.add_argument("dir", type=Path, metavar="DIR", help=text("folder of the index"))
+    stats.set_defaults(run=commands.stats)
+
     evaluate = command("evaluate", "measure every way to search on a set of questions")
     evaluate.add_argument(
         "--data", required=True, nargs="+", help="'samples', 'hub', a folder (KLUE-MRC, SQuAD JSON) or your csv/jsonl"
@@ -199,7 +204,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         each.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
 
-    for each in (index, sync, search, explain, evaluate, demo):
+    for each in (index, sync, search, explain, stats, evaluate, demo):
         each.add_argument("--json", action="store_true", help=text("print JSON, for machines"))
     return parser
 

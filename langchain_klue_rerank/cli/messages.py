@@ -13,6 +13,13 @@ _KOREAN: Final[dict[str, str]] = {
         "단락을 찾은 까닭을 보입니다: 가장 가까운 문장, 같은 말, 점수"
     ),
     "the question": "질문",
+    "say how large an index is": "색인의 크기를 보입니다",
+    "{passages} passages, {segments} segments": "단락 {passages}개, 세그먼트 {segments}개",
+    "part": "부분",
+    "on disk": "디스크",
+    "in memory": "메모리",
+    "mapped": "파일 사상",
+    "all": "합계",
     "how many results (1)": "결과 수 (1)",
     "this passage instead of the best ones": "찾은 것 대신 이 단락. 여러 번 줄 수 있습니다",
     "serve indexes to agents, over MCP": "색인을 MCP로 에이전트에 제공합니다",

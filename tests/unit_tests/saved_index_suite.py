@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 
-from langchain_klue_rerank.errors import IndexFormatError
+from langchain_klue_rerank.errors import IndexChangedError, IndexFormatError
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 
 
@@ -200,3 +200,71 @@ class SavedIndexTests:
         monkeypatch.setattr("pickle.loads", forbidden)
         monkeypatch.setattr(builtins, "eval", forbidden)
         assert len(self.load(tmp_path)) == 6
+
+    def test_a_reader_sees_what_a_writer_saved(self, tmp_path: Path) -> None:
+        given = documents()
+        writer = self.build(given[:3])
+        with pytest.raises(ValueError, match="neither loaded nor saved"):
+            writer.refresh()
+        writer.save(tmp_path / "index")
+        readers = [self.load(tmp_path / "index") for _ in range(2)]
+        assert [reader.refresh() for reader in [*readers, writer]] == [False, False, False]
+        writer.add_documents(given[3:])
+        assert [reader.refresh() for reader in readers] == [False, False]  # it is not saved yet
+        writer.save(tmp_path / "index")
+        assert [reader.refresh() for reader in [*readers, writer]] == [True, True, False]
+        for reader in readers:
+            assert not reader.refresh()
+            assert [self.ask(reader, text) for text in TEXTS] == [self.ask(writer, text) for text in TEXTS]
+        readers[0].delete([str(given[0].id)])
+        readers[0].save(tmp_path / "index")  # of what it has read again it may be the next writer
+        assert writer.refresh()
+        assert len(writer) == len(readers[0]) == 5
+
+    def test_refresh_loses_no_changes(self, tmp_path: Path) -> None:
+        given = documents()
+        writer = self.build(given[:3])
+        writer.save(tmp_path / "index")
+        reader = self.load(tmp_path / "index")
+        reader.delete([str(given[0].id)])
+        assert not reader.refresh()  # nobody has saved anything
+        writer.add_documents(given[3:])
+        writer.save(tmp_path / "index")
+        with pytest.raises(IndexChangedError, match="not saved"):
+            reader.refresh()
+        assert len(reader) == 2
+        reader.save(tmp_path / "other")
+        assert not reader.refresh()
+
+    def test_refresh_keeps_the_index_when_the_folder_is_damaged(self, tmp_path: Path) -> None:
+        writer = self.build(documents()[:3])
+        writer.save(tmp_path / "index")
+        reader = self.load(tmp_path / "index")
+        writer.add_documents(documents()[3:])
+        writer.save(tmp_path / "index")
+        next(path for path in data_files(tmp_path / "index") if path.suffix == ".npy").write_bytes(b"")
+        with pytest.raises(IndexFormatError):
+            reader.refresh()
+        assert len(reader) == 3
+        assert self.ask(reader)
+
+    def test_stats_count_what_there_is(self, tmp_path: Path) -> None:
+        index = self.build(documents())
+        before = index.stats()
+        assert (before.passages, before.removed, before.folder, before.disk) == (6, 0, None, {})
+        assert sum(before.mapped.values()) == 0
+        assert all(before.memory.values())
+        index.save(tmp_path / "index")
+        saved = index.stats()
+        assert saved.folder == str((tmp_path / "index").resolve())
+        assert sum(saved.disk.values()) == sum(
+            path.stat().st_size for path in data_files(tmp_path / "index") if path.name != ".sources.json"
+        )
+        assert set(saved.disk) <= set(saved.memory)
+        loaded = self.load(tmp_path / "index").stats()
+        assert loaded.segments == 1
+        assert loaded.models == saved.models
+        # what is mapped is of the files, and little of it is in memory as well
+        assert 0 < sum(loaded.mapped.values()) <= sum(saved.disk.values())
+        index.delete([str(documents()[0].id)])
+        assert (index.stats().passages, index.stats().removed) == (5, 1)

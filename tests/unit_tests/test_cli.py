@@ -126,6 +126,18 @@ def test_a_hub_style_reranker_by_name(
     assert len(lines(capsys)[0]["results"]) == 5
 
 
+def test_stats(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["stats", str(index), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["passages"] == len(KlueRetriever.load(index))
+    assert sum(found["disk"].values()) > 0
+    assert main(["stats", str(index)]) == 0
+    shown = capsys.readouterr().out
+    assert all(part in shown for part in found["disk"])
+    assert found["models"]["embeddings"] in shown
+    fails(capsys, "stats", index / "missing")
+
+
 def test_explain(index: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", str(index), QUESTION, "--json"]) == 0
     [found] = lines(capsys)

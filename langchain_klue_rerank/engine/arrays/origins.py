@@ -15,10 +15,16 @@ class Origins:
 
     def __init__(self) -> None:
         self._held: dict[Path, frozenset[object]] = {}
+        self.folder: Path | None = None  # the last one
 
     def loaded(self, folder: Path, state: object) -> None:
         """Note that the index holds what a folder holds, in this state."""
-        self._held[folder.resolve()] = frozenset([state])
+        self.folder = folder.resolve()
+        self._held[self.folder] = frozenset([state])
+
+    def holds(self, folder: Path, state: object) -> bool:
+        """Return whether the index holds what a folder holds in this state."""
+        return state in self._held.get(folder.resolve(), ())
 
     def saving(self, folder: Path, old: object, new: str) -> None:
         """Note that a state is about to be replaced; interrupted, the folder may be in either."""

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence
-from langchain_klue_rerank.engine.index import index_files
 from langchain_klue_rerank.engine.index.passages import Passage
+from langchain_klue_rerank.engine.index.saved import SavedIndex
 from langchain_klue_rerank.engine.index.search import Keep, SecondQueries, allowed, rank
 from langchain_klue_rerank.engine.index.segments.segment import Segment
-from langchain_klue_rerank.engine.index.segments.segmented import Segmented
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
@@ -44,7 +40,7 @@ class Candidates:
     evidence: Evidence
 
 
-class PassageIndex(Segmented):
+class PassageIndex(SavedIndex):
     """Passages that can be searched lexically, by vectors, or by both.
 
     All methods may be called from several threads. A reader takes a reference to the present state and never waits for
@@ -67,13 +63,16 @@ class PassageIndex(Segmented):
             "vectors": {name: state.vectors(name, rows) for name in state.fields} if len(rows) else {},
             "token_vectors": state.token_vectors(rows) if state.settings.token_vectors is not None else None,
             "origins": self._origins,
+            "saved": self._changes == self._saved_changes,
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         PassageIndex.__init__(self, state.pop("settings"))
         self._origins = state.pop("origins")
+        saved = state.pop("saved")
         if state["passages"]:
             self.add(**state)
+        self._saved_changes = self._changes if saved else -1
 
     def __len__(self) -> int:
         """Return the number of passages."""
@@ -194,6 +193,7 @@ class PassageIndex(Segmented):
         """Remove all passages."""
         with self._lock:
             self._state, self._removed = Snapshot.empty(self.settings), 0
+            self._changes += 1
 
     def find(self, keep: Keep | None = None) -> list[str]:
         """Return the identifiers of the passages that a filter keeps, in the order in which they were added."""
@@ -303,41 +303,3 @@ class PassageIndex(Segmented):
         """Return a field's vectors of all passages, in the order in which they were added; None if it has none."""
         state = self._state
         return state.vectors(field, state.rows()) if field in state.fields else None
-
-    def save(self, folder: Path) -> None:
-        """Write the index completely or not at all; removed passages are dropped. Searches do not wait for it.
-
-        Raises:
-            IndexFormatError: If `folder` holds something else.
-            IndexChangedError: If somebody else has saved there since this index was loaded from it or saved to it.
-            IndexLockedError: If another process or thread is writing there and does not finish.
-            OSError: If writing fails; an index that was there before is untouched.
-        """
-        folder = Path(folder)
-        # The state is taken while nobody else can save: of two saves the later one holds what the earlier one did.
-        with storage.writer_lock(folder):
-            with self._lock:
-                state = self._compact()
-            write = partial(index_files.write, state)
-            storage.save_folder(folder, asdict(state.settings), write, self._origins)
-
-    @classmethod
-    def load(cls, folder: Path, *, any_analysis: bool = False) -> PassageIndex:
-        """Read what `save` wrote.
-
-        Args:
-            folder: The folder.
-            any_analysis: Whether its words may be split in another way than questions are: only to be built again.
-
-        Raises:
-            IndexFormatError: If the folder is not an index, is damaged, was written by a newer version, or has words
-                that are split in another way.
-        """
-        folder = Path(folder)
-        state, name = storage.read_folder(folder, lambda files, config: (index_files.read(files, config), files.state))
-        index = cls.__new__(cls)
-        Segmented.__init__(index, state)
-        index._origins.loaded(folder, name)
-        if not any_analysis:
-            index.settings.check_analysis(str(folder))
-        return index

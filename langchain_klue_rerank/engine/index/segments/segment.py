@@ -123,6 +123,11 @@ class Segment:
         check()
         return cls(PassageTable.join([one.passages for one in segments], kept), tokens, fields, vectors, token_vectors)
 
+    @property
+    def norms_in_use(self) -> dict[str, tuple[float, NDArray[np.float32]]]:
+        """What `norms` returned last, by field, with the mean length."""
+        return self._norms
+
     def norms(self, name: str, mean: float, k1: float, b: float) -> NDArray[np.float32]:
         """Return what BM25 adds to a term's frequency in each passage of a field.
 

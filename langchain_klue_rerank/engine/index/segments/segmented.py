@@ -35,6 +35,8 @@ class Segmented:
         self._merged_from = 0  # the segments before this one are being merged
         self._removed = 0  # since everything was last rewritten
         self._origins = Origins()
+        self._changes = 0  # made so far
+        self._saved_changes = 0  # of those, the ones that the folder of origin has
 
     @property
     def settings(self) -> IndexSettings:
@@ -66,6 +68,7 @@ class Segmented:
         """
         for view in state.views:
             view.segment.check(state.settings)
+        self._changes += 1
         total = self._removed + removed
         if total > max(_REMOVED, len(state)):
             self._state, self._removed = state.compacted(), 0

@@ -25,8 +25,8 @@ _PLAIN_LETTERS = re.compile("[\t\r\n -~가-힣]")
 _USUAL_LETTERS = re.compile(
     "[\t\r\n -~\u00a0-\u00ff\u2010-\u206f\u20a0-\u27bf\u3000-\u33ff\u4e00-\u9fff가-힣\uff00-\uffef]"
 )
-#: Share of characters that may be unreadable in a damaged text.
-_UNREADABLE = 0.05
+#: Share of characters that may be unreadable in a damaged text, and its least length: a shorter one may be anything.
+_UNREADABLE, _SHORTEST = 0.05, 10
 
 #: How errors are handled in a damaged text: a character at a time, those of CP949 in the rows for users' own too.
 _PASS_OVER = "klue_pass_over"
@@ -101,8 +101,8 @@ def _damaged(content: bytes, encodings: tuple[str, ...]) -> tuple[str, bool]:
             text = content.decode(encoding, _PASS_OVER)
         except LookupError:
             continue
-        lost = text.count("\ufffd") - text.endswith("\ufffd")  # an end may be cut in the shortest text
-        if lost <= _UNREADABLE * len(text) and text.strip("\ufffd"):
+        lost = text.count("\ufffd") - text.endswith("\ufffd")  # an end may be cut
+        if lost <= _UNREADABLE * len(text) and len(text) >= _SHORTEST:
             return text, True
     return _refuse("neither UTF-8, UTF-16 nor CP949")
 

@@ -54,6 +54,8 @@ def test_a_damaged_character_costs_itself_alone() -> None:
     assert decode(user_made).count(line.strip()) == 6
     with pytest.raises(UnicodeError):
         decode(bytes(range(128, 256)) * 4)
+    with pytest.raises(UnicodeError):
+        decode(b"\xff\xfe\x00\x81\xff")
 
 
 @pytest.mark.parametrize(

@@ -236,7 +236,7 @@ def test_demo_for_people(capsys: pytest.CaptureFixture[str]) -> None:
         ("missing.txt", None),
         ("a.pdf", b"%PDF"),
         ("a.txt", b""),
-        ("a.txt", b"\xff\xfe\x00\x81\xff"),
+        ("a.txt", b"\x80\x81\xfe\xff\x80"),
         ("a.jsonl", b'{"text": '),
         ("a.csv", b"name\n"),
         ("folder", "empty"),

@@ -281,19 +281,24 @@ def command(settings: Settings) -> str:
 
 
 def _reduced(found: Findings) -> list[str]:
-    """Settings that make the run another one than the tutorial's, as ``name value``."""
+    """What makes the run another one than the tutorial's; nothing with our protocol, which is another one anyway."""
     own, known = found.settings, Settings()
+    if own.protocol != "tutorial":
+        return []
+    words = WORDS[own.language]
     names = ("base_model", "data", "batch_size", "learning_rate", "reranker_learning_rate", "sts_epochs")
-    names += ("max_length", "reranker_max_length", "sample")
-    changed = [
-        f"--{name.replace('_', '-')} {getattr(own, name)}"
-        for name in names
-        if getattr(own, name) != getattr(known, name)
-    ]
-    steps = [f"{stage}: {count} steps" for stage, count in found.planned["steps"].items() if count is not None]
-    if found.exact and len(found.exact[0].ranks) != known.questions:
-        changed.append(f"{len(found.exact[0].ranks)} questions")
-    return changed + steps if own.protocol == "tutorial" else []
+    names += ("max_length", "reranker_max_length", "fetch_k", "sample")
+    values = {name: getattr(own, name) for name in names}
+    changed = [f"--{name.replace('_', '-')} {value}" for name, value in values.items() if value != getattr(known, name)]
+    for precision in dict.fromkeys(outcome.precision for outcome in found.outcomes.values()):
+        if precision != "float32":
+            changed.append(precision)
+    for stage, count in found.planned["steps"].items():
+        if count is not None:
+            changed.append(words["reduced_steps"].format(stage=words[stage], count=count))
+    if found.exact and (asked := len(found.exact[0].ranks)) != known.questions:
+        changed.append(words["reduced_questions"].format(count=asked))
+    return changed
 
 
 def _better(found: Findings) -> dict[str, Measured]:

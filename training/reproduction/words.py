@@ -11,6 +11,8 @@ EN = {
     "model, data or machine differ, they stand here for orientation. No figure on a part of KLUE-MRC is an official "
     "score.",
     "reduced": "This run differs from the tutorial: {what}. Its figures are not the tutorial's.",
+    "reduced_steps": "{stage}: {count} steps",
+    "reduced_questions": "{count} questions",
     "conclusion": "What reranking bought, and what it cost",
     "effect": "{protocol}, {count:,} questions over {passages:,} passages, {fetch} candidates reranked: HitRate@10 "
     "went from {before10:.3f} to {after10:.3f} ({difference10}), HitRate@1 from {before1:.3f} to {after1:.3f} "
@@ -89,10 +91,12 @@ KO = {
     "orientation": "튜토리얼의 수치는 klue/roberta-base와 -small을 KLUE 전체와 GPU로 학습한 결과입니다. 모델, "
     "데이터, 장비가 다르면 참고용으로만 보십시오. KLUE-MRC 일부에서 잰 수치는 공식 점수가 아닙니다.",
     "reduced": "이 실행은 튜토리얼과 다음이 다릅니다: {what}. 따라서 튜토리얼의 수치로 부를 수 없습니다.",
+    "reduced_steps": "{stage}: {count}스텝",
+    "reduced_questions": "질문 {count}개",
     "conclusion": "순위 재정렬로 얻은 것과 치른 값",
-    "effect": "{protocol}: 질문 {count:,}개, 본문 {passages:,}개, 후보 {fetch}개 재정렬. HitRate@10은 "
-    "{before10:.3f}에서 {after10:.3f}로({difference10}), HitRate@1은 {before1:.3f}에서 "
-    "{after1:.3f}로({difference1}) 바뀌었습니다.",
+    "effect": "{protocol}: 질문 {count:,}개, 본문 {passages:,}개, 후보 {fetch}개 재정렬. "
+    "HitRate@10 {before10:.3f} → {after10:.3f} ({difference10}), "
+    "HitRate@1 {before1:.3f} → {after1:.3f} ({difference1}).",
     "cost": "질문 하나에 {before:.1f} ms 걸리던 검색이 {after:.1f} ms로, {ratio:.1f}배가 되었습니다.",
     "gain": "@{k}의 상승은 우연으로 설명되지 않습니다.",
     "loss": "@{k}의 하락은 우연으로 설명되지 않습니다. 이 후보들은 재정렬하지 않는 편이 낫습니다.",

@@ -179,6 +179,13 @@ def test_the_report_says_what_reranking_cost_and_how_to_go_on(run: Settings) -> 
     assert page.count('<div class="wide"><table>') == page.count("<table>")
 
 
+def test_the_report_says_what_makes_it_another_run_than_the_tutorials(run: Settings) -> None:
+    text = (run.output / "report" / "report.md").read_text(encoding="utf-8")
+    [line] = [line for line in text.splitlines() if "튜토리얼과 다음이 다릅니다" in line]
+    for part in ("--base-model", "--learning-rate 0.001", "--sts-epochs 2", "--fetch-k 4", "질문 4개"):
+        assert part in line
+
+
 def test_both_languages_say_the_same() -> None:
     import string
 

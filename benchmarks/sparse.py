@@ -96,7 +96,11 @@ def milvus(vectors: Sequence[SparseVector], sparse: KlueSparseEmbeddings, path: 
 
     def search(query: str) -> list[int]:
         [found] = client.search(
-            "texts", [sparse.embed_query(query).to_dict()], limit=10, search_params={"metric_type": "IP"}
+            "texts",
+            [sparse.embed_query(query).to_dict()],
+            anns_field="words",
+            limit=10,
+            search_params={"metric_type": "IP"},
         )
         return [int(hit["id"]) for hit in found]
 

@@ -10,6 +10,9 @@ from langchain_klue_rerank.engine.arrays.files import RESTORE
 from langchain_klue_rerank.engine.index.metadata import plain_metadata
 from langchain_klue_rerank.errors import IndexFormatError
 
+#: Types of plain values that need no copy.
+_IMMUTABLE = frozenset({str, int, float, bool, type(None)})
+
 
 class Passage(NamedTuple):
     """A passage as the caller gave it.
@@ -44,8 +47,10 @@ def copies(passages: Iterable[Passage]) -> list[Passage]:
 def _copy(value: Any) -> Any:
     """Copy plain values, faster than `copy.deepcopy`."""
     if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
+        return {key: item if type(item) in _IMMUTABLE else _copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [item if type(item) in _IMMUTABLE else _copy(item) for item in value]
+    return value
 
 
 def to_line(passage: Passage) -> bytes:

@@ -19,6 +19,8 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 #: Scores of a batch of queries computed at a time; bounds the memory of a batch over a large index to some 100 MB.
 _SCORES_AT_ONCE = 8_000_000
+#: Passages copied at a time for a function that filters them.
+_PASSAGES_AT_ONCE = 512
 #: Passages whose windows are compared with a query: the best by whole-passage cosine, at least this many, this many for
 #: each requested result, and this share of all. On KLUE-MRC reading all of them finds no more answers.
 _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
@@ -77,8 +79,10 @@ def allowed(snapshot: Snapshot, keep: Keep | None) -> NDArray[np.bool_] | None:
         passages = view.segment.passages
         if callable(keep):
             kept = np.zeros(len(passages), bool)
-            for row in view.rows().tolist():
-                kept[row] = keep(passages.get(row))
+            rows = view.rows()
+            for start in range(0, len(rows), _PASSAGES_AT_ONCE):
+                some = rows[start : start + _PASSAGES_AT_ONCE]
+                kept[some] = [keep(passage) for passage in passages.copies(some.tolist())]
         else:
             kept = evaluate(keep, passages.column, len(passages))
         parts.append(kept)

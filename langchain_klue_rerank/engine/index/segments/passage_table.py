@@ -66,7 +66,9 @@ class PassageTable:
         """Return copies of the passages in some rows."""
         if self._passages is not None:
             return copies([self._passages[row] for row in rows])
-        return [self._read(row) for row in rows]
+        assert self._lines is not None
+        numbers = np.asarray(rows, np.int64)
+        return [*map(from_line, self.ids.strings(numbers), self._lines.strings(numbers))]
 
     def text(self, row: int) -> str:
         """Return the text of the passage in a row."""

@@ -31,7 +31,7 @@ ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", *READE
 #: Older formats of Office, of which we can say what helps.
 OLD = (".doc", ".xls", ".ppt")
 #: Changes when the same file gives other passages; a folder is then read again.
-READING_VERSION = 3
+READING_VERSION = 4
 
 _SEPARATORS = ["\n\n", "\n", "다. ", "요. ", ". ", "? ", "! ", " ", ""]
 

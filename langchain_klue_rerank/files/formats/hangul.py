@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,8 @@ from langchain_klue_rerank.files.content import Piece, sections, table_rows
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 _MANIFEST = "META-INF/manifest.xml"
+_SECTION = re.compile(r"Contents/section\d+\.xml")
+_NOTES = (b"footNote", b"endNote")
 #: What describes text and is none.
 _NO_TEXT = frozenset(
     {"style", "alignment", "vertical_alignment", "background_color", "font_name", "color", "id", "kind"}
@@ -30,6 +33,7 @@ def read_hangul(path: str, content: bytes) -> list[Piece]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if _MANIFEST in archive.namelist() and b"encryption-data" in archive.open(_MANIFEST).read(1 << 20):
                 raise UnreadableFileError(Problem(path, "password"))
+            content = _notes_apart(archive) or content
     try:
         with unhwp.parse_bytes(content) as result:
             document = json.loads(result.json)
@@ -37,20 +41,46 @@ def read_hangul(path: str, content: bytes) -> list[Piece]:
         kinds = unhwp.ErrorKind
         reasons = {kinds.ENCRYPTED: "password", kinds.DISTRIBUTION_RESTRICTED: "restricted"}
         raise UnreadableFileError(Problem(path, reasons.get(error.kind, "damaged"), 0, str(error)[:200])) from error
-    seen: set[str] = set()
     blocks = [
         block
         for section in document.get("sections", ())
         for group in ("header", "content", "footer")
-        for block in _blocks(section.get(group), seen)
+        for block in _blocks(section.get(group))
     ]
     return list(sections(blocks))
 
 
-def _blocks(value: Any, seen: set[str]) -> Iterator[tuple[int, str]]:
+def _notes_apart(archive: zipfile.ZipFile) -> bytes | None:
+    """Return an hwpx file with spaces around its notes, which unhwp glues to the words before; None if it has none."""
+    from lxml import etree
+
+    changed: dict[str, bytes] = {}
+    for name in archive.namelist():
+        if not _SECTION.fullmatch(name) or not any(note in (xml := archive.read(name)) for note in _NOTES):
+            continue
+        root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False))
+        for note in root.iter("{*}footNote", "{*}endNote"):
+            for text in note.iter("{*}t"):
+                text.text = f" {text.text or ''}"
+            for last in list(note.iter("{*}t"))[-1:]:
+                if len(last):
+                    last[-1].tail = f"{last[-1].tail or ''} "
+                else:
+                    last.text = f"{last.text} "
+        changed[name] = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
+    if not changed:
+        return None
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as copy:
+        for entry in archive.infolist():
+            copy.writestr(entry, changed.get(entry.filename) or archive.read(entry))
+    return out.getvalue()
+
+
+def _blocks(value: Any) -> Iterator[tuple[int, str]]:
     if isinstance(value, list):
         for one in value:
-            yield from _blocks(one, seen)
+            yield from _blocks(one)
     elif isinstance(value, dict):
         for kind, block in value.items():
             if kind == "Paragraph":

@@ -144,6 +144,16 @@ def test_notes_headers_and_boxes_of_word_and_powerpoint(tmp_path: Path) -> None:
     assert "발표자 메모" in texts(tmp_path / "a.pptx")
 
 
+def test_notes_of_hangul_files_are_words_of_their_own(tmp_path: Path) -> None:
+    from hwpx import HwpxDocument
+
+    document = HwpxDocument.new()
+    document.add_paragraph("본문 글").add_footnote("각주 말")
+    document.add_paragraph("다음 문단")
+    (tmp_path / "a.hwpx").write_bytes(bytes(document.to_bytes()))
+    assert {"본문", "글", "각주", "말", "다음", "문단"} <= set(texts(tmp_path / "a.hwpx").split())
+
+
 def test_every_file_that_is_not_read_is_named_with_its_reason(tmp_path: Path) -> None:
     import openpyxl
     from hwpx import HwpxDocument

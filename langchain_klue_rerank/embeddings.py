@@ -43,8 +43,9 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
             format, nor are the following four.
         model_kwargs: How the model is loaded; see `ModelKwargs`: device, revision, trust_remote_code.
         encode_kwargs: How it computes; see `EncodeKwargs`: batch_size, max_length.
-        query_prompt: Put before every query; None for the model's own prompt, if it has one.
-        passage_prompt: The same for passages.
+        query_prompt: Put before every query; None for the model's own prompt, if it has one, and for "query: " where
+            the model is called e5-small, e5-base or e5-large and has none.
+        passage_prompt: The same for passages; "passage: ".
         show_progress: Whether to draw a progress bar while embedding documents. Default False.
 
     Raises:

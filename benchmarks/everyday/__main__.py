@@ -2,6 +2,7 @@
 
     python -m benchmarks.everyday              # the seen half
     python -m benchmarks.everyday --unseen     # the other
+    python -m benchmarks.everyday --second packaged-encoder
 
 For ``confidence``, and for ``relevance_score`` as the baseline: calibration errors of first results (of answerable
 questions, and of all), how often a right first result is above that of a near or an off-topic question (AUC; beside it
@@ -48,10 +49,10 @@ class Answers:
         return Answers(self.kinds[rows], self.ranks[rows], self.confidence[rows], self.relevance[rows])
 
 
-def ask(name: str) -> Answers:
-    """Ask a corpus its questions."""
+def ask(name: str, second: str | None = None) -> Answers:
+    """Ask a corpus its questions, with a second bi-encoder or without."""
     corpus = read_corpus(name)
-    retriever = KlueRetriever.from_documents(corpus.documents, k=10)
+    retriever = KlueRetriever.from_documents(corpus.documents, k=10, second_embeddings=second)
     found = retriever.batch([question.text for question in corpus.questions])
     ranks = [
         next((rank for rank, one in enumerate(documents) if one.id in question.passages), 99)
@@ -121,10 +122,11 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--unseen", action="store_true", help="measure the half that was put away")
+    parser.add_argument("--second", help="name of a second bi-encoder")
     options = parser.parse_args()
     names = UNSEEN if options.unseen else SEEN
     threshold = KlueRetriever().confidence_threshold
-    parts = {name: ask(name) for name in names}
+    parts = {name: ask(name, options.second) for name in names}
     print("| corpus | questions | @1 | @3 | @10 | AUC right/near | AUC right/off topic |\n| --- |" + " ---: |" * 6)
     for name, one in (*parts.items(), ("all", join(list(parts.values())))):
         ranks = one.ranks[one.kinds == "answerable"]

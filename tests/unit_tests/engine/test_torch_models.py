@@ -311,6 +311,19 @@ def test_prompts_are_put_before_the_texts_of_their_kind(klue_bi_encoder_folder: 
     assert np.abs(prompted.encode(["강물"], "query") - plain.encode(["강물"], "query")).max() > 1e-3
 
 
+@pytest.mark.parametrize(
+    ("name", "prompt"), [("multilingual-e5-small", "query: "), ("multilingual-e5-large-instruct", ""), ("bge-m3", "")]
+)
+def test_e5_gets_its_prompts_though_its_files_name_none(
+    klue_bi_encoder_folder: Path, tmp_path: Path, name: str, prompt: str
+) -> None:
+    folder = shutil.copytree(klue_bi_encoder_folder, tmp_path / name)
+    plain, named = TorchBiEncoder(str(klue_bi_encoder_folder), OPTIONS), TorchBiEncoder(str(folder), OPTIONS)
+    assert named.encode(["강물"], "query") == pytest.approx(plain.encode([prompt + "강물"], "query"), abs=1e-5)
+    unprompted = TorchBiEncoder(str(folder), OPTIONS, query_prompt="")
+    assert unprompted.encode(["강물"], "query") == pytest.approx(plain.encode(["강물"], "query"), abs=1e-5)
+
+
 def test_threads_get_the_vectors_that_one_gets(bi_encoder: TorchBiEncoder) -> None:
     texts = [" ".join(words(length)) for length in (1, 30, 90, 5)]
     expected = bi_encoder.encode(texts, "passage")

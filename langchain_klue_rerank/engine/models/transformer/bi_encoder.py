@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,11 @@ from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import clean
 
+#: The E5 models of 2022 and 2023, which rank badly without their prompts and do not say so in their files; those that
+#: are told what to do ("e5-mistral-7b-instruct") take others.
+_E5: Final = re.compile(r"(?:^|[/\\_.-])e5-(?:small|base|large)(?!.*instruct)", re.IGNORECASE)
+_E5_PROMPTS: Final = {"query": "query: ", "passage": "passage: "}
+
 
 class TorchBiEncoder:
     """A sentence-transformers bi-encoder.
@@ -23,8 +29,8 @@ class TorchBiEncoder:
     Args:
         name: Folder or hub id.
         options: Device, batch size, longest input, revision, remote code.
-        query_prompt: Put before every query; None for the model's own.
-        passage_prompt: Put before every passage; None for the model's own.
+        query_prompt: Put before every query; None for the model's own or, for a model that is called E5, "query: ".
+        passage_prompt: The same for passages; "passage: " for E5.
 
     Raises:
         ModelLoadError: If it cannot be loaded.
@@ -40,7 +46,9 @@ class TorchBiEncoder:
         if not torch_loading.is_static(self._model):
             self._model.max_seq_length = torch_loading.input_length(self._model, name, options.max_length)
         self._batch_size = options.batch_size
-        self._prompts = {"query": query_prompt, "passage": passage_prompt}
+        given = {"query": query_prompt, "passage": passage_prompt}
+        known = _E5_PROMPTS if _E5.search(name) and not any(self._model.prompts.values()) else {}
+        self._prompts = {kind: known.get(kind) if prompt is None else prompt for kind, prompt in given.items()}
         # The fast tokenizer keeps its truncation state in one object: two threads at once crash it.
         self._lock = ForkSafeLock()
 

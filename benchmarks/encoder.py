@@ -35,7 +35,7 @@ from langchain_klue_rerank.evaluation.sets import SAMPLES, EvaluationSet, read_s
 
 _DEPTHS = (1, 3, 5, 10)
 #: Passages of 900 characters whose embedding is timed, questions that are asked, and repetitions.
-_PASSAGES, _QUESTIONS, _REPEATS = 48, 100, 3
+_PASSAGES, _QUESTIONS, _REPEATS = 12, 60, 2
 
 
 def read_all(data: Path | None, large: bool) -> Iterator[tuple[str, list[EvaluationSet], list[list[int]]]]:

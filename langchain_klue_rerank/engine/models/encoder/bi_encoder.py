@@ -26,7 +26,7 @@ _TEXTS_AT_ONCE: Final = 1024
 class EncoderBiEncoder:
     """A transformer encoder at four bits, without torch.
 
-    With the ``onnx`` extra ONNX Runtime computes it, some two to three times as fast as NumPy.
+    With the ``onnx`` extra ONNX Runtime computes it, faster than NumPy.
 
     Args:
         folder: Where its files lie.

@@ -7,6 +7,7 @@ import random
 import signal
 from pathlib import Path
 
+from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from tests.torture import versions
 from tests.torture.attack import Attack, Trials
@@ -37,13 +38,14 @@ def trials(chance: random.Random, folder: Path) -> Trials:
 
 
 def write(folder: Path) -> None:
-    """Save version after version."""
+    """Save version after version, in turns with the other writer: a save that would undo the other's is refused."""
     version = 0
     while True:
         version += 1
-        loaded = PassageIndex.load(folder)
-        versions.change(loaded, version)
-        loaded.save(folder)
+        with storage.editing(folder):
+            loaded = PassageIndex.load(folder)
+            versions.change(loaded, version)
+            loaded.save(folder)
 
 
 ATTACKS = [

@@ -146,16 +146,11 @@ class KlueSparseEmbeddings:
         """
         from langchain_milvus.utils.sparse import BaseSparseEmbedding
 
-        ours = self
-
-        class _ForMilvus(BaseSparseEmbedding):
-            def embed_query(self, query: str) -> dict[int, float]:
-                return ours.embed_query(query).to_dict()
-
-            def embed_documents(self, texts: list[str]) -> list[dict[int, float]]:
-                return [vector.to_dict() for vector in ours.embed_documents(texts)]
-
-        return _ForMilvus()
+        methods = {
+            "embed_query": lambda _, query: self.embed_query(query).to_dict(),
+            "embed_documents": lambda _, texts: [vector.to_dict() for vector in self.embed_documents(texts)],
+        }
+        return type("KlueSparseEmbeddingsForMilvus", (BaseSparseEmbedding,), methods)()
 
     def save(self, folder: str | Path) -> None:
         """Save what `fit` counted, whole or not at all.

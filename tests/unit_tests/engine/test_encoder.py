@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -115,3 +116,22 @@ def test_its_name_means_a_bi_encoder_without_options() -> None:
         KlueEmbeddings(model="packaged-encoder", model_kwargs={"device": "cpu"})
     with pytest.raises(ModelLoadError, match="cannot rerank"):
         KlueReranker(model="packaged-encoder").rerank(TEXTS, "질문")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")
+@pytest.mark.parametrize("name", ["config.json", "blocks.npy"])
+def test_a_pipe_in_a_files_place_does_not_hang(tmp_path: Path, name: str) -> None:
+    folder = shutil.copytree(FOLDER, tmp_path / "model")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(ModelLoadError):
+        KlueEmbeddings(model=str(folder)).embed_query("질문")
+
+
+@pytest.mark.parametrize("size", ["384", -1, 0, 2**40, True, None])
+def test_sizes_that_are_none_are_refused(tmp_path: Path, size: object) -> None:
+    folder = shutil.copytree(FOLDER, tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**config, "hidden": size}), encoding="utf-8")
+    with pytest.raises(ModelLoadError):
+        KlueEmbeddings(model=str(folder)).embed_query("질문")

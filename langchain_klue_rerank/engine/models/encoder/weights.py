@@ -12,11 +12,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.arrays.files import open_regular, read_small
 from langchain_klue_rerank.engine.models.encoder.blocks import BLOCK, BlockMatrix
 
 FORMAT: Final = "klue-encoder"
 FORMAT_VERSION: Final = 1
 CONFIG_FILE: Final = "config.json"
+#: The most bytes that the configuration may have.
+_CONFIG_BYTES: Final = 1 << 20
 #: Matrices of a layer: queries, keys and values; what attention returns; and the two of the feed-forward part.
 MATRICES: Final = ("attention", "attention_output", "intermediate", "output")
 #: Vectors of a layer.
@@ -119,8 +122,8 @@ class EncoderWeights:
     def is_at(folder: Path) -> bool:
         """Say whether a folder holds such weights."""
         try:
-            config = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            config = json.loads(read_small(Path(folder) / CONFIG_FILE, _CONFIG_BYTES))
+        except (OSError, ValueError, RecursionError):
             return False
         return isinstance(config, dict) and config.get("format") == FORMAT
 
@@ -132,7 +135,10 @@ class EncoderWeights:
             FileNotFoundError: If a file is missing.
             ValueError: If the folder holds something else, another format version, or files that are damaged.
         """
-        config: dict[str, Any] = json.loads((Path(folder) / CONFIG_FILE).read_text(encoding="utf-8"))
+        try:
+            config: dict[str, Any] = json.loads(read_small(Path(folder) / CONFIG_FILE, _CONFIG_BYTES))
+        except RecursionError as error:
+            raise ValueError(f"{folder / CONFIG_FILE} is nested too deeply.") from error
         if not isinstance(config, dict) or config.get("format") != FORMAT:
             raise ValueError(f"{folder} does not hold a {FORMAT}.")
         if config.get("format_version") != FORMAT_VERSION:
@@ -144,13 +150,18 @@ class EncoderWeights:
         if not isinstance(checksums, dict) or sorted(checksums) != sorted(_FILES):
             raise ValueError(f"{folder} has no checksums of its files.")
         for name in _FILES:
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != checksums[name]:
+            with open(open_regular(folder / name), "rb") as file:
+                checksum = hashlib.file_digest(file, "sha256").hexdigest()
+            if checksum != checksums[name]:
                 raise ValueError(f"{folder / name} is damaged: its checksum is another one. Install the package again.")
         try:
             sizes = Sizes(**{name: config[name] for name in Sizes.__dataclass_fields__})
             prompts = {kind: str(config["prompts"][kind]) for kind in ("query", "passage")}
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / CONFIG_FILE} does not say the sizes and prompts ({error}).") from error
+        counts = {name: size for name, size in asdict(sizes).items() if name != "epsilon"}
+        if not all(type(size) is int and 0 < size < 1 << 24 for size in counts.values()) or sizes.hidden % sizes.heads:
+            raise ValueError(f"{folder / CONFIG_FILE} has sizes that are none: {counts}.")
         blocks = np.load(folder / "blocks.npy", mmap_mode="r", allow_pickle=False)
         scales = np.load(folder / "block_scales.npy", allow_pickle=False)
         floats = np.load(folder / "floats.npy", allow_pickle=False)

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -118,8 +119,8 @@ def test_what_is_not_read_in_time_is_unread(late_interaction_folder: Path) -> No
     model = LateInteraction(str(late_interaction_folder), CrossEncoderOptions(device="cpu"))
     [scores] = score(model, [QUESTION], [TEXTS], deadline=time.monotonic() - 1)
     assert np.isnan(scores).all()
-    with model._lock:  # another caller computes
-        [scores] = score(model, [QUESTION], [TEXTS], deadline=time.monotonic() + 0.01)
+    with model._lock, ThreadPoolExecutor(1) as other:  # another caller computes
+        [scores] = other.submit(score, model, [QUESTION], [TEXTS], deadline=time.monotonic() + 0.01).result()
     assert np.isnan(scores).all()
     [scores] = score(model, [QUESTION], [TEXTS], deadline=time.monotonic() + 60)
     assert np.isfinite(scores).all()

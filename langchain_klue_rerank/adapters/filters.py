@@ -134,10 +134,10 @@ def _translated(condition: Condition, leaf: Leaf, join: Callable[[str, list[Any]
     """
     match condition:
         case AllOf(conditions):
-            parts = [part for one in conditions if (part := _translated(one, leaf, join)) is not None]
+            parts = [part for condition in conditions if (part := _translated(condition, leaf, join)) is not None]
             return (parts[0] if len(parts) == 1 else join("and", parts)) if parts else None
         case AnyOf(conditions):
-            parts = [_translated(one, leaf, join) for one in conditions]
+            parts = [_translated(condition, leaf, join) for condition in conditions]
             return None if any(part is None for part in parts) else join("or", parts)
         case _:
             return leaf(condition)

@@ -218,15 +218,19 @@ class FirstStage:
             fused = fuse(rankings)
         fused = fused[: options.candidates]
         documents = [document for document, _ in fused]
-        passages = [Passage(one.id or "", one.page_content, one.metadata) for one in documents]
+        passages = [Passage(document.id or "", document.page_content, document.metadata) for document in documents]
         tokens = self.index.tokens(passages) if self.with_tokens else None
         scores = np.asarray([score for _, score in fused], np.float32)
         return CandidateDocuments(documents, scores, Evidence(tokens) if tokens is not None else None)
 
     def _as_added(self, documents: list[Document]) -> list[Document]:
         """Replace what a source returned by the documents as they were added to the index."""
-        added = {passage.id: passage for passage in self.index.get([one.id for one in documents if one.id])}
+        added = {
+            passage.id: passage for passage in self.index.get([document.id for document in documents if document.id])
+        }
         return [
-            to_document(added[one.id]) if one.id in added and added[one.id].text == one.page_content else one
-            for one in documents
+            to_document(added[document.id])
+            if document.id in added and added[document.id].text == document.page_content
+            else document
+            for document in documents
         ]

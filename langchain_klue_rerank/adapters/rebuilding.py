@@ -102,7 +102,7 @@ def rebuild(
     tokens = old.tokens(passages) if old.settings.analysis == ANALYSIS_VERSION else None
     if tokens is None and (settings.lexical or (embedding is not None and reads_tokens(embedding))):
         needs_kiwi = settings.kiwi or (settings.dense and embedding is not None and reads_tokens(embedding))
-        texts = [searchable_text(one.text, one.metadata, settings.title_key) for one in passages]
+        texts = [searchable_text(passage.text, passage.metadata, settings.title_key) for passage in passages]
         tokens = tokenize(texts, shared_analyzer() if needs_kiwi else None)
     vectors = embed_for_index(embedding, settings, passages, tokens) if settings.dense and embedding else None
     fields = {} if vectors is None else {VECTORS: PassageVectors.checked(vectors)}

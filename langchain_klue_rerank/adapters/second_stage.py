@@ -108,7 +108,9 @@ class SecondStage:
         """
         reranker = self.reranker
         if not isinstance(reranker, RankerCompressor):
-            return [Answer(self._first_stage_only(one, options), len(one.documents)) for one in candidates]
+            return [
+                Answer(self._first_stage_only(candidate, options), len(candidate.documents)) for candidate in candidates
+            ]
         start = time.perf_counter()
         requests = [self._request(query, one) for query, one in zip(queries, candidates, strict=True)]
         answers = [
@@ -139,7 +141,10 @@ class SecondStage:
         return answer.documents
 
     def _request(self, query: str, candidates: CandidateDocuments) -> ScoreRequest:
-        texts = [searchable_text(one.page_content, one.metadata, self.title_key) for one in candidates.documents]
+        texts = [
+            searchable_text(document.page_content, document.metadata, self.title_key)
+            for document in candidates.documents
+        ]
         return ScoreRequest(query, texts, candidates.evidence, candidates.scores, self.weight)
 
     def _blend(

@@ -195,10 +195,10 @@ def _identified(store: VectorStore, documents: list[Document]) -> list[Document]
     """Give documents the id that Qdrant and Milvus leave in the metadata."""
     key = "_id" if hasattr(store, "metadata_payload_key") else getattr(store, "_primary_field", None)
     return [
-        one
-        if one.id or not isinstance(one.metadata.get(key), str)
-        else one.model_copy(update={"id": one.metadata[key]})
-        for one in documents
+        document
+        if document.id or not isinstance(document.metadata.get(key), str)
+        else document.model_copy(update={"id": document.metadata[key]})
+        for document in documents
     ]
 
 
@@ -206,4 +206,6 @@ def _kept(documents: list[Document], filter: Filter | None) -> list[Document]:
     keep = to_predicate(filter)
     if keep is None:
         return documents
-    return [one for one in documents if keep(Passage(one.id or "", one.page_content, one.metadata))]
+    return [
+        document for document in documents if keep(Passage(document.id or "", document.page_content, document.metadata))
+    ]

@@ -48,7 +48,7 @@ def index(options: argparse.Namespace) -> int:
             )
         )
         _tell(report, options.verbose)
-    return int(options.strict and any(one.reason not in _HARMLESS for one in report.problems))
+    return int(options.strict and any(problem.reason not in _HARMLESS for problem in report.problems))
 
 
 def sync(options: argparse.Namespace) -> int:
@@ -61,7 +61,7 @@ def sync(options: argparse.Namespace) -> int:
     def step() -> None:
         nonlocal status, last
         report = _synchronise(options, "sync")
-        failed = [one for one in report.problems if one.reason not in _HARMLESS]
+        failed = [problem for problem in report.problems if problem.reason not in _HARMLESS]
         status = int(options.strict and bool(failed))
         if options.watch and last is not None and not report.saved and report.problems == last:
             return  # nothing new
@@ -126,8 +126,13 @@ def _synchronise(options: argparse.Namespace, mode: Mode) -> SyncReport:
 def _report_json(report: SyncReport) -> dict[str, Any]:
     return {
         "problems": [
-            {"path": one.path, "line": one.line or None, "reason": one.reason, "message": one.sentence(with_path=False)}
-            for one in report.problems
+            {
+                "path": problem.path,
+                "line": problem.line or None,
+                "reason": problem.reason,
+                "message": problem.sentence(with_path=False),
+            }
+            for problem in report.problems
         ],
         "columns": report.columns,
     }
@@ -138,11 +143,11 @@ def _tell(report: SyncReport, verbose: bool) -> None:
     for file, columns in list(report.columns.items())[: None if verbose else _NAMED]:
         shown = ", ".join(f"{role} = {column}" for role, column in columns.items())
         print(say("columns of {file}: {columns}", file=flat(PurePosixPath(file).name), columns=flat(shown)))
-    problems = [one for one in report.problems if verbose or one.reason not in _QUIET]
+    problems = [problem for problem in report.problems if verbose or problem.reason not in _QUIET]
     if not problems:
         return
     print(say("Not read ({count}):", count=len(problems)), file=sys.stderr)
-    kinds = Counter(one.reason for one in problems)
+    kinds = Counter(problem.reason for problem in problems)
     problems.sort(key=lambda one: one.reason in _HARMLESS)  # failures first
     for problem in problems[: None if verbose else max(_NAMED, sum(kinds[k] for k in kinds if k not in _HARMLESS))]:
         print(f"  {flat(problem.sentence(is_korean()))}", file=sys.stderr)

@@ -128,6 +128,7 @@ def test_scores_of_other_programs_in_metadata_break_no_table(
 def test_korean_under_a_korean_locale(
     index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    pytest.importorskip("docx")
     monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
     assert main(["search", str(index), " "]) == 0
     assert "찾지 못했습니다" in capsys.readouterr().out

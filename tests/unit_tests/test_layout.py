@@ -153,3 +153,9 @@ def test_the_engine_knows_no_langchain():
             assert not [
                 name for name in names if name.split(".")[0].startswith("langchain_") and name.split(".")[0] != NAME
             ]
+
+
+def test_every_benchmark_is_in_the_readme_of_its_folder():
+    folder = PACKAGE.parent / "benchmarks"
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert {path.stem for path in folder.glob("[!_]*.py") if path.stem not in readme} == set()

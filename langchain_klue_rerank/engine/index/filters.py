@@ -136,9 +136,9 @@ def matches(condition: Condition, metadata: Mapping[Any, Any]) -> bool:
         case Not(inner):
             return not matches(inner, metadata)
         case AllOf(conditions):
-            return all(matches(one, metadata) for one in conditions)
+            return all(matches(condition, metadata) for condition in conditions)
         case AnyOf(conditions):
-            return any(matches(one, metadata) for one in conditions)
+            return any(matches(condition, metadata) for condition in conditions)
 
 
 def equal(one: Plain, other: Plain) -> bool:
@@ -272,7 +272,7 @@ def _one_of(path: tuple[str, ...], wanted: Any, name: str) -> Condition:
                 f"The filter on {'.'.join(path)!r} asks for {one!r}, which cannot be compared; use strings, numbers, "
                 "booleans, dates or None."
             )
-    scalars = tuple(one for one in values if one is None or isinstance(one, Scalar))
+    scalars = tuple(value for value in values if value is None or isinstance(value, Scalar))
     return OneOf(path, scalars) if scalars else NEVER
 
 
@@ -304,8 +304,8 @@ def _negated(condition: Condition) -> Condition:
         case Not(inner):
             return inner
         case AllOf(conditions):
-            return _any([_negated(one) for one in conditions])
+            return _any([_negated(condition) for condition in conditions])
         case AnyOf(conditions):
-            return _all([_negated(one) for one in conditions])
+            return _all([_negated(condition) for condition in conditions])
         case _:
             return Not(condition)

@@ -63,7 +63,7 @@ def test_another_number_of_the_same_thing_is_known() -> None:
 def test_a_quoted_form_is_looked_for_as_it_is(marks: str) -> None:
     query = f"{marks[0]}부모로서{marks[1]}가 맞나요?"
     own, other = features(query, "'부모로서'는 자격을 나타낸다.", "'말로써'는 수단을 나타낸다.")
-    assert list(own[QUOTES : TIMES + 1].round(3)) == [1, 1, 1, 0, 1, round(float(np.log(2)), 3)]
+    assert own[QUOTES : TIMES + 1] == pytest.approx([1, 1, 1, 0, 1, np.log(2)])
     assert list(other[QUOTES : TIMES + 1]) == [1, 0, 0, 1, 0, 0]
 
 

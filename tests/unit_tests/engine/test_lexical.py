@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -132,6 +132,7 @@ def test_empty_queries_and_an_empty_index(texts: list[str], queries: list[str]) 
     assert not scores.any()
 
 
+@settings(max_examples=10)
 @given(texts=st.lists(TEXTS, max_size=8), query=TEXTS)
 def test_saved_and_loaded_it_is_the_same(texts: list[str], query: str) -> None:
     index, asked = index_of(texts), tokens_of([query, "새말"])

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import sparse
 
 pytest.importorskip("torch")
+pytest.importorskip("scipy")
 
 import torch
+from scipy import sparse
 
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("torch")
+pytest.importorskip("matplotlib")
+
 from training.recipes import report
 from training.recipes.report import Heading, Paragraph, Picture, Table
 from training.recipes.retrieval import Measured
-
-pytest.importorskip("matplotlib")
 
 
 def test_both_forms_say_the_same(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("torch")
+
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker
 from tests.unit_tests.training.texts import question_rows, write_csv, write_jsonl
 from training.recipes import retrieval

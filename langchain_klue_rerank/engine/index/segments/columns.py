@@ -138,10 +138,10 @@ def evaluate(condition: Condition, column: Callable[[str], Column], count: int) 
         case Not(inner):
             return ~evaluate(inner, column, count)
         case AllOf(conditions):
-            masks = [evaluate(one, column, count) for one in conditions]
+            masks = [evaluate(condition, column, count) for condition in conditions]
             return np.logical_and.reduce(masks) if masks else np.ones(count, bool)
         case AnyOf(conditions):
-            masks = [evaluate(one, column, count) for one in conditions]
+            masks = [evaluate(condition, column, count) for condition in conditions]
             return np.logical_or.reduce(masks) if masks else np.zeros(count, bool)
         case OneOf((key,), values):
             return column(key).one_of(values)

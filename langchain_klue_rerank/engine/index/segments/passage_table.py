@@ -56,7 +56,7 @@ class PassageTable:
         rows = self._rows
         if rows is None:
             rows = self._rows = {identifier: row for row, identifier in enumerate(self.ids)}
-        return np.fromiter((rows.get(one, -1) for one in identifiers), np.int64, len(identifiers))
+        return np.fromiter((rows.get(identifier, -1) for identifier in identifiers), np.int64, len(identifiers))
 
     def get(self, row: int) -> Passage:
         """Return a copy of the passage in a row."""

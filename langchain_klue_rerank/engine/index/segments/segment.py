@@ -112,16 +112,20 @@ class Segment:
         first = segments[0]
         tokens = token_vectors = None
         if first.tokens is not None:
-            tokens = Ragged.join(taken([one.tokens for one in segments]))
+            tokens = Ragged.join(taken([segment.tokens for segment in segments]))
         if first.token_vectors is not None:
-            token_vectors = TokenVectors.join(taken([one.token_vectors for one in segments]))
+            token_vectors = TokenVectors.join(taken([segment.token_vectors for segment in segments]))
         fields = {}
         for name in first.fields:
             check()
-            fields[name] = Postings.merge([one.fields[name] for one in segments], kept)
-        vectors = {name: PassageVectors.join(taken([one.vectors[name] for one in segments])) for name in first.vectors}
+            fields[name] = Postings.merge([segment.fields[name] for segment in segments], kept)
+        vectors = {
+            name: PassageVectors.join(taken([segment.vectors[name] for segment in segments])) for name in first.vectors
+        }
         check()
-        return cls(PassageTable.join([one.passages for one in segments], kept), tokens, fields, vectors, token_vectors)
+        return cls(
+            PassageTable.join([segment.passages for segment in segments], kept), tokens, fields, vectors, token_vectors
+        )
 
     @property
     def norms_in_use(self) -> dict[str, tuple[float, NDArray[np.float32]]]:

@@ -52,7 +52,7 @@ class EncoderBiEncoder:
             for start in range(0, len(texts), _TEXTS_AT_ONCE):
                 some = [row for row in range(start, min(start + _TEXTS_AT_ONCE, len(texts))) if has_words(texts[row])]
                 pieces = [np.array(self._tokenizer.encode(prompt + texts[row], most)) for row in some]
-                for batch in batches(np.array([len(one) for one in pieces])):
+                for batch in batches(np.array([len(piece) for piece in pieces])):
                     own = np.asarray(some)[batch]
                     vectors[own] = as_unit_vectors(self._network.means([pieces[number] for number in batch.tolist()]))
                     bar.update(len(batch))

@@ -102,8 +102,8 @@ class EncoderWeights:
         """
         folder.mkdir(parents=True, exist_ok=True)
         matrices = [self.matrices[name] for name in self.sizes.matrices()]
-        np.save(folder / "blocks.npy", np.concatenate([one.packed.reshape(-1, BLOCK // 2) for one in matrices]))
-        np.save(folder / "block_scales.npy", np.concatenate([one.scales.reshape(-1) for one in matrices]))
+        np.save(folder / "blocks.npy", np.concatenate([matrix.packed.reshape(-1, BLOCK // 2) for matrix in matrices]))
+        np.save(folder / "block_scales.npy", np.concatenate([matrix.scales.reshape(-1) for matrix in matrices]))
         np.save(folder / "floats.npy", np.concatenate([self.vectors[name] for name in self.sizes.vectors()]))
         np.save(folder / "positions.npy", self.positions)
         np.save(folder / "piece_scores.npy", self.piece_scores)

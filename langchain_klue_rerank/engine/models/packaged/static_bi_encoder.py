@@ -68,8 +68,8 @@ class WordFeatures:
         Returns:
             One row of numbers per word: morphemes first, then bigrams, then trigrams. Never empty.
         """
-        counts = np.fromiter((len(found) for found in morphemes), np.int64, len(words))
-        known = np.fromiter((self._row(morpheme) for found in morphemes for morpheme in found), np.int64, counts.sum())
+        counts = np.fromiter((len(parts) for parts in morphemes), np.int64, len(words))
+        known = np.fromiter((self._row(morpheme) for parts in morphemes for morpheme in parts), np.int64, counts.sum())
         owners_of_known = np.repeat(np.arange(len(words)), counts)
         uncovered = counts == 0
         uncovered[owners_of_known[known >= self._first_unknown]] = True

@@ -185,7 +185,7 @@ class LateInteraction:
         if vectors is None:
             return None
         rows = iter(vectors)
-        return [np.concatenate([next(rows) for _ in own]) for own in windows]
+        return [np.concatenate([next(rows) for _ in window]) for window in windows]
 
     def read_queries(self, texts: Sequence[str], deadline: float | None = None) -> list[NDArray[np.float32]] | None:
         """Return the unit vectors of the tokens of queries; see `read_passages`."""

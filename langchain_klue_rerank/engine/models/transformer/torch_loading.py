@@ -73,7 +73,9 @@ def require_cross_encoder(name: str, options: ModelOptions) -> None:
         ModelLoadError: If it is a bi-encoder, a bare language model or a late-interaction model.
     """
     kind, architectures = _kind(name, options)
-    if kind in (None, "CrossEncoder") and (not architectures or any(_SCORES.search(one) for one in architectures)):
+    if kind in (None, "CrossEncoder") and (
+        not architectures or any(_SCORES.search(architecture) for architecture in architectures)
+    ):
         return
     what = f"a {kind}" if kind not in (None, "CrossEncoder") else f"of the kind {', '.join(architectures)}"
     raise ModelLoadError(
@@ -94,7 +96,7 @@ def require_bi_encoder(name: str, options: ModelOptions) -> None:
             f"The model {name!r} is a {kind} and makes no vectors of texts. A cross-encoder or a late-interaction "
             "model goes into KlueReranker."
         )
-    if kind is None and any(one.endswith("ForSequenceClassification") for one in architectures):
+    if kind is None and any(architecture.endswith("ForSequenceClassification") for architecture in architectures):
         raise ModelLoadError(
             f"The model {name!r} is a classifier ({', '.join(architectures)}) and makes no vectors of texts. Name a "
             "bi-encoder; a cross-encoder goes into KlueReranker."
@@ -108,7 +110,7 @@ def _kind(name: str, options: ModelOptions) -> tuple[str | None, list[str]]:
     ours = read_config(found, "config_sentence_transformers.json", options)
     kind = ours.get("model_type") or ("SentenceTransformer" if ours or _has_modules(found, options) else None)
     architectures = read_config(found, "config.json", options).get("architectures") or []
-    return kind, [str(one) for one in architectures]
+    return kind, [str(architecture) for architecture in architectures]
 
 
 def _has_modules(model: str | Path, options: ModelOptions) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.mending import unwrap
+from langchain_klue_rerank.engine.text.words import pieces as blocks
 from langchain_klue_rerank.files.content import Content, Piece
 from langchain_klue_rerank.files.encodings import decode, decode_text
 from langchain_klue_rerank.files.formats import rows, text
@@ -33,6 +34,10 @@ OLD = (".doc", ".xls", ".ppt")
 #: Changes when the same file gives other passages; a folder is then read again.
 READING_VERSION = 4
 
+#: Lines that could not be read that are logged one by one.
+_MOST_WARNINGS = 20
+#: Characters of a text that are split into passages at a time: splitting takes 80 bytes of memory for each.
+_BLOCK = 1 << 20
 _SEPARATORS = ["\n\n", "\n", "다. ", "요. ", ". ", "? ", "! ", " ", ""]
 
 
@@ -128,10 +133,13 @@ def load_documents(
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     with IsolatedReader(limits) as isolated:
         file = read_file(path, reading, isolated)
-    for problem in file.problems:
+    for number, problem in enumerate(file.problems):
         if strict and problem.reason != "hidden sheet":
             raise UnreadableFileError(problem)
-        logger.warning("Passed over %s", problem.sentence())
+        if number < _MOST_WARNINGS:
+            logger.warning("Passed over %s", problem.sentence())
+    if len(file.problems) > _MOST_WARNINGS:
+        logger.warning("Passed over %s lines more of %s", f"{len(file.problems) - _MOST_WARNINGS:,}", path)
     return file.documents
 
 
@@ -223,7 +231,14 @@ def _passages(path: str | Path, pieces: Sequence[Piece], reading: Reading) -> li
     )
     source, prefix = canonical(path), id_prefix(path)
     chunks = [
-        [chunk.strip("\r\n").rstrip() for chunk in splitter.split_text(piece.text) if chunk.strip()] for piece in pieces
+        [
+            chunk.strip("\r\n").rstrip()
+            for block in blocks(piece.text, _BLOCK)
+            if block.strip()
+            for chunk in splitter.split_text(block)
+            if chunk.strip()
+        ]
+        for piece in pieces
     ]
     names = ["" if piece.metadata.get("id") is None else str(piece.metadata["id"]) for piece in pieces]
     ids = _chunk_ids(names, chunks)

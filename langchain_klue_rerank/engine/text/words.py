@@ -70,7 +70,8 @@ def clean(text: str) -> str:
     """
     if text.isascii():
         return text
-    return "".join(map(_normalized, pieces(_bounded(text))))
+    # bounded again: one mark may become two (U+0344)
+    return _bounded("".join(map(_normalized, pieces(_bounded(text)))))
 
 
 def _bounded(text: str) -> str:

@@ -79,13 +79,15 @@ def csv_rows(text: str, delimiter: str | None = None) -> Iterator[tuple[int, dic
         already, is called by its place (``column 3``).
     """
     names: list[str] = []
+    known: set[str] = set()
     for line, row in parse_csv(text, delimiter or find_delimiter(text)):
         if not any(cell.strip() for cell in row):
             continue
         if not names:
             for place, name in enumerate(row, 1):
                 name = name.strip()
-                names.append(name if name and name not in names else f"column {place}")
+                names.append(name if name and name not in known else f"column {place}")
+                known.add(name)
             continue
         names += [f"column {place}" for place in range(len(names) + 1, len(row) + 1)]
         yield line, dict(zip(names, row, strict=False))

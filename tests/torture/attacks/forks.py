@@ -69,7 +69,7 @@ def trials(chance: random.Random, folder: Path) -> Trials:
 
 ATTACKS = [
     Attack(
-        "forks beside busy threads",
+        "forks with busy threads",
         "The child can use index, models and caches: none hangs",
         trials,
         short=1,

@@ -141,7 +141,7 @@ def trials(chance: random.Random, folder: Path) -> Trials:
 
 ATTACKS = [
     Attack(
-        "pickles of strangers",
+        "untrusted pickles",
         "Nothing is run; refused or read, no crash, no hang over 5 s, no more than 512 MB",
         trials,
         short=20,

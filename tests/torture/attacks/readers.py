@@ -50,7 +50,7 @@ def write(folder: Path) -> None:
 
 ATTACKS = [
     Attack(
-        "loads beside two writers",
+        "loads with two concurrent writers",
         "Every load gives a whole index, with all its vectors; no writer fails",
         trials,
         short=40,

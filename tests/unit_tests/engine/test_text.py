@@ -370,3 +370,9 @@ def test_pieces_change_nothing(parts: list[str]) -> None:
     assert all(len(one) <= 64 for one in pieces(text, 64))
     joined = "".join(unicodedata.normalize("NFC", one) for one in pieces(text, 64))
     assert joined == unicodedata.normalize("NFC", text)
+
+
+def test_a_mark_that_becomes_two_leaves_no_more_marks_than_others() -> None:
+    cleaned = clean("가" + "\u0344" * 40 + "나")
+    assert clean(cleaned) == cleaned
+    assert len(cleaned) == 32

@@ -187,3 +187,19 @@ def test_a_missing_file(tmp_path: Path) -> None:
         load_documents(tmp_path / "missing.txt")
     with pytest.raises(UnreadableFileError, match="no regular file"):
         load_documents(tmp_path)
+
+
+def test_of_many_bad_lines_a_few_are_named_and_the_others_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "나쁜 줄.jsonl"
+    path.write_text('{"text": "전입신고"}\n' + "{\n" * 1000, encoding="utf-8")
+    assert len(load_documents(path)) == 1
+    assert len(caplog.records) == 21
+    assert "980 lines more" in caplog.text
+
+
+def test_columns_without_end_are_read_in_time(tmp_path: Path) -> None:
+    path = tmp_path / "넓은.csv"
+    path.write_text(",".join(f"열{number}" for number in range(100_000)) + "\n" + "값," * 100_000, encoding="utf-8")
+    assert load_documents(path)

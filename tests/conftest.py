@@ -25,6 +25,19 @@ settings.load_profile("repeatable")
 
 UNIT_TESTS = Path(__file__).parent / "unit_tests"
 
+#: Files and folders of unit tests that `make quick` leaves out: they start processes, train or attack.
+SLOW = {
+    "test_exact_sets.py",
+    "test_fork.py",
+    "test_hostile.py",
+    "test_late_interaction.py",
+    "test_package.py",
+    "test_plain_pickle.py",
+    "test_torture.py",
+    "test_transformers.py",
+    "training",
+}
+
 #: Positions of the tiny models; RoBERTa keeps the first two (padding token 1, plus one) for itself.
 POSITIONS = 66
 #: Tokens that they can read.
@@ -34,6 +47,12 @@ _SYLLABLES = (
     "가각간강개거건검게결경계고공과관교구국군그금급기길김나날남내너노눈는니다당대도동되두드들등라람려로를름리마만말머면모무문물"
     "미바반발방버법보부분비사산상생서석선설성세소속수술시식신실심아안알약양어언업에여연영예오와용우운원월유은을음의이인일입자작장"
 )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if UNIT_TESTS in item.path.parents and SLOW & set(item.path.relative_to(UNIT_TESTS).parts):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -108,6 +127,8 @@ def late_interaction_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny KLUE-shaped late-interaction model, vectors of 16 numbers."""
     torch = pytest.importorskip("torch")
     sentence_transformers = pytest.importorskip("sentence_transformers")
+    if not hasattr(sentence_transformers, "MultiVectorEncoder"):
+        pytest.skip("late interaction needs sentence-transformers 6.0")
     from sentence_transformers.base.modules.dense import Dense
     from transformers import RobertaModel
 

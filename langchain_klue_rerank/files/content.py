@@ -9,7 +9,7 @@ from typing import Any
 from langchain_klue_rerank.files.reasons import Problem
 
 
-@dataclass
+@dataclass(slots=True)
 class Piece:
     """A part of a file: a section, a page, a slide, a sheet or a row.
 

@@ -230,14 +230,15 @@ def _passages(path: str | Path, pieces: Sequence[Piece], reading: Reading) -> li
         strip_whitespace=False,  # the indentation of a first line is part of the text
     )
     source, prefix = canonical(path), id_prefix(path)
+    # tuples of texts: unlike lists, the garbage collector need not look at them, and it holds up every thread meanwhile
     chunks = [
-        [
+        tuple(
             chunk.strip("\r\n").rstrip()
             for block in blocks(piece.text, _BLOCK)
             if block.strip()
             for chunk in splitter.split_text(block)
             if chunk.strip()
-        ]
+        )
         for piece in pieces
     ]
     names = ["" if piece.metadata.get("id") is None else str(piece.metadata["id"]) for piece in pieces]
@@ -254,10 +255,10 @@ def _passages(path: str | Path, pieces: Sequence[Piece], reading: Reading) -> li
     ]
 
 
-def _chunk_ids(names: Iterable[str], chunks: Iterable[Sequence[str]]) -> list[list[str]]:
+def _chunk_ids(names: Iterable[str], chunks: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
     """Return the ids of each text's chunks: its name, and which chunk where there are several."""
     return [
-        [name] if len(own) == 1 else [f"{name}.{part}" for part in range(len(own))]
+        (name,) if len(own) == 1 else tuple(f"{name}.{part}" for part in range(len(own)))
         for name, own in zip(names, chunks, strict=True)
     ]
 

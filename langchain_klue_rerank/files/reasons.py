@@ -82,7 +82,7 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that could not be read.
 

@@ -216,6 +216,7 @@ class CompressorTests:
             same(result, results[0])
 
     def test_inside_a_contextual_compression_retriever(self, reranker: BaseDocumentCompressor) -> None:
+        pytest.importorskip("langchain_classic")
         from langchain_classic.retrievers import ContextualCompressionRetriever
 
         retriever = ContextualCompressionRetriever(
@@ -225,6 +226,7 @@ class CompressorTests:
         assert state(retriever.invoke(QUESTION)) == state(expected)
 
     async def test_inside_a_contextual_compression_retriever_async(self, reranker: BaseDocumentCompressor) -> None:
+        pytest.importorskip("langchain_classic")
         from langchain_classic.retrievers import ContextualCompressionRetriever
 
         retriever = ContextualCompressionRetriever(
@@ -234,6 +236,7 @@ class CompressorTests:
         assert state(await retriever.ainvoke(QUESTION)) == state(expected)
 
     async def test_inside_a_pipeline(self, reranker: BaseDocumentCompressor) -> None:
+        pytest.importorskip("langchain_classic")
         from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
 
         pipeline = DocumentCompressorPipeline(transformers=[reranker, self.construct(top_n=2)])

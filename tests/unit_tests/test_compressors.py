@@ -155,6 +155,7 @@ def test_a_file_is_not_a_model(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_a_model_is_refused_on_first_use(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
     with pytest.raises(ModelLoadError, match="cannot be loaded"):
         KlueReranker(model=str(tmp_path)).rerank(TEXTS, QUESTION)
 

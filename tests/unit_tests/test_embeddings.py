@@ -184,6 +184,7 @@ def test_a_bad_model_name_is_refused_at_once(name: str) -> None:
 
 
 def test_a_folder_without_a_model_is_refused_on_first_use(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ModelLoadError, match="cannot be loaded"):
         KlueEmbeddings(model=str(tmp_path)).embed_query(QUESTION)
@@ -312,6 +313,7 @@ def test_a_loaded_model_keeps_its_identity_when_its_folder_goes(
 
 
 def test_a_static_model_of_sentence_transformers_is_a_model_as_any_other(tmp_path: Path) -> None:
+    pytest.importorskip("sentence_transformers")
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
     from tokenizers import Tokenizer

@@ -26,6 +26,10 @@ def retriever() -> KlueRetriever:
     return KlueRetriever.from_documents([*documents(), Document(TEXT, id="long", metadata={"title": "민원 안내"})])
 
 
+def test_a_megabyte_of_spaces_takes_no_quadratic_time():
+    assert sentence_spans(" " * 1_000_000 + "끝입니다.", shared_analyzer()) == [(1_000_000, 1_000_005)]
+
+
 def test_the_sentence_and_the_words(retriever):
     explanation = retriever.explain(QUESTION, "long")
     assert explanation.sentence == TEXT[explanation.start : explanation.end]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("bm25s")
+
 from benchmarks import results
 from benchmarks.failures import worst
 from benchmarks.ways import DEFAULT, LEXICAL, MORPHEMES, WAYS, Runner

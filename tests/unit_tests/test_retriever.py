@@ -583,6 +583,7 @@ def in_memory() -> InMemoryVectorStore:
 def community_faiss() -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        pytest.importorskip("langchain_community")
         from langchain_community.vectorstores import FAISS
 
         return FAISS.from_documents(documents(), BigramEmbeddings(), ids=[str(one.id) for one in documents()])

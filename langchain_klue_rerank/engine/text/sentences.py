@@ -12,9 +12,10 @@ from langchain_klue_rerank.engine.text.words import clean, split_words
 #: A place in a text: its first character, and the one after its last.
 Span = tuple[int, int]
 
-#: A line's end that ends a sentence: unless a long line goes on in the next, as where a page's width cut it.
+#: A line's end that ends a sentence: unless a long line goes on in the next, as where a page's width cut it. It begins
+#: where its spaces begin, as looking from each of them would take quadratic time.
 _LINE_END = re.compile(
-    r"(?:(?<=[.?!…:。])|(?<![^\n]{30})|(?=[^\S\n]*\n[^\S\n]*(?:[-*•·○●▪#>|]|\(?\d+[.)]|\n)))[^\S\n]*\n\s*"
+    r"(?<![^\S\n])(?:(?<=[.?!…:。])|(?<![^\n]{30})|(?=[^\S\n]*+\n[^\S\n]*+(?:[-*•·○●▪#>|]|\(?\d+[.)]|\n)))[^\S\n]*+\n\s*"
 )
 _PIECE = re.compile(r"\s+|\S+")
 _RUN = re.compile(r"[^\W_]+")

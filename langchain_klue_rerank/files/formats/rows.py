@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from langchain_klue_rerank.engine.text.words import clean
@@ -98,9 +98,8 @@ def read_csv_text(
 ) -> Content:
     """Read csv or tsv text with a header."""
     delimiter = delimiter or find_delimiter(text)
-    rows = list(csv_rows(text, delimiter))
-    content = read_rows(path, rows, text_column, title_column)
-    if rows:
+    content = read_rows(path, csv_rows(text, delimiter), text_column, title_column)
+    if content.pieces or content.problems:
         content.notes["delimiter"] = {"\t": "tab"}.get(delimiter, delimiter)
     return content
 
@@ -108,7 +107,7 @@ def read_csv_text(
 def read_jsonl_text(path: str, text: str, text_column: str | None, title_column: str | None) -> Content:
     """Read JSON Lines; lines that are no objects are problems, and the others are read."""
     problems: list[Problem] = []
-    content = read_rows(path, list(_jsonl_rows(path, text, problems)), text_column, title_column)
+    content = read_rows(path, _jsonl_rows(path, text, problems), text_column, title_column)
     content.problems[:0] = problems
     return content
 
@@ -181,7 +180,7 @@ def _unwrapped(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_rows(
-    path: str, rows: Sequence[tuple[int, dict[str, Any]]], text_column: str | None, title_column: str | None
+    path: str, rows: Iterable[tuple[int, dict[str, Any]]], text_column: str | None, title_column: str | None
 ) -> Content:
     """Turn rows into pieces.
 
@@ -201,13 +200,12 @@ def read_rows(
             cleaned.append((line, {clean(str(key)): _cleaned(value) for key, value in _unwrapped(row).items()}))
         except RecursionError:
             content.problems.append(Problem(path, "json", line, "nested too deeply"))
-    rows = cleaned
-    columns = list(dict.fromkeys(name for _, row in rows for name in row))
+    columns = list(dict.fromkeys(name for _, row in cleaned for name in row))
     for name in (text_column, title_column):
-        if rows and name is not None and name not in columns:
+        if cleaned and name is not None and name not in columns:
             raise UnreadableFileError(Problem(path, "column", 0, f"{name!r} is not among {', '.join(columns)}"))
     used: dict[str, str] = {}
-    for line, row in rows:
+    for line, row in cleaned:
         body = _first(row, (text_column,) if text_column else TEXT_COLUMNS)
         title = _first(row, (title_column,) if title_column else TITLE_COLUMNS)
         question = _first(row, QUESTION_COLUMNS) if text_column not in QUESTION_COLUMNS else None

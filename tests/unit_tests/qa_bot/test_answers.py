@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from langchain_core.documents import Document
 
+pytest.importorskip("markupsafe")
+
 from examples.qa_bot.answers import (
     Answer,
     Candidate,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_klue_rerank.files.content import Piece, sections, table_rows
+from langchain_klue_rerank.files.formats.word_numbers import Numbers, numbers_of
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 #: How Office files with a password, and the older formats, begin.
@@ -42,7 +43,8 @@ def read_docx(path: str, content: bytes) -> list[Piece]:
     check_zip(path, content)
     document = docx.Document(io.BytesIO(content))
     levels = _heading_levels(document)
-    pieces = list(sections(_word_blocks(document.element.body, levels)))
+    numbers = numbers_of(document)
+    pieces = list(sections(_word_blocks(document.element.body, levels, numbers)))
     for relation in document.part.rels.values():
         name = relation.reltype.rsplit("/", 1)[-1]
         if relation.is_external or name not in _ASIDE:
@@ -52,7 +54,7 @@ def read_docx(path: str, content: bytes) -> list[Piece]:
             from lxml import etree
 
             element = etree.fromstring(relation.target_part.blob, etree.XMLParser(resolve_entities=False))
-        aside = "\n".join(text for _, text in _word_blocks(element, {}) if text.strip())
+        aside = "\n".join(text for _, text in _word_blocks(element, {}, numbers) if text.strip())
         if aside and aside not in (piece.text for piece in pieces):
             pieces.append(Piece(aside, {"part": name}))
     return pieces
@@ -74,30 +76,32 @@ def _heading_levels(document: Any) -> dict[str, int]:
     return levels
 
 
-def _word_blocks(parent: Any, levels: dict[str, int]) -> Iterator[tuple[int, str]]:
+def _word_blocks(parent: Any, levels: dict[str, int], numbers: Numbers) -> Iterator[tuple[int, str]]:
     """Yield levels and texts of paragraphs and table rows in order, through content controls and insertions."""
     for element in parent.iterchildren(tag=None):
         if element.tag == f"{_W}p":
             text = _word_text(element)
             style = element.find(f"{_W}pPr/{_W}pStyle")
             level = levels.get(style.get(f"{_W}val"), 0) if style is not None else 0
+            number = numbers.before(element)
             if text.strip():
+                text = number + text
                 yield level, text if level else f"{text}\n"
             for box in _boxes(element):
-                yield from _word_blocks(box, {})
+                yield from _word_blocks(box, {}, numbers)
         elif element.tag == f"{_W}tbl":
-            yield 0, "\n".join(table_rows(_word_rows(element))) + "\n"
+            yield 0, "\n".join(table_rows(_word_rows(element, numbers))) + "\n"
         elif isinstance(element.tag, str) and element.tag not in _UNSEEN:
-            yield from _word_blocks(element, levels)
+            yield from _word_blocks(element, levels, numbers)
 
 
-def _word_rows(table: Any) -> Iterator[list[str]]:
+def _word_rows(table: Any, numbers: Numbers) -> Iterator[list[str]]:
     """Yield the cells of each row: a cell that spans columns or rows stands in the file once, and comes once."""
     for row in table.iter(f"{_W}tr"):
         if next(row.iterancestors(f"{_W}tbl")) is not table:
             continue  # of a table in a cell, which comes with its cell
         cells = (cell for cell in row.iter(f"{_W}tc") if next(cell.iterancestors(f"{_W}tr")) is row)
-        yield [" ".join(text for _, text in _word_blocks(cell, {})) for cell in cells]
+        yield [" ".join(text for _, text in _word_blocks(cell, {}, numbers)) for cell in cells]
 
 
 def _word_text(element: Any) -> str:

@@ -59,7 +59,7 @@ class KlueBM25Retriever(IndexedRetriever):
         filter: Filter | None = None,
     ) -> list[Document]:
         k = self.k if k is None else check_count("k", k)
-        tokens = self._tokenize([check_query(query)])
+        tokens = self._tokenize([self._index.respelled(check_query(query))])
         [found] = self._index.search(k, tokens=tokens, keep=to_keep(filter))
         documents = [to_document(passage) for passage in found.passages]
         if not self.scores_in_metadata:

@@ -13,7 +13,6 @@ from langchain_core.runnables.config import run_in_executor
 from pydantic import Field, PrivateAttr, field_validator
 
 from langchain_klue_rerank.adapters.batches import answer_together
-from langchain_klue_rerank.adapters.documents import check_query
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     check_model,
@@ -198,7 +197,7 @@ class KlueRetriever(ExplainingRetriever):
         if (answer := self._batch_answer()) is not None:
             return self._second_stage.report(query, answer, callbacks)
         first_stage, options = self._prepare(arguments)
-        query = check_query(query)
+        query = first_stage.read(query)
         if not query or not options.k:
             return []
         candidates = first_stage.find(query, options, callbacks)
@@ -212,7 +211,7 @@ class KlueRetriever(ExplainingRetriever):
             return await self._second_stage.areport(query, answer, callbacks)
         # in a thread: the first call with a reranker from the hub asks the hub
         first_stage, options = await run_in_executor(None, self._prepare, arguments)
-        query = check_query(query)
+        query = first_stage.read(query)
         if not query or not options.k:
             return []
         candidates = await first_stage.afind(query, options, callbacks)

@@ -12,7 +12,6 @@ from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list, run_in_executor
 
-from langchain_klue_rerank.adapters.documents import check_query
 from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, FirstStage, Options
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
 from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage
@@ -105,7 +104,7 @@ def answer_together(
     searched: dict[int, str] = {}
     for place, query in enumerate(queries):
         try:
-            if checked := check_query(query):
+            if checked := first_stage.read(query):
                 searched[place] = checked
         except TypeError as error:
             answers[place] = Answer(error=error)

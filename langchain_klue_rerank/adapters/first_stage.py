@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.adapters.documents import check_count, to_document
+from langchain_klue_rerank.adapters.documents import check_count, check_query, to_document
 from langchain_klue_rerank.adapters.embedding import embed_by_all, reads_tokens
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
@@ -120,6 +120,14 @@ class FirstStage:
         if (search_type != "lexical" and not dense) or (search_type != "dense" and not settings.lexical):
             built = "vectors" if settings.dense else "words"
             raise ValueError(f"search_type={search_type!r} is not possible: the index was built with {built} only.")
+
+    def read(self, query: str) -> str:
+        """Return a query as it is searched: cleaned, words that no passage has in another spelling; "" for a blank one.
+
+        Raises:
+            TypeError: If it is no text.
+        """
+        return self.index.respelled(check_query(query))
 
     def find(self, query: str, options: Options, callbacks: Callbacks) -> CandidateDocuments:
         """Find the candidates of one query in the index, in the sources, or in both.

@@ -20,6 +20,7 @@ from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.priority import searching
+from langchain_klue_rerank.engine.text.spellings import respelled
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
@@ -97,6 +98,11 @@ class PassageIndex(SavedIndex):
         with self._lock:
             if not len(self):
                 self._state = Snapshot.empty(replace(self.settings, token_vectors=model))
+
+    def respelled(self, query: str) -> str:
+        """Write the words of a query that occur in no passage as the passages write them; see `spellings.respelled`."""
+        terms = self._state.terms
+        return respelled(query, terms.has, terms.beginning_with) if self.settings.lexical else query
 
     def require_lexical(self) -> None:
         """Check that the index can be searched by words.

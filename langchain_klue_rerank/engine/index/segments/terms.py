@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from itertools import chain, pairwise
+from dataclasses import dataclass
+from itertools import chain, islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +13,12 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.growing import GrowingRagged, GrowingStrings
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable
+from langchain_klue_rerank.engine.text.spellings import INITIAL_OF
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
-from langchain_klue_rerank.engine.text.words import bigrams_of
+from langchain_klue_rerank.engine.text.words import bigrams_of, split_words
+
+#: Words whose initial consonants are found at a time, and words of given ones that are counted.
+_AT_ONCE, _MOST = 10_000, 10_000
 
 
 class Terms:
@@ -41,6 +47,7 @@ class Terms:
         self.bigrams = GrowingStrings(bigrams)
         self._word_morphemes = GrowingRagged(word_morphemes)
         self._word_bigrams = GrowingRagged(word_bigrams)
+        self._initials: _Initials | None = None
 
     @property
     def word_morphemes(self) -> Ragged:
@@ -112,6 +119,60 @@ class Terms:
             "bigram": self.bigrams.find(list(chain.from_iterable(bigrams_of(words)))),
             "morpheme": self.morphemes.find(list(chain.from_iterable(morphemes))),
         }
+
+    def has(self, text: str) -> bool:
+        """Return whether all bigrams of all words of a text are here: without one of them it occurs nowhere."""
+        words = split_words(text)
+        return bool(words) and bool((self.bigrams.find(list(chain.from_iterable(bigrams_of(words)))) >= 0).all())
+
+    def beginning_with(self, initials: str, most: int) -> list[str]:
+        """Return how words of these initial consonants begin, those with the most endings first.
+
+        Args:
+            initials: Initial consonants, one for each syllable.
+            most: How many to return at most.
+        """
+        places = self._initials
+        known = len(self.words)
+        if places is None or places.count != known:
+            self._initials = places = _Initials.of(self.words, known)
+        found = Counter(self.words[number][: len(initials)] for number in places.find(initials))
+        return [begin for begin, _ in sorted(found.items(), key=lambda item: (-item[1], item[0]))[:most]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Initials:
+    """The initial consonants of words.
+
+    Attributes:
+        count: How many words.
+        text: All of them, each after a line's end.
+        starts: Where each begins, (count,) int64.
+    """
+
+    count: int
+    text: str
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, words: GrowingStrings, count: int) -> _Initials:
+        parts: list[str] = []
+        every = words.first(count)
+        while part := list(islice(every, _AT_ONCE)):  # a part at a time lets other threads run
+            parts.append("\n" + "\n".join(part).translate(INITIAL_OF))
+        text = "".join(parts)
+        ends = np.frombuffer(text.encode("utf-32-le"), np.uint32) == ord("\n")
+        return cls(count, text, np.flatnonzero(ends))
+
+    def find(self, initials: str) -> list[int]:
+        """Return the numbers of the words that begin with these initial consonants."""
+        sought = "\n" + initials
+        places: list[int] = []
+        place = self.text.find(sought)
+        while place >= 0 and len(places) < _MOST:
+            places.append(place)
+            place = self.text.find(sought, place + 1)
+        return np.searchsorted(self.starts, np.asarray(places, np.int64)).tolist()  # type: ignore[no-any-return]
 
 
 def _rows(strings: GrowingStrings, rows: Sequence[Sequence[str]]) -> Ragged:

@@ -13,23 +13,30 @@ from langchain_klue_rerank.adapters.filters import store_filter
 from tests.unit_tests.fakes import BigramEmbeddings
 
 
-class Chroma:
+class Store:
     """A store that is known by its name only; nobody has to install it."""
+
+    def __str__(self) -> str:
+        return type(self).__name__  # a test's name is the same in every process
+
+
+class Chroma(Store):
+    pass
 
 
 class MyChroma(Chroma):
     """And a subclass of it."""
 
 
-class Milvus:
+class Milvus(Store):
     pass
 
 
-class PGVector:
+class PGVector(Store):
     pass
 
 
-class FAISS:
+class FAISS(Store):
     index_to_docstore_id = dict.fromkeys(range(50))
 
 
@@ -84,13 +91,13 @@ def test_stores_of_others_get_the_filter_as_it_is() -> None:
         assert arguments(Other(), condition) == {"filter": condition}
 
 
-@pytest.mark.parametrize("store", [Chroma(), Milvus()])
+@pytest.mark.parametrize("store", [Chroma(), Milvus()], ids=str)
 def test_a_function_is_refused_where_no_function_can_run(store: Any) -> None:
     with pytest.raises(TypeError, match=f"{type(store).__name__} cannot run"):
         store_filter(store, lambda document: True)
 
 
-@pytest.mark.parametrize("store", [Chroma(), Milvus(), PGVector(), FAISS()])
+@pytest.mark.parametrize("store", [Chroma(), Milvus(), PGVector(), FAISS()], ids=str)
 def test_an_operator_without_its_sign_is_an_error(store: Any) -> None:
     with pytest.raises(ValueError, match=r'"\$gte": 2020'):
         store_filter(store, {"year": {"gte": 2020}})

@@ -22,6 +22,8 @@ RESERVED = frozenset({"relevance_score", "first_stage_score", "rerank_score"})
 _DELIMITERS = ",\t;|"
 #: Rows by which the delimiter is found out.
 _SAMPLE = 20
+#: Columns that are told apart, as many as a sheet of Excel has; cells beyond stand together in the last.
+MOST_COLUMNS = 16_384
 
 
 def parse_csv(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]]:
@@ -80,7 +82,10 @@ def csv_rows(text: str, delimiter: str | None = None) -> Iterator[tuple[int, dic
     """
     names: list[str] = []
     known: set[str] = set()
-    for line, row in parse_csv(text, delimiter or find_delimiter(text)):
+    delimiter = delimiter or find_delimiter(text)
+    for line, row in parse_csv(text, delimiter):
+        if len(row) > MOST_COLUMNS:
+            row[MOST_COLUMNS - 1 :] = [delimiter.join(row[MOST_COLUMNS - 1 :])]
         if not any(cell.strip() for cell in row):
             continue
         if not names:
@@ -206,9 +211,10 @@ def read_rows(
             raise UnreadableFileError(Problem(path, "column", 0, f"{name!r} is not among {', '.join(columns)}"))
     used: dict[str, str] = {}
     for line, row in cleaned:
-        body = _first(row, (text_column,) if text_column else TEXT_COLUMNS)
-        title = _first(row, (title_column,) if title_column else TITLE_COLUMNS)
-        question = _first(row, QUESTION_COLUMNS) if text_column not in QUESTION_COLUMNS else None
+        lower = {name.strip().lower(): name for name in row}
+        body = _first(row, lower, (text_column,) if text_column else TEXT_COLUMNS)
+        title = _first(row, lower, (title_column,) if title_column else TITLE_COLUMNS)
+        question = _first(row, lower, QUESTION_COLUMNS) if text_column not in QUESTION_COLUMNS else None
         if title is None and title_column is None:
             title, question = question, None
         if title == body:
@@ -238,8 +244,8 @@ def read_rows(
     return content
 
 
-def _first(row: dict[str, Any], names: Iterable[str]) -> str | None:
-    lower = {name.strip().lower(): name for name in row}
+def _first(row: dict[str, Any], lower: dict[str, str], names: Iterable[str]) -> str | None:
+    """Return the first column of these names that holds a text; `lower` has the columns by name in lower case."""
     found = (lower.get(name.lower()) for name in names)
     return next((name for name in found if name is not None and isinstance(row[name], str) and row[name].strip()), None)
 

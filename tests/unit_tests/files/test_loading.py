@@ -203,3 +203,12 @@ def test_columns_without_end_are_read_in_time(tmp_path: Path) -> None:
     path = tmp_path / "넓은.csv"
     path.write_text(",".join(f"열{number}" for number in range(100_000)) + "\n" + "값," * 100_000, encoding="utf-8")
     assert load_documents(path)
+
+
+def test_cells_beyond_the_last_column_stand_together_and_none_is_lost(tmp_path: Path) -> None:
+    path = tmp_path / "넓은.csv"
+    path.write_text("text\n" + ",".join(f"값{number}" for number in range(20_000)), encoding="utf-8")
+    [found] = {one.metadata["source"] for one in load_documents(path)}
+    texts = " ".join(one.page_content + str(one.metadata) for one in load_documents(path))
+    assert found.endswith("넓은.csv")
+    assert all(f"값{number}" in texts for number in (0, 16_382, 16_383, 19_999))

@@ -14,7 +14,10 @@ from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 _MANIFEST = "META-INF/manifest.xml"
 _SECTION = re.compile(r"Contents/section\d+\.xml")
-_NOTES = (b"footNote", b"endNote")
+#: Elements of hwpx files that unhwp reads wrongly or not at all.
+_REPAIRED = (
+    b"footNote", b"endNote", b"deleteBegin", b":equation", b"checkBtn", b"radioBtn", b":header ", b":footer ",
+)  # fmt: skip
 #: What describes text and is none.
 _NO_TEXT = frozenset(
     {"style", "alignment", "vertical_alignment", "background_color", "font_name", "color", "id", "kind"}
@@ -33,7 +36,7 @@ def read_hangul(path: str, content: bytes) -> list[Piece]:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if _MANIFEST in archive.namelist() and b"encryption-data" in archive.open(_MANIFEST).read(1 << 20):
                 raise UnreadableFileError(Problem(path, "password"))
-            content = _notes_apart(archive) or content
+            content = _repaired(archive) or content
     try:
         with unhwp.parse_bytes(content) as result:
             document = json.loads(result.json)
@@ -50,15 +53,21 @@ def read_hangul(path: str, content: bytes) -> list[Piece]:
     return list(sections(blocks))
 
 
-def _notes_apart(archive: zipfile.ZipFile) -> bytes | None:
-    """Return an hwpx file with spaces around its notes, which unhwp glues to the words before; None if it has none."""
+def _repaired(archive: zipfile.ZipFile) -> bytes | None:
+    """Return an hwpx file of which unhwp reads what a person reads; None if there is nothing to change.
+
+    Without it, unhwp glues notes to the words before, reads text whose deletion is tracked, leaves out equations and
+    the captions of buttons, and reads some headers and footers twice and others not at all.
+    """
     from lxml import etree
 
     changed: dict[str, bytes] = {}
     for name in archive.namelist():
-        if not _SECTION.fullmatch(name) or not any(note in (xml := archive.read(name)) for note in _NOTES):
+        if not _SECTION.fullmatch(name) or not any(kind in (xml := archive.read(name)) for kind in _REPAIRED):
             continue
         root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False))
+        _remove_deleted(root)
+        _place_headers(root)
         for note in root.iter("{*}footNote", "{*}endNote"):
             for text in note.iter("{*}t"):
                 text.text = f" {text.text or ''}"
@@ -67,6 +76,12 @@ def _notes_apart(archive: zipfile.ZipFile) -> bytes | None:
                     last[-1].tail = f"{last[-1].tail or ''} "
                 else:
                     last.text = f"{last.text} "
+        for shown in list(root.iter("{*}equation", "{*}checkBtn", "{*}radioBtn")):
+            caption = shown.get("caption") or shown.findtext("{*}script")
+            if caption:
+                text = etree.Element(f"{{{etree.QName(shown).namespace}}}t")
+                text.text = f" {caption} "
+                shown.addnext(text)
         changed[name] = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
     if not changed:
         return None
@@ -75,6 +90,38 @@ def _notes_apart(archive: zipfile.ZipFile) -> bytes | None:
         for entry in archive.infolist():
             copy.writestr(entry, changed.get(entry.filename) or archive.read(entry))
     return out.getvalue()
+
+
+def _place_headers(root: Any) -> None:
+    """Make the paragraphs of headers the first ones of a section, and those of footers the last ones."""
+    for kind in ("header", "footer"):
+        places = (f".//{{*}}ctrl/{{*}}{kind}", f".//{{*}}secPr/{{*}}{kind}")  # some writers fill both
+        found = [one for place in places for one in root.iterfind(place)]
+        known: set[str] = set()
+        paragraphs = []
+        for part in found:
+            if part.get("id") not in known:
+                paragraphs += list(part.iterfind("{*}subList/{*}p"))
+            known.add(part.get("id", ""))
+            part.getparent().remove(part)
+        for place, paragraph in enumerate(paragraphs):
+            root.insert(place if kind == "header" else len(root), paragraph)
+
+
+def _remove_deleted(root: Any) -> None:
+    """Remove text whose deletion is tracked: it stands between two marks, which may be in different paragraphs."""
+    deletions: set[str] = set()
+    for text in root.iter("{*}t"):
+        if deletions:
+            text.text = ""
+        for mark in text:
+            kind = mark.tag.rsplit("}", 1)[-1] if isinstance(mark.tag, str) else ""
+            if kind == "deleteBegin":
+                deletions.add(mark.get("TcId", ""))
+            elif kind == "deleteEnd":
+                deletions.discard(mark.get("TcId", ""))
+            if deletions:
+                mark.tail = ""
 
 
 def _blocks(value: Any) -> Iterator[tuple[int, str]]:

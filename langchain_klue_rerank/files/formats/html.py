@@ -7,6 +7,7 @@ from typing import Any
 
 from langchain_klue_rerank.files.content import Piece, sections, table_rows
 from langchain_klue_rerank.files.encodings import decode
+from langchain_klue_rerank.files.formats.word_numbers import written
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 _CHARSET = re.compile(rb"<meta[^>]{0,200}charset\s*=\s*[\"']?\s*([A-Za-z0-9_-]{1,40})", re.I)
@@ -16,6 +17,11 @@ _INLINE = frozenset(
     | {"kbd", "label", "mark", "q", "rp", "rt", "ruby", "s", "samp", "small", "span", "strike", "strong", "sub", "sup"}
     | {"time", "tt", "u", "var", "wbr", "img"}
 )
+
+#: Styles of elements that a browser does not show.
+_NOT_SHOWN = re.compile(r"display\s*:\s*none|visibility\s*:\s*hidden", re.I)
+#: Types of numbered lists, and Word's name for the same.
+_NUMBERED = {"a": "lowerLetter", "A": "upperLetter", "i": "lowerRoman", "I": "upperRoman"}
 
 #: Elements within elements that are read; browsers, too, stop somewhere.
 _DEPTH = 500
@@ -53,16 +59,21 @@ class _Writer:
     def __init__(self) -> None:
         self.blocks: list[tuple[int, str]] = []
         self._line: list[str] = []
+        self._mark = ""  # of the item of a list that has no text yet
 
     def flush(self, level: int = 0) -> None:
-        text = "".join(self._line)
+        text = "".join(self._line).strip()
         self._line = []
-        if text.strip():
-            self.blocks.append((level, text.strip()))
+        if text:
+            mark = "" if self._mark and text.startswith(self._mark) else self._mark
+            self.blocks.append((level, f"{mark} {text}" if mark else text))
+            self._mark = ""
 
-    def walk(self, element: Any, depth: int, is_pre: bool = False) -> None:
+    def walk(self, element: Any, depth: int, mark: str = "-") -> None:
         tag = element.tag
         if not isinstance(tag, str) or tag in _UNSEEN or "hidden" in element.attrib or depth > _DEPTH:
+            return
+        if _NOT_SHOWN.search(element.get("style", "")):
             return
         is_inline = tag in _INLINE
         if tag == "br":
@@ -76,20 +87,32 @@ class _Writer:
         if tag == "img" and element.get("alt"):
             self._line.append(f" {element.get('alt')} ")
         if tag == "li":
-            self._line.append("- ")
+            self._mark = mark
         if tag in ("pre", "textarea"):
             self.blocks.append((0, element.text_content()))
             return
         self._add(element.text)
+        number = _whole(element.get("start"), 1)
         for child in element:
-            self.walk(child, depth + 1)
+            if tag == "ol" and child.tag == "li":
+                number = _whole(child.get("value"), number)
+                self.walk(child, depth + 1, f"{written(number, _NUMBERED.get(element.get('type', ''), 'decimal'))}.")
+                number += 1
+            else:
+                self.walk(child, depth + 1)
             self._add(child.tail)
         if not is_inline:
             self.flush(int(tag[1]) if re.fullmatch(r"h[1-6]", tag) else 0)
+        if tag == "li":
+            self._mark = ""
 
     def _add(self, text: str | None) -> None:
         if text:
             self._line.append(re.sub(r"[ \t\r\n\f]+", " ", text))
+
+
+def _whole(text: str | None, default: int) -> int:
+    return int(text) if text is not None and re.fullmatch(r"[0-9]{1,6}", text) else default
 
 
 def _rows(table: Any) -> list[list[str]]:

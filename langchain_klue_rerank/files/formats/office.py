@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_klue_rerank.files.content import Piece, sections, table_rows
-from langchain_klue_rerank.files.formats.word_numbers import Numbers, numbers_of
+from langchain_klue_rerank.files.formats.word_numbers import Numbers, numbers_of, written
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 #: How Office files with a password, and the older formats, begin.
@@ -17,10 +17,21 @@ OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
+_M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 #: Parts of a Word file beside its body that people read.
 _ASIDE = ("header", "footer", "footnotes", "endnotes", "comments")
 #: Elements that repeat what stands elsewhere, or that nobody sees.
 _UNSEEN = {f"{_W}del", f"{_W}moveFrom", f"{_W}delText", f"{_W}instrText", f"{_MC}Fallback", f"{_W}rPr", f"{_W}pPr"}
+#: How PowerPoint's automatic numbers begin, and Word's name for the same.
+_SLIDE_NUMBERS = {
+    "arabic": "decimal",
+    "alphaLc": "lowerLetter",
+    "alphaUc": "upperLetter",
+    "romanLc": "lowerRoman",
+    "romanUc": "upperRoman",
+    "circleNum": "decimalEnclosedCircle",
+    "ea1": "japaneseCounting",
+}
 
 
 def check_zip(path: str, content: bytes) -> None:
@@ -100,6 +111,8 @@ def _word_rows(table: Any, numbers: Numbers) -> Iterator[list[str]]:
     for row in table.iter(f"{_W}tr"):
         if next(row.iterancestors(f"{_W}tbl")) is not table:
             continue  # of a table in a cell, which comes with its cell
+        if row.find(f"{_W}trPr/{_W}del") is not None:
+            continue
         cells = (cell for cell in row.iter(f"{_W}tc") if next(cell.iterancestors(f"{_W}tr")) is row)
         yield [" ".join(text for _, text in _word_blocks(cell, {}, numbers)) for cell in cells]
 
@@ -112,7 +125,7 @@ def _word_text(element: Any) -> str:
         child = next(todo[-1], None)
         if child is None:
             todo.pop()
-        elif child.tag == f"{_W}t":
+        elif child.tag in (f"{_W}t", f"{_M}t"):
             parts.append(child.text or "")
         elif child.tag == f"{_W}tab":
             parts.append("\t")
@@ -120,9 +133,17 @@ def _word_text(element: Any) -> str:
             parts.append("\n")
         elif child.tag == f"{_W}noBreakHyphen":
             parts.append("-")
-        elif isinstance(child.tag, str) and child.tag not in _UNSEEN and child.tag != f"{_W}txbxContent":
+        elif not (_is_unseen(child) or child.tag == f"{_W}txbxContent"):
             todo.append(iter(child))
     return "".join(parts)
+
+
+def _is_unseen(element: Any) -> bool:
+    """Return whether Word does not show an element, or a run of hidden text."""
+    if not isinstance(element.tag, str) or element.tag in _UNSEEN:
+        return True
+    mark = element.find(f"{_W}rPr/{_W}vanish")
+    return mark is not None and mark.get(f"{_W}val", "1") not in ("0", "false", "off")
 
 
 def _boxes(paragraph: Any) -> Iterator[Any]:
@@ -142,7 +163,9 @@ def read_pptx(path: str, content: bytes) -> list[Piece]:
     for number, slide in enumerate(presentation.slides, 1):
         title = slide.shapes.title
         name = " ".join(title.text_frame.text.split()) if title is not None else ""
-        lines = [text for shape in slide.shapes if shape != title for text in _slide_lines(shape._element)]
+        skipped = title._element if title is not None else None
+        # not slide.shapes: it leaves out the text boxes with an equation, which stand in an alternative
+        lines = [text for shape in slide.shapes._spTree if shape is not skipped for text in _slide_lines(shape)]
         lines += [text for part in _charts(slide) for text in part]
         if slide.has_notes_slide and (notes := slide.notes_slide.notes_text_frame) is not None and notes.text.strip():
             lines.append(notes.text)
@@ -159,16 +182,47 @@ def _slide_lines(element: Any) -> Iterator[str]:
             [" ".join(_drawn(p) for p in cell.iter(f"{_A}p")) for cell in row.iter(f"{_A}tc")]
             for row in element.iter(f"{_A}tr")
         )
-    elif element.tag == f"{_A}p":
-        yield _drawn(element)
-    elif element.tag != f"{_MC}Fallback":
+    elif element.tag not in (f"{_MC}Fallback", f"{_A}p"):
+        counts: dict[int, int] = {}
         for child in element:
-            if isinstance(child.tag, str):
+            if child.tag == f"{_A}p":
+                yield _slide_number(child, counts) + _drawn(child)
+            elif isinstance(child.tag, str):
                 yield from _slide_lines(child)
 
 
 def _drawn(paragraph: Any) -> str:
-    return "".join("\n" if one.tag == f"{_A}br" else one.text or "" for one in paragraph.iter(f"{_A}t", f"{_A}br"))
+    kinds = (f"{_A}t", f"{_M}t", f"{_A}br")
+    return "".join("\n" if one.tag == f"{_A}br" else one.text or "" for one in paragraph.iter(*kinds))
+
+
+def _slide_number(paragraph: Any, counts: dict[int, int]) -> str:
+    """Return the number that PowerPoint writes before a paragraph, and count it.
+
+    Args:
+        paragraph: The element ``a:p``.
+        counts: The last number of each level so far, in the same text box.
+    """
+    own = paragraph.find(f"{_A}pPr")
+    level = own.get("lvl", "0") if own is not None else "0"
+    place = int(level) if level in set("012345678") else 0
+    if not _drawn(paragraph).strip():
+        return ""
+    for deeper in [one for one in counts if one > place]:
+        del counts[deeper]
+    number = own.find(f"{_A}buAutoNum") if own is not None else None
+    if number is None:
+        counts.pop(place, None)
+        return ""
+    first = number.get("startAt", "1")
+    count = counts[place] + 1 if place in counts else int(first) if first.isascii() and first.isdigit() else 1
+    counts[place] = count
+    kind = number.get("type", "")
+    form = next((form for start, form in _SLIDE_NUMBERS.items() if kind.startswith(start)), "decimal")
+    text = written(count, form)
+    if kind.endswith("ParenBoth"):
+        return f"({text}) "
+    return f"{text}{')' if kind.endswith('ParenR') else '.' if kind.endswith('Period') else ''} "
 
 
 def _charts(slide: Any) -> Iterator[list[str]]:

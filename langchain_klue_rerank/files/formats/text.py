@@ -9,6 +9,8 @@ from langchain_klue_rerank.files.content import Content, Piece, sections
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
+#: What Pandoc and others write after a heading: its name for links.
+_ATTRIBUTES = re.compile(r"[ \t]*\{[#.][^{}]*\}$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
 #: Lines that front matter may have at most.
 _FRONT_LINES = 200
@@ -66,7 +68,7 @@ def _blocks(lines: list[str]) -> Iterator[tuple[int, str]]:
             fence = mark[1]
             yield 0, line
         elif (heading := _HEADING.match(line)) is not None:
-            yield len(heading[1]), heading[2] or ""
+            yield len(heading[1]), _ATTRIBUTES.sub("", heading[2] or "")
         elif line.strip() and not line.startswith(("    ", "\t")) and not re.match(r" {0,3}(?:[-*+>|]|\d+[.)])", line):
             held = line
         else:

@@ -154,6 +154,85 @@ def test_notes_of_hangul_files_are_words_of_their_own(tmp_path: Path) -> None:
     assert {"본문", "글", "각주", "말", "다음", "문단"} <= set(texts(tmp_path / "a.hwpx").split())
 
 
+def test_hangul_files_without_deleted_text_and_with_what_controls_say(tmp_path: Path) -> None:
+    from hwpx import HwpxDocument
+
+    document = HwpxDocument.new()
+    paragraph = document.add_paragraph("앞말 지운말 뒷말")
+    document.tracking.delete(paragraph, match="지운말")
+    document.tracking.insert(paragraph, "넣은말")
+    document.shapes.add_equation("속도 over 시간")
+    document.fields.add_check_box("개인정보 동의")
+    document.page.set_header(text="머리글")
+    document.page.set_footer(text="꼬리글")
+    (tmp_path / "a.hwpx").write_bytes(bytes(document.to_bytes()))
+    lines = [line.strip() for line in texts(tmp_path / "a.hwpx").split("\n") if line]
+    assert lines == ["머리글", "앞말  뒷말넣은말", "속도 over 시간", "개인정보 동의", "꼬리글"]
+
+
+def test_hidden_and_deleted_text_of_word_is_not_read_but_equations_are(tmp_path: Path) -> None:
+    import docx
+    from docx.oxml import parse_xml
+
+    names = (
+        'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
+        'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math"'
+    )
+    document = docx.Document()
+    paragraph = document.add_paragraph("면적은 ")
+    paragraph.add_run("숨긴 글").font.hidden = True
+    paragraph.add_run("보인 글 ").font.hidden = False
+    paragraph._p.append(parse_xml(f"<m:oMath {names}><m:r><m:t>가로×세로</m:t></m:r></m:oMath>"))
+    table = document.add_table(2, 1)
+    table.cell(0, 0).text, table.cell(1, 0).text = "남은 행", "지운 행"
+    table.rows[1]._tr.get_or_add_trPr().append(parse_xml(f'<w:del {names} w:id="1" w:author="나"/>'))
+    document.save(str(tmp_path / "a.docx"))
+    assert texts(tmp_path / "a.docx").split("\n") == ["면적은 보인 글 가로×세로", "", "남은 행"]
+
+
+def test_numbers_and_equations_on_slides(tmp_path: Path) -> None:
+    import pptx
+    from pptx.oxml import parse_xml
+
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[1])
+    slide.shapes.title.text = "신청 순서"
+    frame = slide.placeholders[1].text_frame
+    steps = [("접수", 0, "arabicPeriod"), ("서류", 1, "alphaLcParenR"), ("사진", 1, "alphaLcParenR")]
+    steps += [("심사", 0, "arabicPeriod"), ("쉬는 글", 0, ""), ("다시", 0, "arabicParenBoth")]
+    drawing = "http://schemas.openxmlformats.org/drawingml/2006/main"
+    for place, (text, level, kind) in enumerate(steps):
+        paragraph = frame.paragraphs[0] if not place else frame.add_paragraph()
+        paragraph.text, paragraph.level = text, level
+        if kind:
+            paragraph._p.get_or_add_pPr().append(parse_xml(f'<a:buAutoNum xmlns:a="{drawing}" type="{kind}"/>'))
+    box = slide.shapes.add_textbox(0, 0, 100, 100)
+    box.text_frame.text = "넓이는 "
+    # PowerPoint puts a text box with an equation into an alternative
+    math = "http://schemas.openxmlformats.org/officeDocument/2006/math"
+    box.text_frame.paragraphs[0]._p.append(
+        parse_xml(f'<m:oMath xmlns:m="{math}"><m:r><m:t>가로×세로</m:t></m:r></m:oMath>')
+    )
+    alternatives = "http://schemas.openxmlformats.org/markup-compatibility/2006"
+    wrapped = parse_xml(
+        f'<mc:AlternateContent xmlns:mc="{alternatives}"><mc:Choice Requires="a14"/></mc:AlternateContent>'
+    )
+    box._element.addprevious(wrapped)
+    wrapped[0].append(box._element)
+    presentation.save(str(tmp_path / "a.pptx"))
+    lines = ["1. 접수", "a) 서류", "b) 사진", "2. 심사", "쉬는 글", "(1) 다시", "넓이는 가로×세로"]
+    assert texts(tmp_path / "a.pptx").split("\n") == lines
+
+
+def test_lists_of_web_pages_have_their_numbers_and_hidden_elements_are_left_out(tmp_path: Path) -> None:
+    page = (
+        "<ol start=3><li>접수<li><p>심사</p><ol type=a><li>서류</ol><li value=9>통보</ol><ul><li><p>문의</ul>"
+        "<p style='color:red; display: none'>숨긴 글</p><div hidden>숨긴 글</div><p style='display:block'>끝"
+    )
+    (tmp_path / "a.html").write_text(page, encoding="utf-8")
+    assert texts(tmp_path / "a.html").split("\n") == ["3. 접수", "4. 심사", "a. 서류", "9. 통보", "- 문의", "끝"]
+
+
 def test_every_file_that_is_not_read_is_named_with_its_reason(tmp_path: Path) -> None:
     import openpyxl
     from hwpx import HwpxDocument

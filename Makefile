@@ -15,9 +15,9 @@ PORT ?= 8501
 bot: .venv-bot/ready
 	.venv-bot/bin/python -m streamlit run examples/qa_bot/app.py --server.port $(PORT)
 
-# The same page in a real browser: needs Chromium (Debian: apt-get install chromium fonts-nanum).
+# The same page, and the search of the documentation, in a real browser: needs Chromium (Debian: apt-get install chromium fonts-nanum).
 CHROMIUM ?= /usr/bin/chromium
-bot-test: .venv-bot/test-ready
+bot-test: .venv-bot/test-ready docs
 	CHROMIUM=$(CHROMIUM) .venv-bot/bin/python -m pytest tests/browser_tests
 
 # Lint, type check, the documentation and the whole fast suite, which must find PostgreSQL with pgvector and Qdrant.

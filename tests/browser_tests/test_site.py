@@ -1,0 +1,57 @@
+"""The documentation's own search, in a real browser: `make docs` first."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+SITE = Path(__file__).parents[2] / "site"
+pytestmark = pytest.mark.skipif(not SITE.exists(), reason="make docs builds the site")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(SITE))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("word", "page"),
+    [
+        ("형태소", "concepts.ko.html"),
+        ("임계값", "recipes.ko.html"),
+        ("메타데이터", "filters.ko.html"),
+        ("초성", "troubleshooting.ko.html"),
+        ("threshold", "recipes.html"),
+    ],
+)
+def test_the_search_finds_a_word_in_its_page(address: str, browser: Browser, word: str, page: str, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800})
+    visited = context.new_page()
+    visited.goto(f"{address}/quickstart.ko.html")
+    field = visited.locator("input.md-search__input")
+    if not field.is_visible():
+        visited.locator("label.md-header__button[for=__search]").click()
+    field.fill(word)
+    field.press("End")
+    visited.locator(f"a.md-search-result__link[href*='/{page}']").first.wait_for(state="attached", timeout=20_000)
+    context.close()
+
+
+@pytest.mark.parametrize("page", ["results.html", "cli.ko.html", "api.html", "training.ko.html"])
+def test_wide_tables_scroll_within_the_page(address: str, browser: Browser, page: str) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844})
+    visited = context.new_page()
+    visited.goto(f"{address}/{page}")
+    assert visited.evaluate("document.documentElement.scrollWidth") <= 390
+    context.close()

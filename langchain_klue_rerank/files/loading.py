@@ -32,7 +32,7 @@ ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", *READE
 #: Older formats of Office, of which we can say what helps.
 OLD = (".doc", ".xls", ".ppt")
 #: Changes when the same file gives other passages; a folder is then read again.
-READING_VERSION = 6
+READING_VERSION = 7
 
 #: Lines that could not be read that are logged one by one.
 _MOST_WARNINGS = 20
@@ -191,7 +191,7 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
         if ending == ".pdf":
             for piece in found.pieces:
                 lines = [line.strip() for line in piece.text.splitlines()]
-                piece.text = "\n".join(unwrap(lines, shared_analyzer()))
+                piece.text = "\n".join(line for line in unwrap(lines, shared_analyzer()) if line)
             if not found.pieces:
                 raise UnreadableFileError(Problem(shown, "pictures"))
         found.problems = [Problem(shown, one.reason, one.line, one.detail) for one in found.problems]

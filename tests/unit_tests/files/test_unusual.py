@@ -286,3 +286,29 @@ def test_every_file_that_is_not_read_is_named_with_its_reason(tmp_path: Path) ->
     assert all(word in text for word in ("구분", "요금", "어른", "안쪽 표"))
     assert "안 보이는" not in text
     assert all(one.sentence(korean=True) != one.sentence() for one in problems)
+
+
+def test_lines_of_a_pdf_are_joined_in_paragraphs_but_not_in_tables_and_lists(tmp_path: Path) -> None:
+    from reportlab.lib.enums import TA_JUSTIFY
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+    from reportlab.platypus import Paragraph, SimpleDocTemplate, Table
+
+    pdfmetrics.registerFont(UnicodeCIDFont("HYSMyeongJo-Medium"))
+    style = ParagraphStyle("body", fontName="HYSMyeongJo-Medium", fontSize=10, leading=14, alignment=TA_JUSTIFY)
+    head = ParagraphStyle("head", style, fontSize=14, leading=20)
+    rule = (
+        "이용자는 예약한 시간에 맞추어 와야 하며 늦을 때에는 담당 부서에 미리 알려야 하고 "
+        "알리지 않으면 다음 달 예약이 제한될 수 있다."
+    )
+    cells = [["어른 요금", "5,000원", "단체 할인"], ["어린이 요금", "2,500원", "보호자 동반"]]
+    SimpleDocTemplate(str(tmp_path / "a.pdf")).build(
+        [
+            Paragraph("회의실 이용 규칙", head),
+            *(Paragraph(text, style) for text in (rule, "1. 회원증", "2. 신청서")),
+            Table(cells, style=[("FONT", (0, 0), (-1, -1), "HYSMyeongJo-Medium")]),
+        ]
+    )
+    lines = ["회의실 이용 규칙", rule, "1. 회원증", "2. 신청서", *(" ".join(row) for row in cells)]
+    assert texts(tmp_path / "a.pdf").split("\n") == lines

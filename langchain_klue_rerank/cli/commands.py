@@ -37,7 +37,7 @@ def search(options: argparse.Namespace) -> None:
     from langchain_klue_rerank.retriever import KlueRetriever
 
     wanted = _filter(options.filter)
-    questions = _questions(options.query, options.questions)
+    questions = _questions(options.query, _lines(options.questions), options.questions)
     began = time.perf_counter()
     fields = retriever_fields(options)
     if options.search_type:
@@ -69,16 +69,26 @@ def _warm(retriever: KlueRetriever) -> None:
         retriever.embeddings.embed_query("준비")
 
 
-def _questions(queries: list[str], file: Path | None) -> Iterator[str]:
-    """Yield the questions: those given, those of a file, and those of standard input, as they come."""
+def _lines(file: Path | None) -> list[str]:
+    """Read the questions of a file.
+
+    Raises:
+        OSError: If there is no such file.
+        ValueError: If it is no text.
+    """
     from langchain_klue_rerank.files.encodings import decode
 
-    if file is not None and str(file) != "-":
-        try:
-            lines = decode(file.read_bytes()).splitlines()
-        except UnicodeError as error:
-            raise ValueError(f"--questions {str(file)!r}: {error}.") from error
-        yield from (line.strip() for line in lines if line.strip())
+    if file is None or str(file) == "-":
+        return []
+    try:
+        return [line.strip() for line in decode(file.read_bytes()).splitlines() if line.strip()]
+    except UnicodeError as error:
+        raise ValueError(f"--questions {str(file)!r}: {error}.") from error
+
+
+def _questions(queries: list[str], lines: list[str], file: Path | None) -> Iterator[str]:
+    """Yield the questions: those of a file, those given, and those of standard input, as they come."""
+    yield from lines
     for query in queries:
         if query != "-":
             yield clean(query)

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.cli.display import ProgressBar, flat, to_json
+from langchain_klue_rerank.cli.errors import explained
 from langchain_klue_rerank.cli.messages import is_korean, say
 from langchain_klue_rerank.cli.models import retriever_fields
 from langchain_klue_rerank.errors import KlueRerankError
@@ -89,7 +90,7 @@ def sync(options: argparse.Namespace) -> int:
         except (OSError, ValueError, KlueRerankError) as error:  # a folder that is away, another writer: try again
             if str(error) != told:
                 told = str(error)
-                print(f"klue-rerank: {flat(told)}", file=sys.stderr, flush=True)
+                print(f"klue-rerank: {flat(explained(error))}", file=sys.stderr, flush=True)
 
     if options.watch:
         folders = ", ".join(flat(str(path)) for path in options.files)

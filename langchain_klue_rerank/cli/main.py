@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import argparse
 import io
+import math
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from langchain_klue_rerank import __version__
 from langchain_klue_rerank.cli import commands, indexing
 from langchain_klue_rerank.cli.display import flat
-from langchain_klue_rerank.cli.messages import is_korean, text
+from langchain_klue_rerank.cli.errors import explained
+from langchain_klue_rerank.cli.messages import text
 from langchain_klue_rerank.errors import KlueRerankError, MissingExtraError
-from langchain_klue_rerank.files.reasons import UnreadableFileError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,11 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as with `| head`: the reader has closed the pipe, which is no error
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, it must outlive this function
         return 0
-    except UnreadableFileError as error:
-        print(f"klue-rerank: {flat(error.problem.sentence(is_korean()))}", file=sys.stderr)
-        return 2
     except (OSError, ValueError, ImportError, KlueRerankError) as error:
-        print(f"klue-rerank: {flat(str(error))}", file=sys.stderr)
+        print(f"klue-rerank: {flat(explained(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"klue-rerank: {text('interrupted; nothing half-written is left behind.')}", file=sys.stderr)
@@ -50,13 +49,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that prints the error before the usage."""
+    """A parser that prints the error before the usage, and speaks the language of the locale."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "add_help": False})
+        self._positionals.title, self._optionals.title = text("arguments"), text("options")
+        self.add_argument("-h", "--help", action="help", help=text("show this help message and exit"))
+
+    def format_usage(self) -> str:
+        """Return the usage."""
+        return _in_locale(super().format_usage())
+
+    def format_help(self) -> str:
+        """Return the help."""
+        return _in_locale(super().format_help())
 
     def error(self, message: str) -> NoReturn:
         """Explain an error, then show the usage."""
-        print(f"{self.prog}: {flat(message)}", file=sys.stderr)
+        print(f"{self.prog}: {flat(explained(message))}", file=sys.stderr)
         self.print_usage(sys.stderr)
         self.exit(2)
+
+
+def _in_locale(usage: str) -> str:
+    return re.sub(r"\Ausage:", f"{text('usage')}:", usage)
 
 
 _EXAMPLES = {
@@ -79,7 +95,9 @@ _EXAMPLES = {
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="klue-rerank", description=text("Two-stage Korean retrieval on an ordinary CPU."))
-    parser.add_argument("--version", action="version", version=f"klue-rerank {__version__}")
+    parser.add_argument(
+        "--version", action="version", version=f"klue-rerank {__version__}", help=text("show the version and exit")
+    )
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     def command(name: str, what: str) -> argparse.ArgumentParser:
@@ -121,16 +139,18 @@ def _parser() -> argparse.ArgumentParser:
         )
         each.add_argument("--strict", action="store_true", help=text("exit with 1 if anything could not be read"))
         each.add_argument("--verbose", action="store_true", help=text("name everything that was not read"))
-        each.add_argument("--embeddings", metavar="MODEL", help="folder or hub id instead of the packaged bi-encoder")
+        each.add_argument(
+            "--embeddings", metavar="MODEL", help=text("folder or hub id instead of the packaged bi-encoder")
+        )
 
     search = command("search", "search an index")
     search.add_argument("dir", type=Path, metavar="DIR", help=text("folder of the index"))
     search.add_argument(
-        "query", nargs="*", help=text("one or more questions; none or - for standard input, a line each")
+        "query", nargs="*", default=[], help=text("one or more questions; none or - for standard input, a line each")
     )
     search.add_argument("--questions", type=Path, metavar="FILE", help=text("a file of questions, a line each"))
     search.add_argument("-k", type=_positive, default=5, help=text("how many results (5)"))
-    search.add_argument("--fetch-k", type=_positive, default=30, help="candidates handed to the reranker (30)")
+    search.add_argument("--fetch-k", type=_positive, default=30, help=text("candidates handed to the reranker (30)"))
     search.add_argument(
         "--filter",
         action="append",
@@ -138,11 +158,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILTER",
         help=text('only passages with this metadata, as key=value or JSON ({"page": 3})'),
     )
-    search.add_argument("--score-threshold", type=_share, help="lowest relevance score to show, 0..1")
-    search.add_argument("--search-type", choices=("hybrid", "dense", "lexical"), help="as indexed by default")
-    search.add_argument("--embeddings", metavar="MODEL", help="the model the index was built with, if not the packaged")
-    search.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
-    search.add_argument("--no-rerank", action="store_true", help="show the first stage's order")
+    search.add_argument("--score-threshold", type=_share, help=text("lowest relevance score to show, 0..1"))
+    search.add_argument("--search-type", choices=("hybrid", "dense", "lexical"), help=text("as indexed by default"))
+    search.add_argument(
+        "--embeddings", metavar="MODEL", help=text("the model the index was built with, if not the packaged")
+    )
+    search.add_argument("--reranker", metavar="MODEL", help=text("folder or hub id instead of the packaged reranker"))
+    search.add_argument("--no-rerank", action="store_true", help=text("show the first stage's order"))
     search.set_defaults(run=commands.search)
 
     explain = command("explain", "say why passages were found: the sentence, the shared words, the scores")
@@ -153,9 +175,9 @@ def _parser() -> argparse.ArgumentParser:
         "--id", action="append", default=[], metavar="ID", help=text("this passage instead of the best ones")
     )
     explain.add_argument(
-        "--embeddings", metavar="MODEL", help="the model the index was built with, if not the packaged"
+        "--embeddings", metavar="MODEL", help=text("the model the index was built with, if not the packaged")
     )
-    explain.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
+    explain.add_argument("--reranker", metavar="MODEL", help=text("folder or hub id instead of the packaged reranker"))
     explain.set_defaults(run=commands.explain)
 
     stats = command("stats", "say how large an index is")
@@ -164,23 +186,32 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = command("evaluate", "measure every way to search on a set of questions")
     evaluate.add_argument(
-        "--data", required=True, nargs="+", help="'samples', 'hub', a folder (KLUE-MRC, SQuAD JSON) or your csv/jsonl"
+        "--data",
+        required=True,
+        nargs="+",
+        help=text("'samples', 'hub', a folder (KLUE-MRC, SQuAD JSON) or your csv/jsonl"),
     )
-    evaluate.add_argument("--limit", type=_positive, help="ask the first questions only")
-    evaluate.add_argument("--fetch-k", type=_positive, default=30, help="candidates handed to the reranker (30)")
-    evaluate.add_argument("--rerank-weight", type=_share, default=0.8, help="the reranker's share of the score (0.8)")
-    evaluate.add_argument("--embeddings", metavar="MODEL", help="folder or hub id instead of the packaged bi-encoder")
-    evaluate.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
-    evaluate.add_argument("--no-rerank", action="store_true", help="leave the reranked lines out")
+    evaluate.add_argument("--limit", type=_positive, help=text("ask the first questions only"))
+    evaluate.add_argument("--fetch-k", type=_positive, default=30, help=text("candidates handed to the reranker (30)"))
+    evaluate.add_argument(
+        "--rerank-weight", type=_share, default=0.8, help=text("the reranker's share of the score (0.8)")
+    )
+    evaluate.add_argument(
+        "--embeddings", metavar="MODEL", help=text("folder or hub id instead of the packaged bi-encoder")
+    )
+    evaluate.add_argument("--reranker", metavar="MODEL", help=text("folder or hub id instead of the packaged reranker"))
+    evaluate.add_argument("--no-rerank", action="store_true", help=text("leave the reranked lines out"))
     evaluate.add_argument("--html", type=Path, metavar="FILE", help=text("also write a report for the browser"))
     evaluate.set_defaults(run=commands.evaluate)
 
     demo = command("demo", "index the sample documents and ask them a few questions")
-    demo.add_argument("query", nargs="*", help="questions of your own")
+    demo.add_argument("query", nargs="*", default=[], help=text("questions of your own"))
     demo.set_defaults(run=commands.demo)
 
     serve = command("serve", "serve indexes over HTTP, as Cohere, Jina, OpenAI and TEI do")
-    serve.add_argument("dirs", nargs="*", type=Path, metavar="DIR", help=text("folders of indexes, the default first"))
+    serve.add_argument(
+        "dirs", nargs="*", default=[], type=Path, metavar="DIR", help=text("folders of indexes, the default first")
+    )
     serve.add_argument("--host", default="127.0.0.1", help=text("address to listen on (127.0.0.1)"))
     serve.add_argument("--port", type=int, default=8080, help=text("port to listen on (8080)"))
     serve.add_argument("--timeout", type=_seconds, default=30.0, help=text("most seconds for a request (30)"))
@@ -200,9 +231,9 @@ def _parser() -> argparse.ArgumentParser:
     mcp.set_defaults(run=_mcp)
     for each in (serve, mcp):
         each.add_argument(
-            "--embeddings", metavar="MODEL", help="the model the indexes were built with, if not the packaged"
+            "--embeddings", metavar="MODEL", help=text("the model the indexes were built with, if not the packaged")
         )
-        each.add_argument("--reranker", metavar="MODEL", help="folder or hub id instead of the packaged reranker")
+        each.add_argument("--reranker", metavar="MODEL", help=text("folder or hub id instead of the packaged reranker"))
 
     for each in (index, sync, search, explain, stats, evaluate, demo):
         each.add_argument("--json", action="store_true", help=text("print JSON, for machines"))
@@ -233,15 +264,22 @@ def _positive(value: str) -> int:
     return number
 
 
+def _number(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan  # in no range
+
+
 def _share(value: str) -> float:
-    number = float(value)
+    number = _number(value)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{value} is not in 0..1")
     return number
 
 
 def _seconds(value: str) -> float:
-    number = float(value)
+    number = _number(value)
     if not 0.1 <= number <= 86_400:
         raise argparse.ArgumentTypeError(f"{value} is not a number of seconds from 0.1 to 86400")
     return number

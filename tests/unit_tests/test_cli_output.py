@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import unicodedata
@@ -218,3 +219,62 @@ def test_the_report_for_the_browser(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert not {"script", "img", "iframe", "link", "form"} & page.tags
     assert not {name for name in page.attributes if name.startswith("on")} | ({"src", "href"} & page.attributes)
     assert main(["evaluate", "--data", str(data), "--html", str(tmp_path / "no" / "folder.html")]) == 2
+
+
+#: Commands that go wrong; INDEX is one, EMPTY an empty folder.
+WRONG = [
+    *("", "nothing", "search", "search INDEX -k 0 주차", "search INDEX -k", "search INDEX 주차 --score-threshold high"),
+    *("search INDEX 주차 --score-threshold 2", "search INDEX 주차 --search-type best", "search INDEX 주차 --nothing"),
+    *("search nowhere 주차", "search EMPTY 주차", "search INDEX 주차 --filter page", "search INDEX 주차 --filter {"),
+    *(
+        "search INDEX --questions nowhere.txt",
+        "search INDEX --questions EMPTY",
+        "stats nowhere",
+        "index nowhere --out i",
+    ),
+    *(
+        "index EMPTY --out i",
+        "index EMPTY",
+        "sync EMPTY --out i --watch soon",
+        "index EMPTY --out i --chunk-overlap 900",
+    ),
+    *("explain INDEX 주차 --id none", "evaluate --data nowhere", "search INDEX 주차 --embeddings nothing/here"),
+    "serve nowhere --port none",
+]
+
+
+@pytest.mark.parametrize("command", WRONG)
+def test_errors_are_korean_under_a_korean_locale_and_come_first(
+    command: str, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    arguments = command.replace("INDEX", str(index)).replace("EMPTY", str(tmp_path / "empty")).split()
+    monkeypatch.chdir(tmp_path)
+    first = {}
+    for language in ("ko_KR.UTF-8", "C"):
+        monkeypatch.setenv("LC_ALL", language)
+        try:
+            status = main(arguments)
+        except SystemExit as error:  # argparse's
+            status = int(error.code or 0)
+        captured = capsys.readouterr()
+        assert status == 2
+        assert captured.out == ""
+        first[language] = captured.err.split("\n")[0]
+        assert first[language].startswith("klue-rerank")
+        assert "Errno" not in captured.err
+    assert re.search("[가-힣]{2,}", first["ko_KR.UTF-8"].replace("주차", ""))
+    assert not re.search(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}\b", first["ko_KR.UTF-8"])
+    assert not re.search("[가-힣]", first["C"].replace("주차", ""))
+
+
+def test_the_whole_help_is_korean_under_a_korean_locale(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
+    for command in ("", "index", "sync", "search", "explain", "stats", "evaluate", "demo", "serve", "mcp"):
+        with pytest.raises(SystemExit):
+            main([*command.split(), "--help"])
+        text = capsys.readouterr().out
+        assert text.startswith("사용법:")
+        assert not re.search(r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,}\b", text.split("보기:")[0].split("\n\n", 1)[1])

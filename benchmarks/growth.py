@@ -1,12 +1,15 @@
 """How an index grows: queries, filters, adding, saving, opening, memory and disk from a thousand passages to a million.
 
-    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,5000,20000,100000 --json growth.json
+    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,10000,100000,1000000 --json growth.json --plot growth.png
     python -m benchmarks.growth --raw ../shared/data/raw --busy 20000
-    python -m benchmarks.growth --plot growth.json docs/assets/growth.png
+    python -m benchmarks.growth --json growth.json --plot docs/assets/growth.png
+    python -m benchmarks.growth --raw ../shared/data/raw --sizes 200000 --index folder
+
 
 Passages of about 300 characters are cut from the texts of a folder (one paragraph a line, ``.txt`` or ``.txt.xz``). An
 index grows from size to size; at every size it is saved and opened by a process of its own, which is asked the same
-questions. ``--busy`` asks them while another thread adds, saves and merges.
+questions. ``--busy`` asks them while another thread adds, saves and merges; ``--index`` asks those of an index that
+was saved before. Beside the time that passed stands the processor's time of a query, which a busy machine does not change.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from langchain_core.documents import Document
 
 from benchmarks.raw_passages import raw_passages
 from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.engine.index import vectors
 from langchain_klue_rerank.engine.index.passages import Passage
 
 #: Documents handed to the retriever at a time while the index is built.
@@ -42,13 +46,14 @@ import langchain_klue_rerank.retriever
 start = time.perf_counter()
 retriever = langchain_klue_rerank.KlueRetriever.load(sys.argv[1])
 figures = {"open_s": time.perf_counter() - start}
-from benchmarks.growth import ask, memory
+from benchmarks.growth import ask, kept, memory
 questions = json.loads(sys.stdin.read())
 start = time.perf_counter()
 retriever.invoke(questions[0])
 figures["first_query_s"] = time.perf_counter() - start
 figures.update(ask(retriever, questions))
 figures.update(memory())
+figures.update(kept(retriever, questions))
 print(json.dumps(figures))
 """
 
@@ -62,16 +67,20 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=100, help="questions asked of each kind (100)")
     parser.add_argument("--folder", type=Path, help="keep the saved index of the last size here")
     parser.add_argument("--json", type=Path, help="also write the figures here")
-    parser.add_argument("--plot", nargs=2, type=Path, metavar=("JSON", "PNG"), help="draw figures written by --json")
+    parser.add_argument("--plot", type=Path, help="draw the figures; without --raw those that --json has")
+    parser.add_argument("--index", type=Path, help="measure this saved index instead of building one")
     options = parser.parse_args()
-    if options.plot:
-        plot(*options.plot)
+    if options.raw is None and options.json and options.plot:
+        plot(json.loads(options.json.read_text(encoding="utf-8")), options.plot)
         return
     if options.raw is None:
         parser.error("--raw is needed")
     sizes = [int(size) for size in options.sizes.split(",")] if not options.busy else [options.busy]
-    passages = raw_passages(options.raw, max(sizes) + 10_000)
-    questions = make_questions(passages[: sizes[0]], options.queries)
+    passages = raw_passages(options.raw, 1000 if options.index else max(sizes) + 10_000)
+    questions = make_questions(passages[:1000], options.queries)
+    if options.index:
+        print(json.dumps({"passages": sizes[0], **search_saved(options.index, questions)}, indent=1))
+        return
     with tempfile.TemporaryDirectory() as place:
         folder = options.folder or Path(place) / "index"
         if options.busy:
@@ -80,6 +89,8 @@ def main() -> None:
         every = grow(passages, sizes, questions, folder)
     if options.json:
         options.json.write_text(json.dumps(every, indent=1), encoding="utf-8")
+    if options.plot:
+        plot(every, options.plot)
 
 
 def make_questions(passages: Sequence[Passage], count: int) -> list[str]:
@@ -99,13 +110,15 @@ def documents(passages: Sequence[Passage]) -> list[Document]:
     return [Document(one.text, id=one.id, metadata=one.metadata) for one in passages]
 
 
-def timed(call: Callable[[Any], Any], arguments: Iterable[Any]) -> list[float]:
+def timed(
+    call: Callable[[Any], Any], arguments: Iterable[Any], clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Return the milliseconds that a call took for each argument."""
     times = []
     for argument in arguments:
-        start = time.perf_counter()
+        start = clock()
         call(argument)
-        times.append(1000 * (time.perf_counter() - start))
+        times.append(1000 * (clock() - start))
     return times
 
 
@@ -116,6 +129,22 @@ def show(name: str, times: Sequence[float]) -> _Figures:
         f"  {name:44s} p50 {p50:9.2f}  p95 {p95:9.2f}  p99 {p99:9.2f} ms (n={len(times)})", file=sys.stderr, flush=True
     )
     return {name: {"p50": p50, "p95": p95, "p99": p99}}
+
+
+def kept(retriever: KlueRetriever, questions: Sequence[str]) -> _Figures:
+    """Return the share of the ten best of a search that scores every passage that the search of a large index finds."""
+    shares: _Figures = {}
+    if len(retriever) >= vectors.LARGE:
+        for name in ("lexical", "dense", "hybrid"):
+            asked, settings = kinds(retriever)[name]
+            found = [[{one.id for one in asked.invoke(question, k=10, **settings)} for question in questions]]
+            least, vectors.LARGE = vectors.LARGE, sys.maxsize
+            found.append([{one.id for one in asked.invoke(question, k=10, **settings)} for question in questions])
+            vectors.LARGE = least
+            shares[f"kept, {name}"] = float(
+                np.mean([len(own & all_) / len(all_) for own, all_ in zip(*found, strict=True)])
+            )
+    return shares
 
 
 def kinds(retriever: KlueRetriever) -> dict[str, tuple[KlueRetriever, dict[str, Any]]]:
@@ -141,6 +170,7 @@ def ask(retriever: KlueRetriever, questions: Sequence[str]) -> _Figures:
         for question in some[:3]:
             asked.invoke(question, **settings)
         figures |= show(name, timed(partial(asked.invoke, **settings), some))
+        figures |= show(f"{name}, processor", timed(partial(asked.invoke, **settings), some, time.process_time))
     return figures
 
 
@@ -173,17 +203,22 @@ def grow(passages: Sequence[Passage], sizes: Sequence[int], questions: Sequence[
         figures["save_again_s"] = timed(retriever.save, [folder])[0] / 1000
         retriever.delete([one.id for one in some])
         figures["disk_bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-        found = subprocess.run(
-            [sys.executable, "-c", _SEARCHING, str(folder)],
-            input=json.dumps(questions),
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        figures |= json.loads(found.stdout)
+        figures |= search_saved(folder, questions)
         print("  " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items() if isinstance(v, float)), file=sys.stderr)
         every.append(figures)
     return every
+
+
+def search_saved(folder: Path, questions: Sequence[str]) -> _Figures:
+    """Open a saved index in a process of its own and ask the questions."""
+    found = subprocess.run(
+        [sys.executable, "-c", _SEARCHING, str(folder)],
+        input=json.dumps(questions),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(found.stdout)  # type: ignore[no-any-return]
 
 
 def _add_and_ask(retriever: KlueRetriever, some: Sequence[Passage], question: str) -> None:
@@ -227,14 +262,13 @@ def _beside(write: Callable[[], Any], asked: KlueRetriever, questions: Sequence[
     return times
 
 
-def plot(figures: Path, picture: Path) -> None:
+def plot(every: Sequence[_Figures], picture: Path) -> None:
     """Draw latency, memory and time to open over the number of passages."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
-    every = json.loads(figures.read_text(encoding="utf-8"))
     sizes = [one["passages"] for one in every]
     left, right = plt.subplots(1, 2, figsize=(11, 4.2))[1]
     for name in ("lexical", "dense", "hybrid", "hybrid, dictionary filter", "hybrid, reranked", "add one document"):

@@ -26,6 +26,10 @@ _PASSAGES_AT_ONCE = 512
 _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
 
 
+#: The same where a segment is so large that not every passage is scored.
+_SKIMMED = 2000
+
+
 #: What may be found: a condition on metadata, or a function of a passage.
 Keep = Condition | Callable[[Passage], bool]
 
@@ -117,6 +121,15 @@ def rank(
         second: The queries as a second bi-encoder sees them; for hybrid search. Default: none.
     """
     count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
+    if second is None and any(view.segment.large for view in snapshot.views):
+        for number in range(count):
+            words = None if tokens is None else scoring.weigh(snapshot, tokens, number)
+            query = None if vectors is None else vectors[number]
+            combine = partial(
+                fusion.first_stage, dense_weight=dense_weight, exact=exact[number] if exact is not None else 0.0
+            )
+            yield _skimmed(snapshot, k, words, query, combine, mask, field, keep_lexical)
+        return
     step = max(1, _SCORES_AT_ONCE // max(1, snapshot.size))
     for start in range(0, count, step):
         some = np.arange(start, min(start + step, count))
@@ -237,6 +250,76 @@ def _fused(
     rows = rows[best]
     words = lexical[rows] if lexical is not None else None
     return Ranked(rows, scores[best], cosines[best], words, second[best] if second is not None else None)
+
+
+def _skimmed(
+    snapshot: Snapshot,
+    k: int,
+    words: list[list[scoring.WeightedTerm]] | None,
+    query: NDArray[np.float32] | None,
+    combine: Callable[..., NDArray[np.float32]],
+    mask: NDArray[np.bool_] | None,
+    field: str,
+    keep_lexical: int,
+) -> Ranked:
+    """Rank without scoring every passage: only those that the words alone or a coarse look at the vectors rank first.
+
+    Args:
+        snapshot: The state of the index.
+        k: How many passages at most.
+        words: The query's terms by segment; None to search by vectors alone.
+        query: Its unit vector; None to search by words alone.
+        combine: Makes one score of lexical scores and cosines.
+        mask: Which rows may be found; None for all.
+        field: The field of vectors.
+        keep_lexical: See `rank`.
+    """
+    read = max(_SKIMMED, _READ_FOR_EACH * k)
+    lexical = np.zeros(snapshot.size, np.float32)
+    near, close, worded = [], [], []
+    for number, (start, view) in enumerate(zip(snapshot.starts.tolist(), snapshot.views, strict=False)):
+        own_mask = None if mask is None else mask[start : start + len(view.segment)]
+        rows = np.zeros(0, np.int64)
+        if query is not None:
+            rows, cosines = view.segment.vectors[field].nearest(query, read, own_mask)
+            near.append(rows + start)
+            close.append(cosines)
+        if words is not None:
+            most = max(1, k) if query is None else max(_READ_FOR_EACH * k, _READ)
+            out = lexical[start : start + len(view.segment)]
+            scored = scoring.leaders(snapshot, view.segment, words[number], most, own_mask, rows, out)
+            allowed = np.zeros(len(out), bool)
+            allowed[scored] = True if own_mask is None else own_mask[scored]
+            worded.append(fusion.top(out, most, allowed) + start)
+    leading = np.concatenate(worded) if words is not None else np.zeros(0, np.int64)
+    leading = leading[np.argsort(-lexical[leading], kind="stable")]
+    if query is None:
+        return Ranked(leading[:k], lexical[leading[:k]], None, lexical[leading[:k]])
+    rows, cosines = np.concatenate(near), np.concatenate(close)  # the rows rise, and none comes twice
+    others = np.sort(leading[~np.isin(leading, rows)])
+    rows = np.concatenate([rows, others])
+    cosines = np.concatenate([cosines, _whole_cosines(snapshot, others, query, field)])
+    cosines = _blanks_last(snapshot, rows, cosines, field)
+    scores = combine(lexical[rows] if words is not None else None, cosines)
+    leading = np.sort(leading[:keep_lexical])
+    rows = np.union1d(rows[fusion.top(scores, read, above=-1)], leading)
+    cosines = _blanks_last(snapshot, rows, _best_windows(snapshot, rows, query, field), field)
+    scores = combine(lexical[rows] if words is not None else None, cosines)
+    least = 0 if words is not None else -1 if query.any() else 1
+    best = fusion.top(scores, k, above=least)
+    best = fusion.with_leading(best, np.searchsorted(rows, leading), scores, k)
+    rows = rows[best]
+    return Ranked(rows, scores[best], cosines[best], lexical[rows] if words is not None else None)
+
+
+def _whole_cosines(
+    snapshot: Snapshot, rows: NDArray[np.int64], query: NDArray[np.float32], field: str
+) -> NDArray[np.float32]:
+    """Return the cosine of a query with some rows as wholes, which may err by as much as rounding to bytes does."""
+    cosines = np.empty(len(rows), np.float32)
+    for segment, places, own in snapshot.places(rows):
+        cosines[places] = segment.vectors[field].whole_cosines(query, own)
+    return cosines
 
 
 def _blanks_last(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, write_array
 from langchain_klue_rerank.engine.arrays.quantized import SmallVectors
+from langchain_klue_rerank.engine.index.segments.coarse import CoarseVectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
+#: Passages from which on a segment's vectors have a coarse first pass.
+LARGE = 50_000
+#: Passages that are compared by their numbers after the coarse pass: so many for each that is needed, and this share.
+_COMPARED_FOR_EACH, _COMPARED_SHARE = 2, 0.01
 #: Passages whose windows are turned back into float32 at a time: some 2 MB, which fit into a processor's cache.
 _AT_ONCE = 256
 #: Passages whose vectors are checked at a time when they are loaded.
@@ -31,6 +36,24 @@ class PassageVectors:
 
     wholes: NDArray[np.float32]
     windows: SmallVectors
+    _coarse: list[CoarseVectors] = field(default_factory=list)
+
+    @property
+    def large(self) -> bool:
+        """Whether there are so many that a query is first compared with `coarse`."""
+        return len(self.wholes) >= LARGE
+
+    @property
+    def coarse(self) -> CoarseVectors:
+        """What a query is first compared with; made when it is asked for first, unless it was saved."""
+        if not self._coarse:
+            self._coarse.append(CoarseVectors.of(self.wholes))
+        return self._coarse[0]
+
+    def prepare(self) -> None:
+        """Make what the first query would make."""
+        if self.large:
+            _ = self.coarse
 
     @classmethod
     def checked(cls, vectors: ArrayLike | PassageVectors, dimension: int | None = None) -> PassageVectors:
@@ -93,6 +116,8 @@ class PassageVectors:
         write_array(path, self.wholes)
         if len(self.windows.values):
             self.windows.save(path)
+        if self.large:
+            self.coarse.save(path)
 
     @classmethod
     def load(cls, files: SavedFiles, name: str, rows: int) -> PassageVectors:
@@ -114,7 +139,31 @@ class PassageVectors:
             windows = SmallVectors.load(files, name, rows)
             if windows.values.shape[1] != wholes.shape[1]:
                 raise IndexFormatError(f"{name!r} holds windows of another dimension. {RESTORE}")
-        return cls(wholes, windows)
+        coarse = CoarseVectors.load(files, name, rows, wholes.shape[1]) if rows >= LARGE else None
+        return cls(wholes, windows, [] if coarse is None else [coarse])
+
+    def nearest(
+        self, query: NDArray[np.float32], count: int, mask: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Return the passages whose wholes are nearest to a query, and others beside them.
+
+        Args:
+            query: A unit vector, (dim,) float32.
+            count: How many are needed at least, if there are as many; in a large segment more are compared.
+            mask: Which rows may be found, (n,) bool; None for all.
+
+        Returns:
+            Rows, rising, and their cosines, which in a large segment err by as much as rounding to bytes does.
+        """
+        if self.large:
+            rows = self.coarse.nearest(query, max(_COMPARED_FOR_EACH * count, int(_COMPARED_SHARE * len(self))), mask)
+            return rows, self.coarse.cosines(query, rows)
+        rows = np.arange(len(self)) if mask is None else np.flatnonzero(mask)
+        return rows, (self.wholes if mask is None else self.wholes[rows]) @ query
+
+    def whole_cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the cosine of a query with some passages as wholes; see `nearest`."""
+        return self.coarse.cosines(query, rows) if self.large else self.wholes[rows] @ query
 
     def best_of(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the cosine similarity of a query's unit vector with the best window of some passages.
@@ -126,16 +175,14 @@ class PassageVectors:
         Returns:
             (r,) float32; where a passage has no windows, of its whole.
         """
-        if len(rows) <= _AT_ONCE:
-            return self.take(rows).best_scores(query)
-        starts = range(0, len(rows), _AT_ONCE)
-        return np.concatenate([self.take(rows[start : start + _AT_ONCE]).best_scores(query) for start in starts])
-
-    def best_scores(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the cosine similarity of a query's unit vector with the best window of each passage, (n,) float32."""
-        best = self.windows.best_cosines(query[None])
-        short = np.flatnonzero(np.diff(self.windows.offsets) == 0)
-        best[short] = self.wholes[short] @ query
+        best = np.empty(len(rows), np.float32)
+        for start in range(0, len(rows), _AT_ONCE):
+            some = rows[start : start + _AT_ONCE]
+            windows = self.windows.take(some)
+            own = windows.best_cosines(query[None])
+            short = np.flatnonzero(np.diff(windows.offsets) == 0)
+            own[short] = self.wholes[some[short]] @ query
+            best[start : start + len(some)] = own
         return best
 
 

@@ -100,7 +100,8 @@ def test_saved_and_loaded(tmp_path: Path, counts: list[int]) -> None:
     vectors.save(tmp_path / "vectors")
     loaded = PassageVectors.load(files_in(tmp_path), "vectors", 3)
     np.testing.assert_array_equal(loaded.wholes, vectors.wholes)
-    np.testing.assert_array_equal(loaded.best_scores(query), vectors.best_scores(query))
+    every = np.arange(len(vectors))
+    np.testing.assert_array_equal(loaded.best_of(query, every), vectors.best_of(query, every))
     assert len(list(tmp_path.iterdir())) == (4 if max(counts) > 1 else 1)
     with pytest.raises(IndexFormatError, match="3 vectors for 4 passages"):
         PassageVectors.load(files_in(tmp_path), "vectors", 4)

@@ -21,6 +21,13 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 #: BM25's saturation of the term frequency, and its strength of the length normalisation (Robertson and Zaragoza 2009).
 K1: Final = 1.5
 B: Final = 0.75
+#: Postings of a list that may be skipped, and postings scored between two looks at whether the rest may be.
+_LONG: Final = 8192
+_CHECKED_AFTER: Final = 100_000
+#: A list so many times as long as there are rows to find in it is searched and not read.
+_PROBES: Final = 64
+#: Against rounding: sums of the same numbers in another order differ by less.
+_SLACK: Final = 1 - 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +106,95 @@ def scores(snapshot: Snapshot, segment: Segment, terms: list[WeightedTerm], out:
         terms: The query's terms in it.
         out: (n,) float32, zeros; set to the BM25 scores, divided by their upper bound.
     """
-    means = {name: snapshot.mean_length(name) for name in segment.fields}
+    norms = _norms(snapshot, segment)
     for term in terms:
         postings = segment.fields[term.field]
         rows = postings.rows[term.start : term.end]
         frequencies = postings.frequencies[term.start : term.end]
-        norms = segment.norms(term.field, means[term.field], K1, B)
-        out[rows] += np.float32(term.weight) * frequencies / (frequencies + norms[rows])
+        out[rows] += np.float32(term.weight) * frequencies / (frequencies + norms[term.field][rows])
+
+
+def leaders(
+    snapshot: Snapshot,
+    segment: Segment,
+    terms: list[WeightedTerm],
+    k: int,
+    mask: NDArray[np.bool_] | None,
+    others: NDArray[np.int64],
+    out: NDArray[np.float32],
+) -> NDArray[np.int64]:
+    """Score the rows of a segment that can be among the best k, and some others (MaxScore, Turtle and Flood 1995).
+
+    Terms are taken in falling order of the most that they can add. Once the remaining ones together add less than the
+    k-th best score, only rows that have a score already can be among the best, and of the remaining lists, which are
+    the long ones, only those rows are read.
+
+    Args:
+        snapshot: The state of the index.
+        segment: One of its segments.
+        terms: The query's terms in it.
+        k: How many of the best rows are needed.
+        mask: Which rows may be found, (n,) bool; None for all.
+        others: Rows that are scored in any case.
+        out: (n,) float32, zeros; set to the scores of the rows that are returned, and for others to no more.
+
+    Returns:
+        Rows with their full scores, rising: the best k of those that may be found and have a term, ties with the k-th
+        included, and `others`.
+    """
+    norms = _norms(snapshot, segment)
+    bounds = [_most(segment, term, norms[term.field]) for term in terms]
+    order = np.argsort(-np.asarray(bounds), kind="stable").tolist()
+    remaining = float(sum(bounds))
+    since = _CHECKED_AFTER
+    member = np.zeros(len(segment), bool)
+    member[others] = True
+    chosen: NDArray[np.int64] | None = None
+    for place in order:
+        term = terms[place]
+        postings = segment.fields[term.field]
+        rows: NDArray[np.integer] = postings.rows[term.start : term.end]
+        frequencies = postings.frequencies[term.start : term.end]
+        if chosen is None and len(rows) >= _LONG and since >= _CHECKED_AFTER:
+            chosen, since = _in_reach(out, k, mask, remaining), 0
+            if chosen is not None:
+                member[chosen] = True
+                chosen = np.flatnonzero(member)
+        if chosen is not None:
+            if _PROBES * len(chosen) < len(rows):
+                places = np.minimum(np.searchsorted(rows, chosen.astype(rows.dtype)), len(rows) - 1)
+                places = places[rows[places] == chosen]
+            else:
+                places = np.flatnonzero(member[rows])
+            rows, frequencies = rows[places], frequencies[places]
+        out[rows] += np.float32(term.weight) * frequencies / (frequencies + norms[term.field][rows])
+        remaining -= bounds[place]
+        since += len(rows)
+    if chosen is not None:
+        return chosen
+    scored = out > 0
+    return np.flatnonzero(member | (scored if mask is None else scored & mask))
+
+
+def _in_reach(
+    out: NDArray[np.float32], k: int, mask: NDArray[np.bool_] | None, remaining: float
+) -> NDArray[np.int64] | None:
+    """Return the rows that can be among the best k if no score rises by more than `remaining`; None if any can."""
+    rows = np.flatnonzero(out > 0)
+    if mask is not None:
+        rows = rows[mask[rows]]
+    if len(rows) < k:
+        return None
+    found = out[rows]
+    threshold = float(np.partition(found, len(found) - k)[len(found) - k]) * _SLACK
+    return rows[found >= threshold - remaining] if remaining < threshold else None
+
+
+def _most(segment: Segment, term: WeightedTerm, norms: NDArray[np.float32]) -> float:
+    """Return no less than what a term adds to the score of any row."""
+    highest = float(segment.fields[term.field].frequencies[term.start : term.end].max())
+    return term.weight * highest / (highest + segment.least_norm(term.field, norms))
+
+
+def _norms(snapshot: Snapshot, segment: Segment) -> dict[str, NDArray[np.float32]]:
+    return {name: segment.norms(name, snapshot.mean_length(name), K1, B) for name in segment.fields}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.files import RESTORE
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.index import vectors as passage_vectors
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
 from langchain_klue_rerank.engine.index.segments.postings import Postings
@@ -40,6 +41,7 @@ class Segment:
     vectors: Mapping[str, PassageVectors] = field(default_factory=dict)
     token_vectors: TokenVectors | None = None
     _norms: dict[str, tuple[float, NDArray[np.float32]]] = field(default_factory=dict)
+    _least: dict[str, tuple[NDArray[np.float32], float]] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -68,6 +70,11 @@ class Segment:
     def __len__(self) -> int:
         """Return the number of passages."""
         return len(self.passages)
+
+    @property
+    def large(self) -> bool:
+        """Whether it has so many passages that a query does not score every one."""
+        return len(self) >= passage_vectors.LARGE
 
     def check(self, settings: IndexSettings) -> None:
         """Check that every part has a row for each passage.
@@ -122,7 +129,9 @@ class Segment:
         vectors = {
             name: PassageVectors.join(taken([segment.vectors[name] for segment in segments])) for name in first.vectors
         }
-        check()
+        for own in vectors.values():
+            check()
+            own.prepare()
         return cls(
             PassageTable.join([segment.passages for segment in segments], kept), tokens, fields, vectors, token_vectors
         )
@@ -146,6 +155,13 @@ class Segment:
             lengths = self.fields[name].lengths
             known = (mean, (k1 * (1 - b + b * lengths / mean)).astype(np.float32))
             self._norms[name] = known  # of two readers with different means both have their own
+        return known[1]
+
+    def least_norm(self, name: str, norms: NDArray[np.float32]) -> float:
+        """Return the least of what `norms` returned for a field."""
+        known = self._least.get(name)
+        if known is None or known[0] is not norms:
+            known = self._least[name] = (norms, float(norms.min()))
         return known[1]
 
 

@@ -20,7 +20,7 @@ from langchain_klue_rerank.errors import IndexFormatError
 _TERMS = ("words", "morphemes", "bigrams", "word_morphemes", "word_bigrams")
 _PARTS = {"ids": "passages", "lexical": "postings"}
 #: What the names of the files of one table end with.
-_PIECE = re.compile("_(values|offsets|scales)$")
+_PIECE = re.compile("(_coarse)?_(values|offsets|scales|bits|center)$")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """How an index grows: queries, filters, adding, saving, opening, memory and disk from a thousand passages to a million.
 
-    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,10000,100000,1000000 --json growth.json --plot growth.png
+    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,10000,100000,1000000 --plot growth.png
     python -m benchmarks.growth --raw ../shared/data/raw --busy 20000
     python -m benchmarks.growth --json growth.json --plot docs/assets/growth.png
     python -m benchmarks.growth --raw ../shared/data/raw --sizes 200000 --index folder
@@ -9,7 +9,7 @@
 Passages of about 300 characters are cut from the texts of a folder (one paragraph a line, ``.txt`` or ``.txt.xz``). An
 index grows from size to size; at every size it is saved and opened by a process of its own, which is asked the same
 questions. ``--busy`` asks them while another thread adds, saves and merges; ``--index`` asks those of an index that
-was saved before. Beside the time that passed stands the processor's time of a query, which a busy machine does not change.
+was saved before. Beside the time that passed stands the processor's time, which a busy machine hardly changes.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ def files(shelf: Shelf) -> None:
 
     @st.fragment(run_every=_REFRESH if busy else None)
     def draw() -> None:
-        for file in sorted(shelf.files, key=lambda file: file.state != State.FAILED):  # those first, not out of sight
+        for file in shelf.files:
             file_line(shelf, file)
         if busy and not shelf.busy:
             st.rerun()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -190,7 +191,17 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     except Exception as error:  # whatever a library lets through: zip, XML, its own errors
         reason = "memory" if "memory" in str(error).lower() or "huge" in str(error).lower() else "damaged"
         assert reason in REASONS
-        return {"reason": reason, "line": 0, "detail": f"{type(error).__name__}: {error}"[:200], "end": True}
+        return {
+            "reason": reason,
+            "line": 0,
+            "detail": _without_objects(f"{type(error).__name__}: {error}")[:200],
+            "end": True,
+        }
+
+
+def _without_objects(message: str) -> str:
+    """Leave out what tells a reader nothing: objects in memory."""
+    return re.sub(r"[\"']?<[\w.]+ object at 0x[0-9a-f]+>[\"']? ?", "", message)
 
 
 def _limit(memory: int, seconds: float) -> None:

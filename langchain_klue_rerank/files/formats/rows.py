@@ -22,6 +22,8 @@ RESERVED = frozenset({"relevance_score", "first_stage_score", "rerank_score"})
 _DELIMITERS = ",\t;|"
 #: Rows by which the delimiter is found out.
 _SAMPLE = 20
+#: Lines that may stand above a table's header.
+_MOST_ABOVE = 5
 #: Columns that are told apart, as many as a sheet of Excel has; cells beyond stand together in the last.
 MOST_COLUMNS = 16_384
 
@@ -58,6 +60,7 @@ def parse_csv(text: str, delimiter: str = ",") -> Iterator[tuple[int, list[str]]
 
 def find_delimiter(text: str) -> str:
     """Return what separates the cells: a comma, a tab, a semicolon or a bar."""
+    starts_with_header = _is_column(text[:256].lstrip().split("\n")[0])
 
     def fit(delimiter: str) -> tuple[bool, int, int]:
         widths = []
@@ -67,6 +70,9 @@ def find_delimiter(text: str) -> str:
             if len(widths) == _SAMPLE:
                 break
         widths = widths[:-1] if len(text) > 65536 and len(widths) > 1 else widths
+        above = next((place for place, width in enumerate(widths[: _MOST_ABOVE + 1]) if width > 1), 0)
+        if not starts_with_header and len(widths) > above + 1 and len(set(widths[above:])) == 1:
+            widths = widths[above:]
         same = sum(width == widths[0] for width in widths) if widths else 0
         return bool(widths) and widths[0] > 1, same, widths[0] if widths else 0
 
@@ -76,6 +82,8 @@ def find_delimiter(text: str) -> str:
 def csv_rows(text: str, delimiter: str | None = None) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the rows of csv text with a header; blank rows are skipped.
 
+    Lines of one cell above the header, such as the table's title, are rows of their own.
+
     Yields:
         The line in which a row begins, and its cells by column. A column without a name, or with one that was there
         already, is called by its place (``column 3``).
@@ -83,10 +91,15 @@ def csv_rows(text: str, delimiter: str | None = None) -> Iterator[tuple[int, dic
     names: list[str] = []
     known: set[str] = set()
     delimiter = delimiter or find_delimiter(text)
+    above = _lines_above(text, delimiter)
     for line, row in parse_csv(text, delimiter):
         if len(row) > MOST_COLUMNS:
             row[MOST_COLUMNS - 1 :] = [delimiter.join(row[MOST_COLUMNS - 1 :])]
         if not any(cell.strip() for cell in row):
+            continue
+        if above:
+            above -= 1
+            yield line, {"column 1": next(cell for cell in row if cell.strip())}
             continue
         if not names:
             for place, name in enumerate(row, 1):
@@ -96,6 +109,29 @@ def csv_rows(text: str, delimiter: str | None = None) -> Iterator[tuple[int, dic
             continue
         names += [f"column {place}" for place in range(len(names) + 1, len(row) + 1)]
         yield line, dict(zip(names, row, strict=False))
+
+
+def _is_column(name: str) -> bool:
+    return name.strip().strip('"').lower() in {*TEXT_COLUMNS, *TITLE_COLUMNS, *QUESTION_COLUMNS}
+
+
+def _lines_above(text: str, delimiter: str) -> int:
+    """Count the lines of one cell above a header: a row of several cells, all filled, as wide as the next row."""
+    count = 0
+    header: list[str] | None = None
+    for _, row in parse_csv(text[:65536], delimiter):
+        filled = [cell for cell in row if cell.strip()]
+        if header is not None and filled:
+            return count if len(row) == len(header) else 0
+        if len(filled) > 1:
+            if len(filled) < len(row) or not count:
+                return 0
+            header = row
+        elif filled:
+            count += 1
+            if count > _MOST_ABOVE or _is_column(filled[0]):
+                return 0
+    return 0
 
 
 def read_csv_text(

@@ -288,6 +288,20 @@ def test_every_file_that_is_not_read_is_named_with_its_reason(tmp_path: Path) ->
     assert all(one.sentence(korean=True) != one.sentence() for one in problems)
 
 
+@pytest.mark.parametrize("above", ["공영 주차장 현황\n", "공영 주차장 현황,,\n기준: 2026년,,\n\n"])
+def test_lines_above_a_table_in_csv_are_no_header(tmp_path: Path, above: str) -> None:
+    (tmp_path / "a.csv").write_text(f"{above}구분,주소,면수\n노상,큰길 1,30\n지하,역 앞,\n", encoding="cp949")
+    lines = [line.split(",")[0] for line in above.splitlines() if line]
+    rows = ["구분: 노상 | 주소: 큰길 1 | 면수: 30", "구분: 지하 | 주소: 역 앞"]
+    assert texts(tmp_path / "a.csv").split("\n") == [*lines, *rows]
+
+
+@pytest.mark.parametrize("text", ["내용\n안녕, 하세요\n또, 만나요\n", "메모\n한 줄\n두 줄\n", "번호,내용\n1,글\n"])
+def test_a_header_of_csv_stays_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(text, encoding="utf-8")
+    assert text.split("\n")[0] not in texts(tmp_path / "a.csv").split("\n")
+
+
 def test_lines_of_a_pdf_are_joined_in_paragraphs_but_not_in_tables_and_lists(tmp_path: Path) -> None:
     from reportlab.lib.enums import TA_JUSTIFY
     from reportlab.lib.styles import ParagraphStyle

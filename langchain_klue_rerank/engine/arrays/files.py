@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import mmap
 import os
@@ -20,6 +21,8 @@ from langchain_klue_rerank.engine.arrays.strings import StringTable
 from langchain_klue_rerank.errors import IndexFormatError
 
 RESTORE: Final = "Restore it from a copy, or build the index again."
+#: Bytes of a large file that are read at a time.
+_STRETCH = 1 << 25
 #: Bytes of an array's file that are read as its header, which NumPy limits to 10,000.
 _HEADER_BYTES = 1 << 14
 
@@ -43,6 +46,11 @@ class SavedFiles:
     def __contains__(self, name: str) -> bool:
         """Return whether the manifest names a file."""
         return name in self._contents
+
+    def release(self) -> None:
+        """Give back the memory that reading mapped files took; see `release`."""
+        for content in self._contents.values():
+            release(content)
 
     def content(self, name: str) -> mmap.mmap | bytes:
         """Return a file's content.
@@ -171,8 +179,10 @@ class Lines(Sequence[str]):
 
     def __init__(self, content: mmap.mmap | bytes) -> None:
         self._bytes = content
-        ends = np.flatnonzero(np.frombuffer(self._bytes, np.uint8) == ord("\n")) + 1
-        self._offsets = np.concatenate([[0], ends])
+        parts = [np.zeros(1, np.int64)]
+        for start, some in _stretches(content):
+            parts.append(np.flatnonzero(np.frombuffer(some, np.uint8) == ord("\n")) + (start + 1))
+        self._offsets = np.concatenate(parts)
 
     @property
     def table(self) -> StringTable:
@@ -219,6 +229,28 @@ def write_ragged(path: Path, table: Ragged) -> None:
     """Write a `Ragged` as two arrays."""
     write_array(path.with_name(path.name + "_values"), table.values)
     write_array(path.with_name(path.name + "_offsets"), table.offsets)
+
+
+def sha256_of(content: mmap.mmap | bytes) -> str:
+    """Return the SHA-256 of a file's content; of a large file no more than a stretch is in memory at a time."""
+    digest = hashlib.sha256()
+    for _, some in _stretches(content):
+        digest.update(some)
+    return digest.hexdigest()
+
+
+def release(content: mmap.mmap | bytes) -> None:
+    """Give back the memory that reading a large mapped file took; what is read again comes from the system's cache."""
+    if isinstance(content, mmap.mmap) and len(content) > _STRETCH and hasattr(mmap, "MADV_DONTNEED"):
+        content.madvise(mmap.MADV_DONTNEED)
+
+
+def _stretches(content: mmap.mmap | bytes) -> Iterator[tuple[int, memoryview]]:
+    """Yield stretches of a content with their starts, and release each that was read."""
+    for start in range(0, len(content), _STRETCH):
+        with memoryview(content) as every, every[start : start + _STRETCH] as some:
+            yield start, some
+        release(content)
 
 
 def map_file(path: Path, size: int | None = None) -> mmap.mmap | bytes:

@@ -114,8 +114,9 @@ def read(files: SavedFiles, config: dict[str, Any]) -> Snapshot:
     vectors = {name: PassageVectors.load(files, name, rows) for name in settings.vector_fields}
     token_vectors = TokenVectors.load(files, "token_vectors", rows) if settings.token_vectors is not None else None
     passages = PassageTable(StringTable.of(identifiers), lines=lines)
-    segment = Segment(passages, tokens, fields, vectors, token_vectors)
+    segment = Segment(passages, tokens, fields, vectors, token_vectors, files)
     segment.check(settings)
+    files.release()
     return Snapshot(settings, terms, (View.of(segment),))
 
 
@@ -133,5 +134,6 @@ def _postings(files: SavedFiles, name: str, passages: int, terms: int) -> Postin
         raise IndexFormatError(f"The postings {name!r} are not those of {passages} passages. {RESTORE}")
     if len(document_frequency) != len(offsets) - 1 or (document_frequency != np.diff(offsets)).any():
         raise IndexFormatError(f"The document frequencies of {name!r} are not those of its postings. {RESTORE}")
+    files.release()
     used = np.flatnonzero(document_frequency)
     return Postings(used.astype(np.int32), np.append(offsets[used], len(rows)), rows, frequencies, lengths)

@@ -129,6 +129,8 @@ def rank(
                 fusion.first_stage, dense_weight=dense_weight, exact=exact[number] if exact is not None else 0.0
             )
             yield _skimmed(snapshot, k, words, query, combine, mask, field, keep_lexical)
+            for view in snapshot.views:
+                view.segment.searched()
         return
     step = max(1, _SCORES_AT_ONCE // max(1, snapshot.size))
     for start in range(0, count, step):

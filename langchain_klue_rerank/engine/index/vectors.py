@@ -134,6 +134,7 @@ class PassageVectors:
             squares = np.einsum("ij,ij->i", some, some)
             if not ((np.abs(squares - 1) < 1e-3) | (squares == 0)).all():
                 raise IndexFormatError(f"{name!r} holds vectors that are not of length 1. {RESTORE}")
+            files.release()
         windows = _no_windows(rows, wholes.shape[1])
         if f"{name}_values.npy" in files:
             windows = SmallVectors.load(files, name, rows)

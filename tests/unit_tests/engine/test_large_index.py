@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langchain_klue_rerank.engine.arrays import files, storage
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.index import filters, vectors
 from langchain_klue_rerank.engine.index.passage_index import Candidates, PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.segments import coarse, scoring
+from langchain_klue_rerank.engine.index.segments import coarse, scoring, segment
 from langchain_klue_rerank.engine.index.segments.coarse import CoarseVectors
 from langchain_klue_rerank.engine.index.settings import VECTORS, IndexSettings
 from langchain_klue_rerank.errors import IndexFormatError
@@ -164,3 +165,30 @@ def test_coarse_vectors_of_other_passages_are_refused(tmp_path: Path) -> None:
     CoarseVectors.of(clustered(10, 64)).save(tmp_path / "vectors")
     with pytest.raises(IndexFormatError, match="not those of 11 passages"):
         CoarseVectors.load(files_in(tmp_path), "vectors", 11, 64)
+
+
+@pytest.mark.parametrize("stretch", [1, 7, 64, 1 << 20])
+def test_large_files_are_read_in_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: int) -> None:
+    texts = [f"가나 {number} 다라" for number in range(20)]
+    index_of([texts]).save(tmp_path)
+    monkeypatch.setattr(storage, "_MUCH", 1)
+    monkeypatch.setattr(files, "_STRETCH", stretch)
+    loaded = PassageIndex.load(tmp_path)
+    assert [one.text for one in loaded.get([str(number) for number in range(20)])] == texts
+    [damaged] = tmp_path.rglob("passages.jsonl")
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 1
+    damaged.write_bytes(content)
+    with pytest.raises(IndexFormatError, match=r"passages.jsonl.*damaged"):
+        PassageIndex.load(tmp_path)
+
+
+def test_memory_of_mapped_files_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_of([[f"가나 {number}" for number in range(300)]]).save(tmp_path)
+    monkeypatch.setattr(files, "_STRETCH", 1)
+    monkeypatch.setattr(segment, "_SEARCHES", 2)
+    with large():
+        index = PassageIndex.load(tmp_path)
+        before = index.search(5, tokens=tokens_of(["가나 7"]), vectors=vectors_of(["가나 7"]))
+        again = [index.search(5, tokens=tokens_of(["가나 7"]), vectors=vectors_of(["가나 7"])) for _ in range(6)]
+    assert [found(one) for [one] in again] == [found(before[0])] * 6

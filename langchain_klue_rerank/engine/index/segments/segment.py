@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.files import RESTORE
+from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.index import vectors as passage_vectors
@@ -22,6 +23,9 @@ from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError
 
+#: Searches after which mapped memory is given back; what the next ones read again comes from the system's cache.
+_SEARCHES = 32
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segment:
@@ -33,6 +37,7 @@ class Segment:
         fields: Postings by field, ``"bigram"`` and ``"morpheme"``; empty in an index without lexical search.
         vectors: Vectors by field; empty in an index without vectors.
         token_vectors: A late-interaction model's vectors of tokens; None in an index without.
+        files: The files that all of it is mapped from; None for what is in memory.
     """
 
     passages: PassageTable
@@ -40,6 +45,8 @@ class Segment:
     fields: Mapping[str, Postings] = field(default_factory=dict)
     vectors: Mapping[str, PassageVectors] = field(default_factory=dict)
     token_vectors: TokenVectors | None = None
+    files: SavedFiles | None = None
+    _searches: Iterator[int] = field(default_factory=count)
     _norms: dict[str, tuple[float, NDArray[np.float32]]] = field(default_factory=dict)
     _least: dict[str, tuple[NDArray[np.float32], float]] = field(default_factory=dict)
 
@@ -75,6 +82,11 @@ class Segment:
     def large(self) -> bool:
         """Whether it has so many passages that a query does not score every one."""
         return len(self) >= passage_vectors.LARGE
+
+    def searched(self) -> None:
+        """Give mapped memory back from time to time: else every page that a search ever read stays in memory."""
+        if self.large and self.files is not None and next(self._searches) % _SEARCHES == _SEARCHES - 1:
+            self.files.release()
 
     def check(self, settings: IndexSettings) -> None:
         """Check that every part has a row for each passage.

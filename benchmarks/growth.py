@@ -134,6 +134,7 @@ def show(name: str, times: Sequence[float]) -> _Figures:
 def kept(retriever: KlueRetriever, questions: Sequence[str]) -> _Figures:
     """Return the share of the ten best of a search that scores every passage that the search of a large index finds."""
     shares: _Figures = {}
+    questions = questions[:30]
     if len(retriever) >= vectors.LARGE:
         for name in ("lexical", "dense", "hybrid"):
             asked, settings = kinds(retriever)[name]
@@ -165,9 +166,9 @@ def ask(retriever: KlueRetriever, questions: Sequence[str]) -> _Figures:
     figures: _Figures = {}
     for name, (asked, settings) in kinds(retriever).items():
         some = (
-            questions[: max(5, min(len(questions), 1_000_000 // len(retriever)))] if "function" in name else questions
+            questions[: max(2, min(len(questions), 1_000_000 // len(retriever)))] if "function" in name else questions
         )
-        for question in some[:3]:
+        for question in some[:2]:
             asked.invoke(question, **settings)
         figures |= show(name, timed(partial(asked.invoke, **settings), some))
         figures |= show(f"{name}, processor", timed(partial(asked.invoke, **settings), some, time.process_time))

@@ -26,8 +26,11 @@ _PASSAGES_AT_ONCE = 512
 _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
 
 
-#: The same where a segment is so large that not every passage is scored.
-_SKIMMED = 2000
+#: Where a segment is so large that not every passage is scored: passages whose windows are compared, and passages that
+#: the words alone bring into hybrid search, at least so many and so many for each requested result.
+_SKIMMED, _WORDED, _WORDED_FOR_EACH = 1000, 200, 5
+#: Passages nearest to the query whose lexical scores are computed, for each whose windows are compared.
+_WEIGHED = 2
 
 
 #: What may be found: a condition on metadata, or a function of a passage.
@@ -284,10 +287,13 @@ def _skimmed(
         rows = np.zeros(0, np.int64)
         if query is not None:
             rows, cosines = view.segment.vectors[field].nearest(query, read, own_mask)
+            if len(rows) > _WEIGHED * read:
+                best = np.sort(fusion.top(cosines, _WEIGHED * read, above=-2))
+                rows, cosines = rows[best], cosines[best]
             near.append(rows + start)
             close.append(cosines)
         if words is not None:
-            most = max(1, k) if query is None else max(_READ_FOR_EACH * k, _READ)
+            most = max(1, k) if query is None else max(_WORDED_FOR_EACH * k, _WORDED)
             out = lexical[start : start + len(view.segment)]
             scored = scoring.leaders(snapshot, view.segment, words[number], most, own_mask, rows, out)
             allowed = np.zeros(len(out), bool)

@@ -25,6 +25,8 @@ _AT_ONCE: Final = 1 << 15
 _FARTHEST: Final = 65535
 #: Signs that a vector has at least; of a dimension with fewer numbers, sums of them have signs, too.
 _FEWEST: Final = 256
+#: Words of signs that are compared of all rows, and rows of which the others are compared, for each that is asked for.
+_FIRST, _KEPT_FOR_EACH = 4, 4
 _PARTS: Final[dict[str, Any]] = {
     "center": (np.float32,),
     "bits": (np.uint64, 2),
@@ -85,7 +87,7 @@ class CoarseVectors:
 
     @classmethod
     def load(cls, files: SavedFiles, name: str, rows: int, dimension: int) -> CoarseVectors | None:
-        """Read what `save` wrote, memory-mapped; None for an index saved by a version that wrote none.
+        """Read what `save` wrote into memory; None for an index saved by a version that wrote none.
 
         Raises:
             IndexFormatError: If it is not that of so many vectors.
@@ -98,7 +100,8 @@ class CoarseVectors:
             raise IndexFormatError(f"The coarse vectors of {name!r} are not those of {rows} passages. {RESTORE}")
         if not (np.isfinite(found["scales"]).all() and np.isfinite(found["center"]).all()):
             raise IndexFormatError(f"The coarse vectors of {name!r} are not finite. {RESTORE}")
-        return cls(**found)
+        # Copied: every query reads all bits and rows all over the bytes, and mapped pages are given back now and then.
+        return cls(**{part: array.copy() for part, array in found.items()})
 
     def nearest(self, query: NDArray[np.float32], count: int, mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """Return the rows that differ from a query in the fewest signs.
@@ -112,22 +115,22 @@ class CoarseVectors:
             Rows, rising.
         """
         signs = _signs((query - self.center)[None])[0]
+        words = self.bits[:_FIRST]
         distances = np.empty(len(self), np.uint16)
         for start in range(0, len(self), _AT_ONCE):
             own = distances[start : start + _AT_ONCE]
             own[:] = 0
-            for word, sign in zip(self.bits[:, start : start + _AT_ONCE], signs, strict=True):
+            for word, sign in zip(words[:, start : start + _AT_ONCE], signs, strict=False):
                 own += _count_bits(word ^ sign)
         if mask is not None:
             distances[~mask] = _FARTHEST
-        low, high = 0, 64 * len(signs)
-        while low < high:  # the smallest distance within which there are enough
-            middle = (low + high) // 2
-            if np.count_nonzero(distances <= middle) >= count:
-                high = middle
-            else:
-                low = middle + 1
-        return np.flatnonzero(distances <= low)
+        if len(signs) <= _FIRST:
+            return _within(distances, count, 64 * _FIRST)
+        rows = _within(distances, _KEPT_FOR_EACH * count, 64 * _FIRST)
+        distances = distances[rows]
+        for word, sign in zip(self.bits[_FIRST:], signs[_FIRST:], strict=True):
+            distances += _count_bits(word[rows] ^ sign)
+        return rows[_within(distances, count, 64 * len(signs))]
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the cosines of a query's unit vector with some rows, which err by less than 0.01, (r,) float32."""
@@ -136,6 +139,18 @@ class CoarseVectors:
             some = rows[start : start + 1024]
             found[start : start + 1024] = self.values[some].astype(np.float32) @ query
         return found * self.scales[rows]
+
+
+def _within(distances: NDArray[np.uint16], count: int, farthest: int) -> NDArray[np.int64]:
+    """Return the rows within the smallest distance within which there are enough, rising."""
+    low, high = 0, farthest
+    while low < high:
+        middle = (low + high) // 2
+        if np.count_nonzero(distances <= middle) >= count:
+            high = middle
+        else:
+            low = middle + 1
+    return np.flatnonzero(distances <= low)
 
 
 def _words(dimension: int) -> int:

@@ -25,7 +25,7 @@ B: Final = 0.75
 _LONG: Final = 8192
 _CHECKED_AFTER: Final = 100_000
 #: A list so many times as long as there are rows to find in it is searched and not read.
-_PROBES: Final = 64
+_PROBES: Final = 24
 #: Against rounding: sums of the same numbers in another order differ by less.
 _SLACK: Final = 1 - 1e-5
 
@@ -180,6 +180,8 @@ def _in_reach(
     out: NDArray[np.float32], k: int, mask: NDArray[np.bool_] | None, remaining: float
 ) -> NDArray[np.int64] | None:
     """Return the rows that can be among the best k if no score rises by more than `remaining`; None if any can."""
+    if remaining >= out.max():  # the k-th best is no better
+        return None
     rows = np.flatnonzero(out > 0)
     if mask is not None:
         rows = rows[mask[rows]]

@@ -24,7 +24,7 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Searches after which mapped memory is given back; what the next ones read again comes from the system's cache.
-_SEARCHES = 32
+_SEARCHES = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)

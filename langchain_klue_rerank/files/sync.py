@@ -1,8 +1,9 @@
 """Synchronise an index with folders: only changed files are read and embedded, removed files leave the index.
 
-What was read is kept beside the index in ``.sources.json``: for each file its size, times, hash of its content and
-number of passages. The record counts only for the very state of the index that it was written for; without it all files
-are read again, and passages that are in the index already are still not embedded again.
+What was read is kept beside the index in ``.sources.json``: for each file its size, times, hash of its content, number
+of passages and, where there are some, problems, so that a damaged file is not tried again and again. The record counts
+only for the very state of the index that it was written for; without it all files are read again, and passages that are
+in the index already are still not embedded again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from langchain_klue_rerank.files.loading import (
     os_problem,
     read_file,
 )
-from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
+from langchain_klue_rerank.files.reasons import REASONS, Problem, UnreadableFileError
 
 if TYPE_CHECKING:
     from langchain_klue_rerank.retriever import KlueRetriever
@@ -38,6 +39,10 @@ if TYPE_CHECKING:
 Mode = Literal["sync", "append", "replace"]
 #: Nanoseconds within which a file may change again without another time, as on FAT.
 _SAME_TIME = 2_000_000_000
+#: Problems of one file that the record keeps.
+_MOST_KEPT = 100
+#: Reasons that may be gone the next time although the file is the same: it is tried again.
+_PASSING = frozenset({"time", "memory", "crash", "output", "large", "system", "denied", "gone", "link", "extra"})
 
 
 @dataclass
@@ -85,8 +90,10 @@ class Sources:
             kept = json.loads((index / SOURCES).read_text(encoding="utf-8"))
             if kept["state"] != state_of(index) or kept["reading"] != empty.reading:
                 return empty
+            if any(len(entry) > 6 and not _are_problems(entry[6:]) for entry in kept["files"].values()):
+                return empty
             return cls(kept["reading"], dict(kept["files"]), int(kept["passages"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return empty
 
     def save(self, index: Path) -> None:
@@ -221,6 +228,7 @@ def _read_changed(
                 if old is not None and old[:3] == stamp and is_settled and old[5]:
                     files[name] = old
                     report.unchanged += 1
+                    report.problems += _known_problems(path, old)
                     continue
                 digest = _digest(path)
             except OSError as error:
@@ -228,8 +236,9 @@ def _read_changed(
                 changed.append(FileDocuments(name, []))
                 continue
             if old is not None and old[3] == digest:
-                files[name] = [*stamp, digest, old[4], is_settled]
+                files[name] = [*stamp, digest, old[4], is_settled, *old[6:]]
                 report.unchanged += 1
+                report.problems += _known_problems(path, old)
                 continue
             report.read += 1
             try:
@@ -237,19 +246,39 @@ def _read_changed(
             except (UnreadableFileError, MissingExtraError) as error:
                 if isinstance(error, UnreadableFileError):
                     report.problems.append(error.problem)
+                    if error.problem.reason not in _PASSING:
+                        files[name] = [*stamp, digest, 0, is_settled, _kept([error.problem])]
                 else:
                     report.problems.append(Problem(str(path), "extra", 0, str(error)))
                 changed.append(FileDocuments(name, []))  # its earlier content is no longer true
                 continue
-            report.problems += file.problems
             if file.notes:
                 report.columns[name] = file.notes
             if not file.documents:
-                report.problems.append(Problem(str(path), "no text" if status.st_size else "empty"))
+                file.problems.append(Problem(str(path), "no text" if status.st_size else "empty"))
                 report.gone += old is not None and bool(old[4])
-            files[name] = [*stamp, digest, len(file.documents), is_settled]
+            report.problems += file.problems
+            kept = [_kept(file.problems)] if file.problems else []
+            files[name] = [*stamp, digest, len(file.documents), is_settled, *kept]
             changed.append(FileDocuments(name, file.documents))
     return changed, files
+
+
+def _kept(problems: Sequence[Problem]) -> list[list[Any]]:
+    """Return what the record keeps of a file's problems."""
+    return [[problem.reason, problem.line, problem.detail] for problem in problems[:_MOST_KEPT]]
+
+
+def _are_problems(values: Sequence[Any]) -> bool:
+    """Return whether values of the record are what `_kept` writes."""
+    return len(values) == 1 and all(
+        reason in REASONS and isinstance(line, int) and isinstance(detail, str) for reason, line, detail in values[0]
+    )
+
+
+def _known_problems(path: Path, entry: Sequence[Any]) -> list[Problem]:
+    """Return the problems that a file had when it was read, from its entry in the record."""
+    return [Problem(str(path), *problem) for problems in entry[6:] for problem in problems]
 
 
 def _digest(path: Path) -> str:

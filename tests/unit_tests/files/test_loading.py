@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import unicodedata
 from pathlib import Path
 
 import pytest
 
+from langchain_klue_rerank.cli.main import main
+from langchain_klue_rerank.engine.arrays.storage import SOURCES
 from langchain_klue_rerank.files import UnreadableFileError, load_documents
 from tests.unit_tests.fakes import TEXTS
 
@@ -212,3 +215,35 @@ def test_cells_beyond_the_last_column_stand_together_and_none_is_lost(tmp_path: 
     texts = " ".join(one.page_content + str(one.metadata) for one in load_documents(path))
     assert found.endswith("넓은.csv")
     assert all(f"값{number}" in texts for number in (0, 16_382, 16_383, 19_999))
+
+
+def test_a_sync_names_damaged_files_again_without_reading_them_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def sync() -> tuple[list[int], list[str]]:
+        assert main(["sync", str(folder), "--out", str(tmp_path / "index"), "--json"]) == 0
+        result = json.loads(capsys.readouterr().out)
+        return [result[name] for name in ("read", "unchanged", "passages")], sorted(map(str, result["problems"]))
+
+    folder = tmp_path / "자료"
+    folder.mkdir()
+    for name, content in (
+        ("가.txt", "주차는 지하에 합니다."),
+        ("나.json", '{"제목": '),
+        ("다.jsonl", '{"text": "점심은 열두 시입니다."}\n{나쁜 줄}\n'),
+    ):
+        (folder / name).write_text(content, encoding="utf-8")
+        os.utime(folder / name, (1_700_000_000, 1_700_000_000))
+    first = sync()
+    assert first[0] == [3, 0, 2]
+    assert len(first[1]) == 2
+    assert sync() == ([0, 3, 2], first[1])
+    for damage in ("5", '["none", 0, ""]', '[["none", 0, ""]]', '[["json", 0]]'):  # a record that others wrote
+        record = tmp_path / "index" / SOURCES
+        content = json.loads(record.read_text(encoding="utf-8"))
+        next(entry for name, entry in content["files"].items() if name.endswith("나.json"))[6:] = [json.loads(damage)]
+        record.write_text(json.dumps(content), encoding="utf-8")
+        assert sync() == ([3, 0, 2], first[1])
+    (folder / "나.json").write_text('{"제목": "저녁은 여섯 시입니다."}', encoding="utf-8")
+    assert sync()[0] == [1, 2, 3]
+    assert len(sync()[1]) == 1

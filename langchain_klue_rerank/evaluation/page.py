@@ -20,8 +20,9 @@ _STYLE = """
 body { font: 16px/1.6 system-ui, "Apple SD Gothic Neo", "Malgun Gothic", sans-serif; margin: 2rem auto;
   max-width: 62rem; padding: 0 1rem; word-break: keep-all; overflow-wrap: anywhere; }
 table { border-collapse: collapse; display: block; overflow-x: auto; }
-th, td { padding: .3rem .7rem; text-align: left; overflow-wrap: normal; }
-td.n { text-align: right; font-variant-numeric: tabular-nums; } tr { border-bottom: 1px solid #8884; }
+th, td { padding: .3rem .5rem; text-align: left; overflow-wrap: normal; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; }
+td.n small { display: block; white-space: nowrap; } tr { border-bottom: 1px solid #8884; }
 details { border-bottom: 1px solid #8884; padding: .4rem 0; } summary { cursor: pointer; }
 svg { max-width: 26rem; width: 100%; } .right { color: #2a7d46; } .wrong { color: #b3372f; }
 """

@@ -79,7 +79,12 @@ def main() -> None:
     passages = raw_passages(options.raw, 1000 if options.index else max(sizes) + 10_000)
     questions = make_questions(passages[:1000], options.queries)
     if options.index:
-        print(json.dumps({"passages": sizes[0], **search_saved(options.index, questions)}, indent=1))
+        figures = {
+            "passages": sizes[0],
+            "disk_bytes": bytes_in(options.index),
+            **search_saved(options.index, questions),
+        }
+        print(json.dumps(figures, indent=1))
         return
     with tempfile.TemporaryDirectory() as place:
         folder = options.folder or Path(place) / "index"
@@ -203,11 +208,16 @@ def grow(passages: Sequence[Passage], sizes: Sequence[int], questions: Sequence[
         )
         figures["save_again_s"] = timed(retriever.save, [folder])[0] / 1000
         retriever.delete([one.id for one in some])
-        figures["disk_bytes"] = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        figures["disk_bytes"] = bytes_in(folder)
         figures |= search_saved(folder, questions)
         print("  " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items() if isinstance(v, float)), file=sys.stderr)
         every.append(figures)
     return every
+
+
+def bytes_in(folder: Path) -> int:
+    """Return how large the files of a folder are together."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def search_saved(folder: Path, questions: Sequence[str]) -> _Figures:
@@ -273,10 +283,15 @@ def plot(every: Sequence[_Figures], picture: Path) -> None:
     sizes = [one["passages"] for one in every]
     left, right = plt.subplots(1, 2, figsize=(11, 4.2))[1]
     for name in ("lexical", "dense", "hybrid", "hybrid, dictionary filter", "hybrid, reranked", "add one document"):
-        left.plot(sizes, [one[name]["p50"] for one in every], marker="o", label=f"{name}, p50")
+        measured = [one.get(name, {}).get("p50", np.nan) for one in every]  # `--index` adds nothing
+        left.plot(sizes, measured, marker="o", label=f"{name}, p50")
     left.plot(sizes, [one["hybrid"]["p95"] for one in every], linestyle=":", marker=".", label="hybrid, p95")
     left.set(xscale="log", yscale="log", xlabel="passages", ylabel="milliseconds", title="One query, one document")
-    for name, unit, scale in (("peak_mib", "peak memory, MiB", 1), ("disk_bytes", "disk, MiB", 2**-20)):
+    for name, unit, scale in (
+        ("peak_mib", "peak memory with mapped files, MiB", 1),
+        ("anon_mib", "memory without them, MiB", 1),
+        ("disk_bytes", "disk, MiB", 2**-20),
+    ):
         right.plot(sizes, [one[name] * scale for one in every], marker="o", label=unit)
     right.plot(sizes, [1000 * one["open_s"] for one in every], marker="o", label="open, ms")
     right.set(xscale="log", yscale="log", xlabel="passages", title="Memory, disk, opening")

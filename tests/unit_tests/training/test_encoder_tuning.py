@@ -1,0 +1,101 @@
+"""The packaged encoder's tuning, on a tiny model: what it learns, and that an interrupted run goes on as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+import torch
+import transformers
+
+from tests.unit_tests.fakes import TEXTS
+from training.packaged.encoder_examples import Asked, remembered
+from training.packaged.encoder_tuning import Examples, Settings, cosent_loss, ranking_loss, tune
+from training.settings import SettingsError
+
+EXAMPLES = Examples(
+    questions=[Asked(text[:6], text, [other for other in TEXTS if other != text]) for text in TEXTS],
+    similarity=[(text, text, 5.0) for text in TEXTS] + [(text, text[::-1], 0.0) for text in TEXTS],
+    meaning=[(text, text[:8], "") for text in TEXTS[:2]] + [(text, text[:8], text[::-1]) for text in TEXTS[2:]],
+)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    letters = sorted({letter for text in [*TEXTS, "querypassage:"] for letter in text if letter != " "})
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    words = {word: number for number, word in enumerate(vocabulary)}
+    transformers.BertTokenizerFast(vocab=words, do_lower_case=False).save_pretrained(str(folder))
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+    )
+    transformers.BertModel(config, add_pooling_layer=False).save_pretrained(str(folder))
+    return folder
+
+
+def settings(base: Path, output: Path, steps: int = 8) -> Settings:
+    return Settings(
+        base_model=base, output=output, steps=steps, batch_size=2, wrong=1, frozen_layers=1, learning_rate=1e-3
+    )
+
+
+def weights(folder: Path) -> dict[str, object]:
+    return dict(transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False).state_dict())
+
+
+def test_what_is_frozen_stays_and_the_rest_learns(base: Path, tmp_path: Path) -> None:
+    before = weights(base)
+    after = weights(tune(settings(base, tmp_path / "run"), lambda _: EXAMPLES))
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert all(name.startswith(("embeddings.", "encoder.layer.0.")) for name in same)
+    assert any(name.startswith("encoder.layer.1.attention") for name in before.keys() - same)
+
+
+def test_an_interrupted_run_ends_as_if_nothing_had_happened(base: Path, tmp_path: Path) -> None:
+    whole = weights(tune(settings(base, tmp_path / "whole", 53), lambda _: EXAMPLES))
+    run = settings(base, tmp_path / "run", 53)
+    drawn = 0
+
+    class Stopping(Examples):
+        def draw(self, step: int, settings: Settings) -> tuple[str, list[object]]:
+            nonlocal drawn
+            drawn += 1
+            if step == 51:  # after the checkpoint of step 50
+                raise KeyboardInterrupt
+            return super().draw(step, settings)
+
+    with pytest.raises(KeyboardInterrupt):
+        tune(run, lambda _: Stopping(**vars(EXAMPLES)))
+    with pytest.raises(SettingsError, match="resume"):
+        tune(run, lambda _: EXAMPLES)
+    resumed = weights(tune(replace(run, resume=True), lambda _: EXAMPLES))
+    assert drawn == 52
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_the_losses_fall_where_the_right_text_is_nearer() -> None:
+    anchors = torch.eye(3)
+    near, far = torch.eye(3), torch.eye(3).roll(1, 0)
+    nothing = torch.zeros(0, 3)
+    assert ranking_loss(anchors, near, nothing) < 0.01 < ranking_loss(anchors, far, nothing)
+    assert ranking_loss(anchors, near, near) > ranking_loss(anchors, near, nothing)  # a wrong text that is as near
+    labels = torch.tensor([0.0, 2.5, 5.0])
+    assert cosent_loss(torch.tensor([0.1, 0.5, 0.9]), labels) < cosent_loss(torch.tensor([0.9, 0.5, 0.1]), labels)
+
+
+def test_windows_that_were_found_are_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "questions.jsonl"
+    path.write_text('{"query": "언제?", "right": "내일", "wrong": ["어제"]}\n', encoding="utf-8")
+    assert remembered(path, tmp_path / "no data", (), 0, 1) == [Asked("언제?", "내일", ["어제"])]

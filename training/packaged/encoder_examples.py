@@ -1,0 +1,120 @@
+"""Examples for `training.packaged.encoder_tuning`: questions with windows of passages, sentence pairs, entailments.
+
+A question comes with the window of 40 words of its passage that answers it and with windows of wrong passages, those
+that the package's own hybrid search ranks best: in-batch passages alone are told apart at once and teach nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from langchain_core.documents import Document
+from tqdm import tqdm
+
+from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.engine.text.windows import cut_texts
+from langchain_klue_rerank.engine.text.words import bigrams, split_words
+from training import data as sets
+
+logger = logging.getLogger(__name__)
+
+#: Words of a window, as `KlueRetriever` cuts passages for a second bi-encoder.
+WINDOW_WORDS = 40
+#: Passages that the search looks at for wrong ones, and wrong ones that are kept.
+_DEPTH, _WRONG = 20, 6
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, the window that answers it, and windows of passages that do not.
+
+    Attributes:
+        query: The question.
+        right: The window of the right passage that holds its answer, or else shares most with the question.
+        wrong: Windows of wrong passages, the best of the search first.
+    """
+
+    query: str
+    right: str
+    wrong: list[str]
+
+
+def questions(data: Path, leave_out: Sequence[str], generator: random.Random, most: int) -> Iterator[Asked]:
+    """Yield questions of all kinds that may train, each kind searched by itself.
+
+    Args:
+        data: The data folder.
+        leave_out: Kinds to leave out, for checking: ``klue_mrc``, ``tydiqa``, ``welfare``, ``strategy``, ``headings``.
+        generator: Where chance comes from.
+        most: At most so many questions of a kind.
+    """
+    welfare = [sets.Pair(pair.query, f"{programme}\n{pair.passage}") for pair, programme in sets.read_welfare(data)]
+    kinds = {
+        "klue_mrc": lambda: sets.read_mrc(data),
+        "tydiqa": lambda: sets.read_squad(data / "tydiqa_ko" / "korean_tydiqa_train.json"),
+        "welfare": lambda: welfare,
+        "strategy": lambda: sets.read_strategy(data),
+        "headings": lambda: sets.heading_pairs(sets.read_raw(data, "ms_docs")),
+    }
+    for name, read in kinds.items():
+        if name in leave_out:
+            continue
+        pairs = [pair for pair in read() if pair.query.strip() and pair.passage.strip()]
+        generator.shuffle(pairs)
+        logger.info("%s: %d questions, %d used", name, len(pairs), min(most, len(pairs)))
+        yield from _mined(name, pairs, pairs[:most])
+
+
+def _mined(name: str, pairs: Sequence[sets.Pair], asked: Sequence[sets.Pair]) -> Iterator[Asked]:
+    passages = list(dict.fromkeys(pair.passage for pair in pairs))
+    right: dict[str, set[str]] = {}
+    for pair in pairs:
+        right.setdefault(pair.query, set()).add(pair.passage)
+    retriever = KlueRetriever.from_documents([Document(text) for text in passages], reranker=None, k=_DEPTH)
+    for start in tqdm(range(0, len(asked), 256), desc=name, mininterval=5):  # type: ignore[no-untyped-call]
+        rows = asked[start : start + 256]
+        for pair, found in zip(rows, retriever.batch([row.query[:1000] for row in rows]), strict=True):
+            title = pair.passage.partition("\n")[0]
+            wrong = [
+                one.page_content
+                for one in found
+                if one.page_content not in right[pair.query]
+                and not (pair.answer and pair.answer in one.page_content)
+                and one.page_content.partition("\n")[0] != title
+            ]
+            if wrong:
+                windows = [_window(pair.query, text) for text in wrong[:_WRONG]]
+                yield Asked(pair.query, _window(pair.query, pair.passage, pair.answer), windows)
+
+
+def _window(query: str, passage: str, answer: str = "") -> str:
+    title, _, text = passage.partition("\n")
+    if not text:
+        title, text = "", passage
+    windows, _ = cut_texts([text], [title], WINDOW_WORDS)
+    wanted = _terms(query)
+    holding = [window for window in windows if answer and answer in window]
+    return max(holding or windows, key=lambda window: len(wanted & _terms(window)))
+
+
+def _terms(text: str) -> set[str]:
+    return {gram for word in split_words(text) for gram in bigrams(word)}
+
+
+def remembered(path: Path, data: Path, leave_out: Sequence[str], seed: int, most: int) -> list[Asked]:
+    """Return the questions, found before or now, in random order."""
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = list(questions(data, leave_out, random.Random(seed), most))
+        random.Random(seed).shuffle(rows)
+        temporary = path.with_name(path.name + ".new")
+        temporary.write_text(
+            "".join(json.dumps(vars(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
+        )
+        temporary.replace(path)
+    return [Asked(**row) for row in sets.read_jsonl(path)]

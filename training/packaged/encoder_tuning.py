@@ -1,0 +1,266 @@
+r"""Tune the base of the packaged encoder: sentence pairs, entailments and questions with hard wrong passages.
+
+    python -m training.recipes.base --source intfloat/multilingual-e5-small --data D --output runs/base
+    python -m training.packaged.encoder_tuning --data D --base-model runs/base --output runs/encoder
+    python -m training.packaged.encoder --base runs/encoder/model --data D
+
+Every step has one task, drawn by chance: KLUE-STS and KorSTS with the CoSENT loss; KLUE-NLI's entailments against its
+contradictions, and paraphrases; questions against windows of passages (`training.packaged.encoder_examples`). Texts
+have the prompts of e5. Word vectors and the lowest layers stay as they are. ``--leave-out`` keeps kinds of questions
+away, to choose settings by. An interrupted run goes on with ``--resume`` as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch.nn import functional
+from transformers import AutoModel, AutoTokenizer
+
+from training import data as sets
+from training.folders import open_folder
+from training.packaged.encoder import PROMPTS
+from training.packaged.encoder_examples import Asked, remembered
+from training.settings import SettingsError, parse, require_positive
+
+logger = logging.getLogger(__name__)
+
+#: Tasks and how often each is drawn.
+TASKS: Final = {"questions": 0.6, "similarity": 0.2, "meaning": 0.2}
+#: By what cosines are divided before they are compared, and the scale of CoSENT.
+_TEMPERATURE, _SCALE = 0.02, 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How the encoder is tuned.
+
+    Attributes:
+        data: The data folder.
+        base_model: What `training.recipes.base` wrote.
+        output: Folder of the run; the model comes to lie in its folder ``model``.
+        leave_out: Kinds of questions not to learn from, such as ``tydiqa``, to be tested on.
+        most: At most so many questions of a kind.
+        steps: Steps in all.
+        batch_size: Questions of a step; of sentence pairs twice as many.
+        wrong: Wrong windows of a question, drawn among those that were found.
+        learning_rate: The highest; it rises in the first twentieth of the steps and falls linearly to 0.
+        frozen_layers: The lowest layers that stay as they are.
+        max_length: Longest text in tokens.
+        seed: Of everything that is drawn.
+        resume: Whether to go on with an interrupted run.
+    """
+
+    data: Path = Path("../shared/data")
+    base_model: Path = Path("runs/base")
+    output: Path = Path("runs/encoder")
+    leave_out: tuple[str, ...] = ()
+    most: int = 5000
+    steps: int = 900
+    batch_size: int = 16
+    wrong: int = 3
+    learning_rate: float = 3e-5
+    frozen_layers: int = 4
+    max_length: int = 128
+    seed: int = 0
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse impossible values."""
+        require_positive(self, "most", "steps", "batch_size", "wrong", "max_length")
+
+
+@dataclass(frozen=True)
+class Examples:
+    """All examples, from which every step draws its own by seed and number.
+
+    Attributes:
+        questions: Questions with windows.
+        similarity: Two sentences and how alike they are.
+        meaning: Two sentences that mean the same, or of which one follows from the other, and one that contradicts the
+            first; "" where there is none.
+    """
+
+    questions: list[Asked]
+    similarity: list[tuple[str, str, float]]
+    meaning: list[tuple[str, str, str]]
+
+    @classmethod
+    def read(cls, settings: Settings) -> Examples:
+        """Read them; the questions' windows are found once and kept in the run's folder."""
+        data = settings.data
+        path = settings.output / "questions.jsonl"
+        meaning = [(one.anchor, one.positive, one.negative) for one in sets.read_nli(data)]
+        meaning += [(one.query, one.passage, "") for one in sets.read_paraphrases(data)]
+        return cls(
+            questions=remembered(path, data, settings.leave_out, settings.seed, settings.most),
+            similarity=[
+                (one.first, one.second, one.score) for one in sets.read_klue_sts(data) + sets.read_kor_sts(data)
+            ],
+            meaning=meaning,
+        )
+
+    def draw(self, step: int, settings: Settings) -> tuple[str, list[Any]]:
+        """Return the task of a step and its examples."""
+        chance = random.Random(settings.seed * 1_000_003 + step)
+        [task] = chance.choices(list(TASKS), list(TASKS.values()))
+        size = settings.batch_size * (1 if task == "questions" else 2)
+        rows: list[Any] = getattr(self, task)
+        drawn = chance.sample(rows, min(size, len(rows)))
+        if task == "questions":
+            count = settings.wrong
+            drawn = [Asked(one.query, one.right, chance.sample(one.wrong, min(count, len(one.wrong)))) for one in drawn]
+        return task, drawn
+
+
+def ranking_loss(anchors: torch.Tensor, right: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each anchor's own text among all texts of the batch.
+
+    Args:
+        anchors: (n, d) unit vectors.
+        right: (n, d) of each anchor's own text.
+        wrong: (m, d) of wrong texts, for all anchors.
+    """
+    scores = anchors @ torch.cat([right, wrong]).T / _TEMPERATURE
+    return functional.cross_entropy(scores, torch.arange(len(anchors), device=anchors.device))
+
+
+def cosent_loss(cosines: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the CoSENT loss (Su, 2022): of two pairs the more similar one should have the higher cosine.
+
+    Args:
+        cosines: (n,) of pairs.
+        labels: (n,) their similarities.
+    """
+    differences = _SCALE * (cosines[:, None] - cosines[None, :])
+    ordered = differences[labels[:, None] < labels[None, :]]
+    return torch.logsumexp(torch.cat([ordered.new_zeros(1), ordered]), 0)
+
+
+def loss_of(task: str, rows: list[Any], embed: Callable[[Sequence[str], str], torch.Tensor]) -> torch.Tensor:
+    """Return the loss of a step.
+
+    Args:
+        task: One of `TASKS`.
+        rows: Its examples.
+        embed: Turns texts and the name of a prompt into unit vectors.
+    """
+    if task == "similarity":
+        first, second = (embed([row[side] for row in rows], "query") for side in (0, 1))
+        return cosent_loss((first * second).sum(1), torch.tensor([row[2] for row in rows], device=first.device))
+    if task == "meaning":
+        anchors, right = (embed([row[side] for row in rows], "query") for side in (0, 1))
+        others = [row[2] for row in rows if row[2]]
+        return ranking_loss(anchors, right, embed(others, "query") if others else right[:0])
+    windows = embed([row.right for row in rows] + [text for row in rows for text in row.wrong], "passage")
+    return ranking_loss(embed([row.query for row in rows], "query"), windows[: len(rows)], windows[len(rows) :])
+
+
+def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.read) -> Path:
+    """Tune the encoder, on a GPU where there is one.
+
+    Args:
+        settings: See `Settings`.
+        read: Reads the examples.
+
+    Returns:
+        The model's folder.
+
+    Raises:
+        SettingsError: If the output folder holds another run.
+    """
+    open_folder(settings, free=("output", "resume"))
+    examples = read(settings)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.manual_seed(settings.seed)
+    tokenizer = AutoTokenizer.from_pretrained(settings.base_model)
+    model = AutoModel.from_pretrained(settings.base_model, add_pooling_layer=False).float().to(device)
+    model.embeddings.requires_grad_(False)
+    for layer in model.encoder.layer[: settings.frozen_layers]:
+        layer.requires_grad_(False)
+    learned = [one for one in model.parameters() if one.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=0.01)
+    warm = max(1, settings.steps // 20)
+
+    def rate(step: int) -> float:
+        return min((step + 1) / warm, (settings.steps - step) / max(1, settings.steps - warm))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+
+    def embed(texts: Sequence[str], prompt: str) -> torch.Tensor:
+        inputs = tokenizer(
+            [PROMPTS[prompt] + text for text in texts],
+            padding=True,
+            truncation=True,
+            max_length=settings.max_length,
+            return_tensors="pt",
+        ).to(device)
+        with torch.autocast(device, torch.bfloat16):
+            states = model(**inputs).last_hidden_state
+        mask = inputs["attention_mask"][..., None]
+        return functional.normalize((states.float() * mask).sum(1) / mask.sum(1), dim=1)
+
+    checkpoint, first = settings.output / "checkpoint.pt", 0
+    history: list[dict[str, Any]] = []
+    if settings.resume and checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True, map_location=device)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        schedule.load_state_dict(saved["schedule"])
+        first, history = saved["step"], saved["history"]
+    model.train()
+    began = time.monotonic()
+    for step in range(first, settings.steps):
+        torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout, too, is that of an uninterrupted run
+        task, rows = examples.draw(step, settings)
+        loss = loss_of(task, rows, embed)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(learned, 1.0)
+        optimizer.step()
+        schedule.step()
+        history.append({"step": step + 1, "task": task, "loss": round(loss.item(), 4)})
+        if (step + 1) % 50 == 0 or step + 1 == settings.steps:
+            recent = history[-50:]
+            means = {
+                name: sum(own) / len(own)
+                for name in TASKS
+                if (own := [one["loss"] for one in recent if one["task"] == name])
+            }
+            spent = time.monotonic() - began
+            logger.info(
+                "step %d of %d, %.0f s: %s",
+                *(step + 1, settings.steps, spent, ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())),
+            )
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            temporary = checkpoint.with_name("checkpoint.new")
+            torch.save({**state, "schedule": schedule.state_dict(), "history": history}, temporary)
+            temporary.replace(checkpoint)
+    folder = settings.output / "model"
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (settings.output / "history.json").write_text(json.dumps(history), encoding="utf-8")
+    return folder
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Read the settings and tune."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    settings = parse(Settings, argv)
+    try:
+        logger.info("%s", tune(settings))
+    except (SettingsError, FileNotFoundError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -43,7 +43,8 @@ def pages() -> tuple[str, str]:
 def test_the_korean_page_repeats_the_figures_of_the_english_one(pages: tuple[str, str]) -> None:
     english, korean = pages
     assert len(measured(korean)) >= 12
-    assert len(prices(korean)) >= 5
+    assert len(prices(korean)) >= 6
+    assert prices(korean)[:6] == prices(english)[:6]
     assert differences(english, korean) == []
 
 

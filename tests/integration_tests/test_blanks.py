@@ -17,7 +17,7 @@ from langchain_klue_rerank import KlueBM25Retriever, KlueEmbeddings, KlueReranke
 from langchain_klue_rerank.evaluation.sets import SAMPLES, read_passages, read_sets
 from tests.unit_tests.fakes import BigramEmbeddings
 
-BLANKS = ["- - -", "", "\n", "---", "🚚", " \t", "***", "!?"]
+BLANKS = ["- - -", "", "\n", "---", "🚚", " \t", "***", "!?", "\u3164\u3164", "\u115f\u1160"]
 
 
 def faiss(distance: str) -> Callable[[Embeddings, list[Document]], VectorStore]:

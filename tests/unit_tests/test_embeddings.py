@@ -112,7 +112,7 @@ def test_the_packaged_weights_know_what_belongs_together() -> None:
     assert np.dot(question, similar) > np.dot(question, other)
 
 
-BLANKS = ["", " \n\t\u3000", "---", "- - -", "!?", "🚚👨‍👩‍👧", "\u200b", "\ud83d"]
+BLANKS = ["", " \n\t\u3000", "---", "- - -", "!?", "🚚👨‍👩‍👧", "\u200b", "\ud83d", "\u3164", "\u115f\u1160", "\uffa0"]
 OTHERS = ["引っ越し", "متى", "ㅋㅋㅋ", "7", "a"]
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from langchain_klue_rerank.engine.text.numbers import plain_numbers
 
 #: Changes whenever the same text gives other words or morphemes; saved with an index.
-ANALYSIS_VERSION = 3
+ANALYSIS_VERSION = 4
 
 #: Longest word handed to the analyser, in characters. Longer runs (a megabyte without a space) are cut into pieces.
 MAX_WORD_LENGTH = 32
@@ -32,7 +32,9 @@ _COMPATIBILITY = re.compile(
     r"[\u00aa\u00b2\u00b3\u00b9\u00ba\u2070-\u209f\u2100-\u214f\u2150-\u218f\u2460-\u24ff"
     r"\u3200-\u33ff\ufb00-\ufb06\uff01-\uff9f\uffe0-\uffef]+"
 )
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
+#: Unicode counts Hangul fillers as letters. Of the wide ones, people write spaces; the conjoining ones have no width.
+_WIDE_FILLER = re.compile("[\u3164\uffa0]")
+_INVISIBLE = re.compile("[\u00ad\u115f\u1160\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]")
 #: A word: letters and digits. The minus that `plain_numbers` leaves is part of it, and so are the signs of names such
 #: as C++, C#, A+.
 _WORD = re.compile(
@@ -40,7 +42,7 @@ _WORD = re.compile(
     r"|(?<![^\W_])(?:[a-z]{1,15}\+\+(?!\+)|[a-z]\#(?![a-z#])|[a-z]\+(?![^\W_]|\+))[^\W_]*"
     r"|[^\W_]+"
 )
-_LETTER = re.compile(r"[^\W_]")
+_LETTER = re.compile(r"[^\W_\u115f\u1160\u3164\uffa0]")
 #: Most combining marks on one letter, as in Unicode's stream-safe format; putting longer runs in order is quadratic.
 MAX_MARKS = 30
 _LETTERS_AND_EMOJI = r"\w\s\u0000-\u02ff\u2010-\u20cf\u2190-\u2bff\u3000-\u3029\U0001f000-\U0001faff"
@@ -102,7 +104,8 @@ def split_words(text: str) -> list[str]:
     """
     words: list[str] = []
     for piece in pieces(_bounded(text)):
-        piece = _COMPATIBILITY.sub(_compatible, _INVISIBLE.sub("", _normalized(piece))).lower()
+        piece = _INVISIBLE.sub("", _WIDE_FILLER.sub(" ", _normalized(piece)))
+        piece = _COMPATIBILITY.sub(_compatible, piece).lower()
         for word in _WORD.findall(plain_numbers(piece)):
             if len(word) <= MAX_WORD_LENGTH:
                 words.append(word)

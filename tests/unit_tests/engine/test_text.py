@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from langchain_klue_rerank.engine.text.kiwi import CONTENT_TAGS, Analyzer, shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
-from langchain_klue_rerank.engine.text.words import MAX_WORD_LENGTH, bigrams, clean, pieces, split_words
+from langchain_klue_rerank.engine.text.words import MAX_WORD_LENGTH, bigrams, clean, has_words, pieces, split_words
 
 # Hypothesis leaves surrogates out unless it is asked for them.
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
@@ -376,3 +376,14 @@ def test_a_mark_that_becomes_two_leaves_no_more_marks_than_others() -> None:
     cleaned = clean("가" + "\u0344" * 40 + "나")
     assert clean(cleaned) == cleaned
     assert len(cleaned) == 32
+
+
+@pytest.mark.parametrize("filler", ["\u3164", "\uffa0"])
+def test_wide_hangul_fillers_are_spaces(filler: str) -> None:
+    assert split_words(f"전입신고{filler}안내") == ["전입신고", "안내"]
+    assert not has_words(filler * 3)
+
+
+def test_conjoining_hangul_fillers_have_no_width() -> None:
+    assert split_words("전입\u115f\u1160신고") == ["전입신고"]
+    assert not has_words("\u115f\u1160")

@@ -16,6 +16,13 @@ _COUNTED = re.compile(
 #: Largest step between neighbours of a list.
 _STEP = 20
 
+#: A date in figures, its separator the same twice; "2024. 3. 5." is one, and a longer chain of numbers is none.
+_DATE = re.compile(
+    r"(?<![\d.\-/])((?:19|20)\d\d)([.\-/]) ?(0?[1-9]|1[0-2])\2 ?(0?[1-9]|[12]\d|3[01])(?!\d|[.\-/]\d)(?:\.(?=\s|$))?"
+)
+#: A month or a day with a zero before it.
+_ZERO = re.compile(r"(?<!\d)0(?=[1-9]\s?[월일](?!\d))")
+
 #: A sign stands after a space or an opening mark; at the beginning of a line it may also begin an item of a list, so
 #: that there a unit has to follow.
 _SIGN = re.compile(r"(?:(?<=[ \t(\[{~:/,])|^(?=.\d+(?:\.\d+)?\s?(?:°|도|%|[cf](?![a-z]))))[-\u2212]", re.MULTILINE)
@@ -42,12 +49,13 @@ def plain_numbers(text: str) -> str:
     become spaces; whether it is one, what follows tells (동 is numbered, 원 is counted), and where nothing does, that
     the numbers rise in small steps. A minus sign stays where it is one, so that "-5℃" is not "5℃"; other hyphens before
     digits become spaces. Sums of money are written one way: "만원" becomes "1만원", and "35,000원", "3만 5천원" and
-    "삼만오천원" become "3만5천원".
+    "삼만오천원" become "3만5천원". Dates are written one way, too: "2024.03.05" and "2024-3-5" become "2024년 3월 5일".
 
     Args:
         text: Text in lower case, in NFC.
     """
-    text = _COMMAS.sub(_without_commas, text)
+    text = _DATE.sub(lambda match: f"{match[1]}년 {int(match[3])}월 {int(match[4])}일", text)
+    text = _COMMAS.sub(_without_commas, _ZERO.sub("", text))
     text = _HYPHEN.sub(lambda match: " -" if _SIGN.match(match.string, match.start()) else " ", text)
     return _SUM.sub(lambda match: _written(_value(match.group(1))), text)
 

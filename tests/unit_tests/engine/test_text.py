@@ -328,7 +328,7 @@ def words_of(tokens: TokenizedTexts) -> list[list[str]]:
         ("001,002", ["001", "002"]),
         ("-5℃와 5℃", ["-5", "c와", "5", "c"]),
         ("영업이익 −3.2%", ["영업이익", "-3", "2"]),
-        ("010-1234-5678, 2024-05-01", ["010", "1234", "5678", "2024", "05", "01"]),
+        ("010-1234-5678, 2024-05-01", ["010", "1234", "5678", "2024년", "5월", "1일"]),
         ("-5개\n-6개", ["5개", "6개"]),  # items of a list
         ("C C++ C# F#과 C++는", ["c", "c++", "c#", "f#과", "c++는"]),
         ("A+ 등급 a+b notepad++", ["a+", "등급", "a", "b", "notepad++"]),
@@ -387,3 +387,24 @@ def test_wide_hangul_fillers_are_spaces(filler: str) -> None:
 def test_conjoining_hangul_fillers_have_no_width() -> None:
     assert split_words("전입\u115f\u1160신고") == ["전입신고"]
     assert not has_words("\u115f\u1160")
+
+
+@pytest.mark.parametrize("date", ["2024.03.05", "2024-3-5", "2024/03/05", "2024. 3. 5.", "2024년 03월 05일"])
+def test_dates_are_written_one_way(date: str) -> None:
+    assert split_words(f"{date} 회의") == ["2024년", "3월", "5일", "회의"]
+    assert split_words(f"접수({date})") == ["접수", "2024년", "3월", "5일"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("2024.13.05", ["2024", "13", "05"]),
+        ("2024.03.05.7", ["2024", "03", "05", "7"]),
+        ("010-2024-3-5", ["010", "2024", "3", "5"]),
+        ("12024-03-05", ["12024", "03", "05"]),
+        ("2024-03.05", ["2024", "03", "05"]),
+        ("005일", ["005일"]),
+    ],
+)
+def test_other_chains_of_numbers_are_no_dates(text: str, words: list[str]) -> None:
+    assert split_words(text) == words

@@ -211,7 +211,7 @@ class KlueRetriever(ExplainingRetriever):
             return await self._second_stage.areport(query, answer, callbacks)
         # in a thread: the first call with a reranker from the hub asks the hub
         first_stage, options = await run_in_executor(None, self._prepare, arguments)
-        query = first_stage.read(query)
+        query = await run_in_executor(None, first_stage.read, query)
         if not query or not options.k:
             return []
         candidates = await first_stage.afind(query, options, callbacks)

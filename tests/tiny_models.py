@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,10 @@ _TEXTS = [
 ]
 
 
-def save_bert_cross_encoder(folder: Path) -> Path:
-    """BERT: two token types, ``[CLS] query [SEP] passage [SEP]``."""
-    torch = pytest.importorskip("torch")
-    from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+def save_bert_tokenizer(folder: Path, texts: Sequence[str]) -> int:
+    """Save BERT's tokenizer whose pieces are the signs of some texts; return how many there are."""
+    pytest.importorskip("transformers")
+    from transformers import BertTokenizerFast
 
     vocabulary = [
         "[PAD]",
@@ -24,15 +25,24 @@ def save_bert_cross_encoder(folder: Path) -> Path:
         "[CLS]",
         "[SEP]",
         "[MASK]",
-        *sorted({sign for text in _TEXTS for sign in text if sign != " "}),
+        *sorted({sign for text in texts for sign in text if sign != " "}),
     ]
     vocabulary += [f"##{sign}" for sign in vocabulary[5:]]
     BertTokenizerFast(
         vocab={word: number for number, word in enumerate(vocabulary)}, do_lower_case=False
     ).save_pretrained(str(folder))
+    return len(vocabulary)
+
+
+def save_bert_cross_encoder(folder: Path) -> Path:
+    """BERT: two token types, ``[CLS] query [SEP] passage [SEP]``."""
+    torch = pytest.importorskip("torch")
+    from transformers import BertConfig, BertForSequenceClassification
+
+    pieces = save_bert_tokenizer(folder, _TEXTS)
     torch.manual_seed(3)
     config = BertConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=pieces,
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,

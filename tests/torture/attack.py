@@ -77,6 +77,46 @@ def carry_out(attack: Attack, folder: Path, *, seed: int, count: int | None = No
     return result
 
 
+def ended_at_random(act: Callable[[int], None], number: int, chance: random.Random, moments: tuple[float, ...]) -> str:
+    """Fork, and send the child a signal at a random moment after its first line, until it ends.
+
+    Args:
+        act: What the child does; gets a file descriptor to write lines to, the first when it has begun.
+        number: The signal.
+        chance: Draws the moment.
+        moments: The longest times to wait in seconds, one of which is drawn.
+
+    Returns:
+        What the child wrote after its first line; an error of its own as a line that begins with "fault".
+    """
+    reading, writing = os.pipe()
+    alive, dying = os.pipe()  # its end is heard when the child ends
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            act(writing)
+        except KeyboardInterrupt:  # another one
+            pass
+        except BaseException as error:
+            os.write(writing, f"fault: {error!r}\n".encode())
+        os._exit(0)
+    os.close(writing)
+    os.close(dying)
+    with open(reading) as pipe:
+        pipe.readline()  # it has begun
+        time.sleep(chance.uniform(0, chance.choice(moments)))
+        os.kill(child, number)
+        # Python loses an interrupt that arrives in a callback of its own: as people do, send another one
+        while not select.select([alive], [], [], 3)[0]:
+            os.kill(child, number)
+        said = pipe.read()
+    os.close(alive)
+    os.waitpid(child, 0)
+    return said
+
+
 def guarded(act: Callable[[], str | None], seconds: float = SECONDS, memory: int = MEMORY) -> str | None:
     """Do something in a child process that may neither crash, nor hang, nor take more memory than allowed.
 

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.engine.text.windows import cut_texts
-from langchain_klue_rerank.engine.text.words import bigrams, split_words
 from training import data as sets
+from training.recipes.windows import terms
 
 logger = logging.getLogger(__name__)
 
@@ -97,13 +97,9 @@ def _window(query: str, passage: str, answer: str = "") -> str:
     if not text:
         title, text = "", passage
     windows, _ = cut_texts([text], [title], WINDOW_WORDS)
-    wanted = _terms(query)
+    wanted = terms(query)
     holding = [window for window in windows if answer and answer in window]
-    return max(holding or windows, key=lambda window: len(wanted & _terms(window)))
-
-
-def _terms(text: str) -> set[str]:
-    return {gram for word in split_words(text) for gram in bigrams(word)}
+    return max(holding or windows, key=lambda window: len(wanted & terms(window)))
 
 
 def remembered(path: Path, data: Path, leave_out: Sequence[str], seed: int, most: int) -> list[Asked]:

@@ -38,9 +38,9 @@ class WindowReader:
         windows = list(self._windows(passage, room))
         if len(windows) < 2:
             return passage
-        asked = _terms(question)
+        asked = terms(question)
         with_answer = [window for window in windows if answer and answer in window]
-        return max(with_answer or windows, key=lambda window: len(asked & _terms(window)))
+        return max(with_answer or windows, key=lambda window: len(asked & terms(window)))
 
     def best_of_all(self, questions: Sequence[Question], passages: Sequence[Sequence[str]]) -> list[list[str]]:
         """Return the best window of every passage.
@@ -64,5 +64,6 @@ class WindowReader:
         return list(encoded["offset_mapping"])
 
 
-def _terms(text: str) -> set[str]:
+def terms(text: str) -> set[str]:
+    """Return the character bigrams of a text's words, by which windows are compared with a question."""
     return {gram for word in split_words(text) for gram in bigrams(word)}

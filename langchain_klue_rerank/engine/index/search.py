@@ -14,6 +14,7 @@ from langchain_klue_rerank.engine.index.filters import Condition
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments import scoring
 from langchain_klue_rerank.engine.index.segments.columns import evaluate
+from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
@@ -215,10 +216,7 @@ def _best_windows(
     snapshot: Snapshot, rows: NDArray[np.int64], query: NDArray[np.float32], field: str
 ) -> NDArray[np.float32]:
     """Return the cosine of a query with the best window of some rows."""
-    cosines = np.empty(len(rows), np.float32)
-    for segment, places, own in snapshot.places(rows):
-        cosines[places] = segment.vectors[field].best_of(query, own)
-    return cosines
+    return _cosines_of(snapshot, rows, lambda segment, own: segment.vectors[field].best_of(query, own))
 
 
 def _fused(
@@ -324,9 +322,16 @@ def _whole_cosines(
     snapshot: Snapshot, rows: NDArray[np.int64], query: NDArray[np.float32], field: str
 ) -> NDArray[np.float32]:
     """Return the cosine of a query with some rows as wholes, which may err by as much as rounding to bytes does."""
+    return _cosines_of(snapshot, rows, lambda segment, own: segment.vectors[field].whole_cosines(query, own))
+
+
+def _cosines_of(
+    snapshot: Snapshot, rows: NDArray[np.int64], compare: Callable[[Segment, NDArray[np.int64]], NDArray[np.float32]]
+) -> NDArray[np.float32]:
+    """Return the cosines of some rows, asked for segment by segment."""
     cosines = np.empty(len(rows), np.float32)
     for segment, places, own in snapshot.places(rows):
-        cosines[places] = segment.vectors[field].whole_cosines(query, own)
+        cosines[places] = compare(segment, own)
     return cosines
 
 

@@ -81,13 +81,12 @@ def other_spellings(word: str) -> Iterator[tuple[str, str]]:
             break
     if spoken := _SPOKEN_WORD.match(word):
         letters = "".join(_LETTER_OF[one] for one in _SPOKEN_LETTER.findall(spoken.group()))
-        yield spoken.group(), letters
-        if "b" in letters:
-            yield spoken.group(), letters.replace("b", "v")
-            yield spoken.group(), "v".join(letters.rsplit("b", 1))
+        # 비 is v, too: everywhere, or at the end alone, as in cctv
+        ways = dict.fromkeys([letters, letters.replace("b", "v"), "v".join(letters.rsplit("b", 1))])
+        yield from ((spoken.group(), way) for way in ways)
     if acronym := _ACRONYM.match(word):
-        ways = [[_READ[letter][min(way, len(_READ[letter]) - 1)] for letter in acronym.group()] for way in range(2)]
-        yield from ((acronym.group(), read) for read in dict.fromkeys(map("".join, ways)))
+        read = ["".join(_READ[letter][place] for letter in acronym.group()) for place in (0, -1)]
+        yield from ((acronym.group(), way) for way in dict.fromkeys(read))
 
 
 def respelled(query: str, has: Callable[[str], bool], beginning_with: Callable[[str, int], Sequence[str]]) -> str:

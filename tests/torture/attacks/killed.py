@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import signal
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from tests.torture import versions
-from tests.torture.attack import Attack, Trials
+from tests.torture.attack import Attack, Trials, ended_at_random
 
 #: Seconds after the start of a change within which a process is ended: in the change, in the save, in later ones.
 _MOMENTS = (0.004, 0.02, 0.08)
@@ -65,32 +64,10 @@ def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Pat
         versions.first(index)
         least = 0
         while True:
-            reading, writing = os.pipe()
-            alive, dying = os.pipe()  # its end is heard when the child ends
             append = chance.random() < 0.3
-            child = os.fork()
-            if child == 0:
-                os.close(reading)
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                try:
-                    act(index, least, writing, append=append)
-                except KeyboardInterrupt:  # another one
-                    pass
-                except BaseException as error:
-                    os.write(writing, f"fault: {error!r}\n".encode())
-                os._exit(0)
-            os.close(writing)
-            os.close(dying)
-            with open(reading) as pipe:
-                pipe.readline()  # it has begun
-                time.sleep(chance.uniform(0, chance.choice(_MOMENTS)))
-                os.kill(child, number)
-                # Python loses an interrupt that arrives in a callback of its own: as people do, send another one
-                while not select.select([alive], [], [], 3)[0]:
-                    os.kill(child, number)
-                said = [f"begun {least + 1}", *pipe.read().splitlines()]
-            os.close(alive)
-            os.waitpid(child, 0)
+            work = partial(act, index, least, append=append)
+            said = ended_at_random(work, number, chance, _MOMENTS).splitlines()
+            said.insert(0, f"begun {least + 1}")
             begun = [int(line.split()[1]) for line in said if line.startswith("begun")]
             least = max([least, *(int(line.split()[1]) for line in said if line.startswith("saved"))])
             fault = next((line for line in said if line.startswith("fault")), None)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import signal
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.engine.arrays.storage import state_of
 from langchain_klue_rerank.files.sync import sync_folder
-from tests.torture.attack import Attack, Trials
+from tests.torture.attack import Attack, Trials, ended_at_random
 
 _FILES = 8
 #: Seconds after the start of a sync within which the process is ended.
@@ -75,30 +74,7 @@ def ended(number: int) -> Callable[[random.Random, Path], Trials]:
         make(None).add_documents([])
         while True:
             version += 1000
-            reading, writing = os.pipe()
-            alive, dying = os.pipe()  # its end is heard when the child ends
-            child = os.fork()
-            if child == 0:
-                os.close(reading)
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                try:
-                    work(files, index, version, version, writing)
-                except KeyboardInterrupt:
-                    pass
-                except BaseException as error:
-                    os.write(writing, f"fault: {error!r}\n".encode())
-                os._exit(0)
-            os.close(writing)
-            os.close(dying)
-            with open(reading) as pipe:
-                pipe.readline()
-                time.sleep(chance.uniform(0, chance.choice(_MOMENTS)))
-                os.kill(child, number)
-                while not select.select([alive], [], [], 3)[0]:
-                    os.kill(child, number)
-                said = pipe.read()
-            os.close(alive)
-            os.waitpid(child, 0)
+            said = ended_at_random(partial(work, files, index, version, version), number, chance, _MOMENTS)
             try:
                 fault = fault_of(files, index)
             except Exception as error:

@@ -13,6 +13,7 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 
+from tests.tiny_models import save_bert_tokenizer
 from tests.unit_tests.fakes import TEXTS
 from training.packaged.encoder_examples import Asked, remembered
 from training.packaged.encoder_tuning import Examples, Settings, cosent_loss, ranking_loss, tune
@@ -28,13 +29,10 @@ EXAMPLES = Examples(
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
-    letters = sorted({letter for text in [*TEXTS, "querypassage:"] for letter in text if letter != " "})
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
-    words = {word: number for number, word in enumerate(vocabulary)}
-    transformers.BertTokenizerFast(vocab=words, do_lower_case=False).save_pretrained(str(folder))
+    pieces = save_bert_tokenizer(folder, [*TEXTS, "query: passage: "])
     torch.manual_seed(0)
     config = transformers.BertConfig(
-        vocab_size=len(vocabulary),
+        vocab_size=pieces,
         hidden_size=32,
         num_hidden_layers=2,
         num_attention_heads=2,

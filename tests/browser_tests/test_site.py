@@ -28,17 +28,17 @@ def address() -> Iterator[str]:
 @pytest.mark.parametrize(
     ("word", "page"),
     [
-        ("형태소", "concepts.ko.html"),
-        ("임계값", "recipes.ko.html"),
-        ("메타데이터", "filters.ko.html"),
-        ("초성", "troubleshooting.ko.html"),
+        ("형태소", "ko/concepts.html"),
+        ("임계값", "ko/recipes.html"),
+        ("메타데이터", "ko/filters.html"),
+        ("초성", "ko/troubleshooting.html"),
         ("threshold", "recipes.html"),
     ],
 )
 def test_the_search_finds_a_word_in_its_page(address: str, browser: Browser, word: str, page: str, width: int) -> None:
     context = browser.new_context(viewport={"width": width, "height": 800})
     visited = context.new_page()
-    visited.goto(f"{address}/quickstart.ko.html")
+    visited.goto(f"{address}/ko/index.html")
     field = visited.locator("input.md-search__input")
     if not field.is_visible():
         visited.locator("label.md-header__button[for=__search]").click()
@@ -48,7 +48,7 @@ def test_the_search_finds_a_word_in_its_page(address: str, browser: Browser, wor
     context.close()
 
 
-@pytest.mark.parametrize("page", ["results.html", "cli.ko.html", "api.html", "training.ko.html"])
+@pytest.mark.parametrize("page", ["results.html", "ko/cli.html", "api.html", "ko/training.html"])
 def test_wide_tables_scroll_within_the_page(address: str, browser: Browser, page: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     visited = context.new_page()

@@ -25,8 +25,8 @@ def rows(page: str) -> list[list[str]]:
     return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines if line.startswith("| ")]
 
 
-def named_tests() -> list[str]:
-    return [cells[-1] for cells in rows("langchain.md") if "::" in cells[-1]]
+def named_tests(page: str = "langchain.md") -> list[str]:
+    return [cells[-1] for cells in rows(page) if "::" in cells[-1]]
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:
@@ -37,6 +37,10 @@ def blocks(page: str) -> Iterator[tuple[str, str]]:
         section = match[1] or section
         if match[2]:
             yield section, match[2]
+
+
+def test_the_korean_table_names_the_same_tests() -> None:
+    assert named_tests("langchain.ko.md") == named_tests()
 
 
 def test_every_row_of_the_table_names_a_test_that_exists() -> None:
@@ -62,7 +66,14 @@ def test_every_block_has_a_before_and_an_after() -> None:
     assert len(list(blocks("migration.md"))) >= text.count("**Before**")
 
 
-@pytest.mark.parametrize("code", [pytest.param(code, id=section) for section, code in blocks("migration.md")])
+@pytest.mark.parametrize(
+    "code",
+    [
+        pytest.param(code, id=f"{page}: {section}")
+        for page in ("migration.md", "migration.ko.md")
+        for section, code in blocks(page)
+    ],
+)
 def test_the_after_blocks_run(code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     given = documents()

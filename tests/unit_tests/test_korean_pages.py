@@ -1,0 +1,121 @@
+"""Every page that users read is there in English and in Korean, and the two say the same."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+# For those who change the package, generated, or a card of weights: in English only.
+ENGLISH_ONLY = {"architecture.md", "changelog.md", "packaged-bi-encoder.md", "packaged-reranker.md"}
+NOT_YET = {"api.md", "benchmarks.md", "reranking.md", "results.md"}
+# The Korean page follows the tutorial cell by cell, the English one describes every recipe.
+DIFFERENT = {"training.md"}
+MADE = {"tour.md"}  # of the notebook, at build time
+
+_FENCE = re.compile(r"^```(?P<kind>\w*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([\w.-]+\.md)(#[\w-]+)?\)")
+_FIGURE = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?")
+
+
+def nav() -> list[str]:
+    def names(entry: Any) -> Iterator[str]:
+        if isinstance(entry, str):
+            yield entry
+        else:
+            for each in entry.values() if isinstance(entry, dict) else entry:
+                yield from names(each)
+
+    return list(names(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]))
+
+
+TWINS = [name for name in nav() if name not in ENGLISH_ONLY | NOT_YET | MADE]
+
+
+def korean(name: str) -> Path:
+    return DOCS / name.replace(".md", ".ko.md")
+
+
+def code_of(text: str) -> list[tuple[str, str]]:
+    return [(match["kind"], _without_words(match["kind"], match["code"])) for match in _FENCE.finditer(text)]
+
+
+def _without_words(kind: str, code: str) -> str:
+    """Return a block of code without what is said in either language: comments and texts."""
+    if kind in ("python", "py"):
+        tree = ast.parse(code)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                node.value = ""
+        return ast.dump(tree)
+    if kind in ("sh", "bash"):
+        lines = (re.sub(r"#.*", "", line).strip() for line in code.splitlines())
+        # names of files and folders may be Korean; the commands and their options are the same
+        return "\n".join(
+            " ".join(word for word in line.split() if re.fullmatch(r"[\w$=.-]+", word, re.A)) for line in lines
+        )
+    return ""  # what is printed: the page's own test compares it with what runs
+
+
+def prose_of(text: str) -> str:
+    return re.sub(r"\]\([^)]*\)|<[^>]*>", "", _FENCE.sub("", text))
+
+
+def figures(prose: str) -> set[str]:
+    """Figures of two digits or more; small numbers are often written as words."""
+    found = (match.replace(",", "") for match in _FIGURE.findall(prose))
+    return {figure for figure in found if len(figure) > 1}
+
+
+def test_every_page_of_the_navigation_has_a_korean_one() -> None:
+    assert [name for name in TWINS if not korean(name).is_file()] == []
+    assert [name for name in NOT_YET if korean(name).is_file()] == []
+
+
+def test_every_korean_page_has_an_english_one_in_the_navigation() -> None:
+    pages = {path.name.replace(".ko.md", ".md") for path in DOCS.glob("*.ko.md")}
+    assert pages - set(nav()) == set()
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_each_page_links_the_other_language_below_its_title(name: str) -> None:
+    for page, language, other in ((DOCS / name, "한국어", korean(name)), (korean(name), "English", DOCS / name)):
+        assert page.read_text(encoding="utf-8").split("\n\n")[1] == f"[{language}]({other.name})"
+
+
+@pytest.mark.parametrize("name", [name for name in TWINS if name not in DIFFERENT])
+def test_both_pages_have_the_same_headings_code_and_figures(name: str) -> None:
+    english, its_twin = (page.read_text(encoding="utf-8") for page in (DOCS / name, korean(name)))
+    assert code_of(its_twin) == code_of(english)
+    english, its_twin = prose_of(english), prose_of(its_twin)
+    assert re.findall(r"^#+ ", its_twin, re.MULTILINE) == re.findall(r"^#+ ", english, re.MULTILINE)
+    assert figures(english) - figures(its_twin) == set()
+    assert {figure for figure in figures(its_twin) - figures(english) if "." in figure} == set()
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_a_korean_page_leads_to_korean_pages(name: str) -> None:
+    linked = _LINK.findall(korean(name).read_text(encoding="utf-8").split("\n\n", 2)[2])
+    assert [page for page, _ in linked if not page.endswith(".ko.md") and page not in ENGLISH_ONLY | NOT_YET] == []
+
+
+def test_the_korean_navigation_has_a_name_for_every_entry() -> None:
+    def titles(entry: Any) -> Iterator[str]:
+        for each in entry:
+            for title, inner in each.items():
+                yield title
+                if not isinstance(inner, str):
+                    yield from titles(inner)
+
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    [languages] = [plugin["i18n"]["languages"] for plugin in settings["plugins"] if "i18n" in plugin]
+    translated = languages[1]["nav_translations"]
+    assert set(titles(settings["nav"])) - set(translated) == {"API", "Qdrant, Milvus, PostgreSQL"}
+    assert all(re.search("[가-힣]", title) for title in translated.values())

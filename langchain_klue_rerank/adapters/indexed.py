@@ -118,6 +118,10 @@ class Indexed:
         """Return how large the index is: passages, segments, bytes by part in memory and on disk, models."""
         return self._index.stats()
 
+    def verify(self) -> None:
+        """Check the content of files of 64 MiB and more, which loading leaves out; see `IndexFormatError`."""
+        self._index.verify()
+
     @classmethod
     @contextmanager
     def editing(cls, folder: str | Path, **options: Any) -> Iterator[Self]:

@@ -92,6 +92,7 @@ def rebuild(
         IndexFormatError: If the folder is not an index or is damaged.
     """
     old = PassageIndex.load(folder, any_analysis=True)
+    old.verify()
     settings = replace(old.settings, analysis=ANALYSIS_VERSION, token_vectors=None)
     if settings.dense and embedding is not None:
         settings = settings_for(settings, embedding, window_words, second)

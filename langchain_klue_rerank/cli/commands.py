@@ -195,6 +195,18 @@ def stats(options: argparse.Namespace) -> None:
     print(to_json(asdict(found)) if options.json else display.stats(found))
 
 
+def check(options: argparse.Namespace) -> None:
+    """Check every byte of an index."""
+    from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+
+    index = PassageIndex.load(options.dir, any_analysis=True)
+    index.verify()
+    if options.json:
+        print(to_json({"passages": len(index), "damaged": False}))
+    else:
+        print(say("{dir}: every file is as it was saved ({passages} passages)", dir=options.dir, passages=len(index)))
+
+
 def evaluate(options: argparse.Namespace) -> None:
     """Measure every way to search on sets of questions."""
     from langchain_klue_rerank.evaluation import measure, page

@@ -85,6 +85,7 @@ _EXAMPLES = {
     "explain": 'klue-rerank explain my-index "연차는 며칠인가요?" -k 3\n'
     'klue-rerank explain my-index "연차는 며칠인가요?" --id rules.pdf#7',
     "stats": "klue-rerank stats my-index",
+    "check": "klue-rerank check my-index",
     "evaluate": "klue-rerank evaluate --data samples\nklue-rerank evaluate --data my-questions.csv --html report.html",
     "serve": "klue-rerank serve my-index --port 8080\n"
     "KLUE_RERANK_API_KEY=... klue-rerank serve my-index --host 0.0.0.0",
@@ -184,6 +185,10 @@ def _parser() -> argparse.ArgumentParser:
     stats.add_argument("dir", type=Path, metavar="DIR", help=text("folder of the index"))
     stats.set_defaults(run=commands.stats)
 
+    check = command("check", "read every file of an index and find damage")
+    check.add_argument("dir", type=Path, metavar="DIR", help=text("folder of the index"))
+    check.set_defaults(run=commands.check)
+
     evaluate = command("evaluate", "measure every way to search on a set of questions")
     evaluate.add_argument(
         "--data",
@@ -235,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         each.add_argument("--reranker", metavar="MODEL", help=text("folder or hub id instead of the packaged reranker"))
 
-    for each in (index, sync, search, explain, stats, evaluate, demo):
+    for each in (index, sync, search, explain, stats, check, evaluate, demo):
         each.add_argument("--json", action="store_true", help=text("print JSON, for machines"))
     return parser
 

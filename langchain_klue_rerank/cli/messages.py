@@ -14,6 +14,10 @@ _KOREAN: Final[dict[str, str]] = {
     ),
     "the question": "질문",
     "say how large an index is": "색인의 크기를 보입니다",
+    "read every file of an index and find damage": "색인의 파일을 모두 읽어 손상을 찾습니다",
+    "{dir}: every file is as it was saved ({passages} passages)": (
+        "{dir}: 모든 파일이 저장한 그대로입니다(단락 {passages}개)"
+    ),
     "{passages} passages, {segments} segments": "단락 {passages}개, 세그먼트 {segments}개",
     "part": "부분",
     "on disk": "디스크",

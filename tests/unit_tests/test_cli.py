@@ -13,6 +13,7 @@ import pytest
 
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.cli.main import main
+from langchain_klue_rerank.engine.arrays import mapped
 from tests.unit_tests.fakes import QUESTION, TEXTS, BrokenEmbeddings
 
 
@@ -124,6 +125,21 @@ def test_a_hub_style_reranker_by_name(
 ) -> None:
     assert main(["search", str(index), QUESTION, "--json", "--reranker", str(klue_cross_encoder_folder)]) == 0
     assert len(lines(capsys)[0]["results"]) == 5
+
+
+def test_check(index: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["check", str(index)]) == 0
+    assert "every file is as it was saved" in capsys.readouterr().out
+    assert main(["check", str(index), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"passages": len(KlueRetriever.load(index)), "damaged": False}
+    monkeypatch.setattr(mapped, "LARGE_FILE", 1)
+    [path] = index.rglob("passages.jsonl")
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"text"', b'"texx"', 1))
+    try:
+        assert "passages.jsonl" in fails(capsys, "check", index)
+    finally:
+        path.write_bytes(content)
 
 
 def test_stats(index: Path, capsys: pytest.CaptureFixture[str]) -> None:

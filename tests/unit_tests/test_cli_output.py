@@ -272,7 +272,7 @@ def test_the_whole_help_is_korean_under_a_korean_locale(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
-    for command in ("", "index", "sync", "search", "explain", "stats", "evaluate", "demo", "serve", "mcp"):
+    for command in ("", "index", "sync", "search", "explain", "stats", "check", "evaluate", "demo", "serve", "mcp"):
         with pytest.raises(SystemExit):
             main([*command.split(), "--help"])
         text = capsys.readouterr().out

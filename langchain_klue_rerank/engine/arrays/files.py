@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import mmap
-import os
-import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE, check_checksums, release, stretches
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable
 from langchain_klue_rerank.errors import IndexFormatError
 
-RESTORE: Final = "Restore it from a copy, or build the index again."
-#: Bytes of a large file that are read at a time.
-_STRETCH = 1 << 25
 #: Bytes of an array's file that are read as its header, which NumPy limits to 10,000.
 _HEADER_BYTES = 1 << 14
 
@@ -36,12 +30,46 @@ class SavedFiles:
         contents: Name, such as ``"tokens/words.txt"``, to content.
         where: The index's folder, for messages.
         state: The name of the data folder, another one after every save; "" for files that no manifest names.
+        checksums: SHA-256 of the files that are not checked yet; see `verify`. Default: all are.
     """
 
-    def __init__(self, contents: Mapping[str, mmap.mmap | bytes], where: str, state: str = "") -> None:
+    def __init__(
+        self,
+        contents: Mapping[str, mmap.mmap | bytes],
+        where: str,
+        state: str = "",
+        checksums: Mapping[str, str] | None = None,
+    ) -> None:
         self._contents = contents
         self.where = where
         self.state = state
+        self._checksums = dict(checksums or {})
+        self._later: list[Callable[[], None]] = []
+
+    @property
+    def verified(self) -> bool:
+        """Whether the content of every file is checked."""
+        return not self._checksums
+
+    def verify(self) -> None:
+        """Check the content of the files that were too large to be read when they were opened; once.
+
+        Raises:
+            IndexFormatError: If one was edited or damaged.
+        """
+        if self._checksums:
+            check_checksums({name: self._contents[name] for name in self._checksums}, self._checksums, self.where)
+            for check in self._later:
+                check()
+            self.release()
+            self._checksums, self._later = {}, []
+
+    def check(self, name: str, check: Callable[[], None]) -> None:
+        """Check the numbers of an array: now, or in `verify` if its file is not checked yet."""
+        if f"{name}.npy" in self._checksums:
+            self._later.append(check)
+        else:
+            check()
 
     def __contains__(self, name: str) -> bool:
         """Return whether the manifest names a file."""
@@ -130,7 +158,7 @@ class SavedFiles:
         check_offsets(name, offsets, len(values))
         if rows is not None and len(offsets) != rows + 1:
             raise IndexFormatError(f"{name!r} holds {len(offsets) - 1} rows instead of {rows}. {RESTORE}")
-        check_range(name, values, limit)
+        self.check(f"{name}_values", lambda: check_range(name, values, limit))
         return Ragged(values, offsets)
 
 
@@ -180,7 +208,7 @@ class Lines(Sequence[str]):
     def __init__(self, content: mmap.mmap | bytes) -> None:
         self._bytes = content
         parts = [np.zeros(1, np.int64)]
-        for start, some in _stretches(content):
+        for start, some in stretches(content):
             parts.append(np.flatnonzero(np.frombuffer(some, np.uint8) == ord("\n")) + (start + 1))
         self._offsets = np.concatenate(parts)
 
@@ -229,80 +257,3 @@ def write_ragged(path: Path, table: Ragged) -> None:
     """Write a `Ragged` as two arrays."""
     write_array(path.with_name(path.name + "_values"), table.values)
     write_array(path.with_name(path.name + "_offsets"), table.offsets)
-
-
-def sha256_of(content: mmap.mmap | bytes) -> str:
-    """Return the SHA-256 of a file's content; of a large file no more than a stretch is in memory at a time."""
-    digest = hashlib.sha256()
-    for _, some in _stretches(content):
-        digest.update(some)
-    return digest.hexdigest()
-
-
-def release(content: mmap.mmap | bytes) -> None:
-    """Give back the memory that reading a large mapped file took; what is read again comes from the system's cache."""
-    if isinstance(content, mmap.mmap) and len(content) > _STRETCH and hasattr(mmap, "MADV_DONTNEED"):
-        content.madvise(mmap.MADV_DONTNEED)
-
-
-def _stretches(content: mmap.mmap | bytes) -> Iterator[tuple[int, memoryview]]:
-    """Yield stretches of a content with their starts, and release each that was read."""
-    for start in range(0, len(content), _STRETCH):
-        with memoryview(content) as every, every[start : start + _STRETCH] as some:
-            yield start, some
-        release(content)
-
-
-def map_file(path: Path, size: int | None = None) -> mmap.mmap | bytes:
-    """Map a file into memory; one that is empty cannot be mapped.
-
-    Args:
-        path: The file.
-        size: The bytes that it must have; None for any number.
-
-    Raises:
-        IndexFormatError: If it has more or fewer bytes.
-        OSError: If it is no regular file, or cannot be opened.
-    """
-    descriptor = open_regular(path)
-    try:
-        found = os.fstat(descriptor).st_size
-        if size is not None and found != size:
-            raise IndexFormatError(
-                f"The file {str(path)!r} has {found} bytes instead of {size!r}: it is truncated or edited. {RESTORE}"
-            )
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if found else b""
-    finally:
-        os.close(descriptor)
-
-
-def read_small(path: Path, most: int) -> str:
-    """Read a text file that is no longer than a limit.
-
-    Args:
-        path: The file.
-        most: The most bytes that it may have.
-
-    Raises:
-        OSError: If it is no regular file, or cannot be opened.
-        ValueError: If it is too long or not UTF-8.
-    """
-    with open(open_regular(path), "rb") as file:
-        content = file.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"it is longer than {most} bytes")
-    return content.decode()
-
-
-def open_regular(path: Path) -> int:
-    """Open a regular file; a pipe would hang, a device never end.
-
-    Raises:
-        OSError: If it is something else, or cannot be opened.
-    """
-    # O_NONBLOCK: opening a pipe waits for its writer; O_BINARY is Windows'
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
-    return descriptor

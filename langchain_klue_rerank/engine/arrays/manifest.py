@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-from langchain_klue_rerank.engine.arrays.files import RESTORE, read_small
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE, read_small
 from langchain_klue_rerank.errors import IndexFormatError
 
 MANIFEST: Final = "manifest.json"

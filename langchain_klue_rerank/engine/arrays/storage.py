@@ -18,16 +18,16 @@ import shutil
 import threading
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from filelock import FileLock, Timeout
 
-from langchain_klue_rerank.engine.arrays import manifest
-from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, map_file, sha256_of
+from langchain_klue_rerank.engine.arrays import manifest, mapped
+from langchain_klue_rerank.engine.arrays.files import SavedFiles
 from langchain_klue_rerank.engine.arrays.litter import is_litter
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE, check_checksums, map_file
 from langchain_klue_rerank.engine.arrays.origins import Origins
 from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
 
@@ -41,8 +41,6 @@ LOCK: Final = ".lock"
 SOURCES: Final = ".sources.json"
 #: Seconds that a save waits for another one.
 _LOCK_TIMEOUT = 30.0
-#: Bytes of an index whose checksums are computed by several threads.
-_MUCH = 1 << 26
 #: How often a reader begins again because the index was saved again in the meantime.
 _READ_AGAIN = 50
 #: What the system says where a folder cannot be synchronised at all, in contrast to a failure of the disk.
@@ -258,7 +256,7 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
 
     Raises:
         IndexFormatError: If the folder is missing, is not an index, was written by a newer version, or a file of it is
-            missing, truncated or edited.
+            missing, truncated or edited. The content of a large file is checked later, by `SavedFiles.verify`.
     """
     data, files, config = manifest.parse(folder)
     # All are opened before any is checked, which takes longer: another save may be about to remove them.
@@ -270,17 +268,11 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
             raise IndexFormatError(
                 f"The index at {str(folder)!r} lacks its file {name!r} ({error}). {RESTORE}"
             ) from error
-    if sum(map(len, contents.values())) < _MUCH:
-        found: Iterator[str] = map(sha256_of, contents.values())
-    else:
-        with ThreadPoolExecutor(max(1, min(4, os.cpu_count() or 1))) as threads:
-            found = iter([*threads.map(sha256_of, contents.values())])
-    for name, own in zip(contents, found, strict=True):
-        if own != files[name][1]:
-            raise IndexFormatError(
-                f"The file {name!r} of the index at {str(folder)!r} was edited or damaged. {RESTORE}"
-            )
-    return SavedFiles(contents, str(folder), data), config
+    checksums = {name: checksum for name, (_, checksum) in files.items()}
+    small = {name: content for name, content in contents.items() if len(content) < mapped.LARGE_FILE}
+    check_checksums(small, checksums, str(folder))
+    large = {name: checksums[name] for name in contents if name not in small}
+    return SavedFiles(contents, str(folder), data, large), config
 
 
 def _remove_leftovers(folder: Path, keep: object) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.files import map_file, open_regular
+from langchain_klue_rerank.engine.arrays.mapped import map_file, open_regular
 from langchain_klue_rerank.engine.arrays.plain_pickle import PickleError, Record, RefusedError, read_plain_pickle
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.errors import IndexFormatError

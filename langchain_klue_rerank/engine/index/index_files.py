@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from langchain_klue_rerank.engine.arrays.files import (
-    RESTORE,
     SavedFiles,
     check_offsets,
     check_range,
@@ -16,6 +15,7 @@ from langchain_klue_rerank.engine.arrays.files import (
     write_lines,
     write_ragged,
 )
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.strings import StringTable
 from langchain_klue_rerank.engine.index.passages import to_json
@@ -127,7 +127,7 @@ def _postings(files: SavedFiles, name: str, passages: int, terms: int) -> Postin
     lengths = files.array(f"{name}_lengths", np.float32)
     document_frequency = files.array(f"{name}_document_frequency", np.int64)
     check_offsets(name, offsets, len(rows))
-    check_range(name, rows, passages)
+    files.check(f"{name}_rows", lambda: check_range(name, rows, passages))
     check_range(name, document_frequency, passages + 1)
     check_range(name, lengths, np.inf)
     if len(frequencies) != len(rows) or len(lengths) != passages or len(offsets) > terms + 1:

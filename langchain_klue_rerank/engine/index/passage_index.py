@@ -13,7 +13,7 @@ from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence
 from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.saved import SavedIndex
+from langchain_klue_rerank.engine.index.saved import SavedIndex, finds_damage
 from langchain_klue_rerank.engine.index.search import Keep, SecondQueries, allowed, rank
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
@@ -220,6 +220,7 @@ class PassageIndex(SavedIndex):
         rows = state.find(identifiers)
         return state.passages(rows[rows >= 0])
 
+    @finds_damage
     def tokens(self, passages: Sequence[Passage]) -> TokenizedTexts | None:
         """Return the stored tokens of passages; None unless every one is here, by identifier and text."""
         state = self._state
@@ -230,6 +231,7 @@ class PassageIndex(SavedIndex):
             return None
         return state.tokens(rows)
 
+    @finds_damage
     @searching()
     def search(
         self,
@@ -268,7 +270,7 @@ class PassageIndex(SavedIndex):
             Scores are the lexical score, (1 + cosine) / 2, or their fusion, all in 0..1.
 
         Raises:
-            IndexFormatError: If tokens are given and the index keeps no lexical postings.
+            IndexFormatError: If tokens are given and the index keeps no lexical postings, or a file is damaged.
             ModelOutputError: If vectors are not finite or of another dimension.
         """
         state = self._state

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from langchain_klue_rerank.engine.arrays.files import RESTORE
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.engine.index.metadata import plain_metadata
 from langchain_klue_rerank.errors import IndexFormatError
 

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
+from functools import partial, update_wrapper
 from pathlib import Path
-from typing import Self
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from langchain_klue_rerank.engine.arrays import manifest, storage
 from langchain_klue_rerank.engine.index import index_files
 from langchain_klue_rerank.engine.index.segments.segmented import Segmented
 from langchain_klue_rerank.engine.index.segments.sizes import IndexStats
 from langchain_klue_rerank.errors import IndexChangedError
+
+_Self = TypeVar("_Self", bound="SavedIndex")
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def finds_damage(
+    method: Callable[Concatenate[_Self, _Arguments], _Result],
+) -> Callable[Concatenate[_Self, _Arguments], _Result]:
+    """Say which file is damaged if a method meets a number out of range in one that `verify` has not checked yet."""
+
+    def call(self: _Self, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        try:
+            return method(self, *arguments, **options)
+        except IndexError:
+            self.verify()
+            raise
+
+    return update_wrapper(call, method)
 
 
 class SavedIndex(Segmented):
@@ -21,12 +41,13 @@ class SavedIndex(Segmented):
         """Write the index completely or not at all; removed passages are dropped. Searches do not wait for it.
 
         Raises:
-            IndexFormatError: If `folder` holds something else.
+            IndexFormatError: If `folder` holds something else, or a file that this index was loaded from is damaged.
             IndexChangedError: If somebody else has saved there since this index was loaded from it or saved to it.
             IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an index that was there before is untouched.
         """
         folder = Path(folder)
+        self.verify()
         # The state is taken while nobody else can save: of two saves the later one holds what the earlier one did.
         with storage.writer_lock(folder):
             with self._lock:
@@ -45,7 +66,7 @@ class SavedIndex(Segmented):
 
         Raises:
             IndexFormatError: If the folder is not an index, is damaged, was written by a newer version, or has words
-                that are split in another way.
+                that are split in another way. Damage within a file of 64 MiB or more is found by `verify`.
         """
         folder = Path(folder)
         state, name = storage.read_folder(folder, lambda files, config: (index_files.read(files, config), files.state))
@@ -93,6 +114,15 @@ class SavedIndex(Segmented):
                 "else: refresh() would lose yours. Change an index that others save inside "
                 "`with KlueRetriever.editing(folder) as retriever:`."
             )
+
+    def verify(self) -> None:
+        """Check the content of the files that are too large to be read when an index is loaded; `save` does, too.
+
+        Raises:
+            IndexFormatError: If one was edited or damaged.
+        """
+        for view in self._state.views:
+            view.segment.verify()
 
     def stats(self) -> IndexStats:
         """Return how large the index is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from langchain_klue_rerank.engine.arrays.files import RESTORE
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.engine.text.words import ANALYSIS_VERSION
 from langchain_klue_rerank.errors import IndexFormatError
 

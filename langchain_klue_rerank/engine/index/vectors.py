@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
-from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, write_array
+from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_array
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.engine.arrays.quantized import SmallVectors
 from langchain_klue_rerank.engine.index.segments.coarse import CoarseVectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
@@ -129,12 +131,7 @@ class PassageVectors:
         wholes = files.array(name, np.float32, ndim=2)
         if len(wholes) != rows or not wholes.shape[1]:
             raise IndexFormatError(f"{name!r} holds {len(wholes)} vectors for {rows} passages. {RESTORE}")
-        for start in range(0, rows, _CHECKED_AT_ONCE):
-            some = wholes[start : start + _CHECKED_AT_ONCE]
-            squares = np.einsum("ij,ij->i", some, some)
-            if not ((np.abs(squares - 1) < 1e-3) | (squares == 0)).all():
-                raise IndexFormatError(f"{name!r} holds vectors that are not of length 1. {RESTORE}")
-            files.release()
+        files.check(name, partial(_check_lengths, files, name, wholes))
         windows = _no_windows(rows, wholes.shape[1])
         if f"{name}_values.npy" in files:
             windows = SmallVectors.load(files, name, rows)
@@ -185,6 +182,20 @@ class PassageVectors:
             own[short] = self.wholes[some[short]] @ query
             best[start : start + len(some)] = own
         return best
+
+
+def _check_lengths(files: SavedFiles, name: str, wholes: NDArray[np.float32]) -> None:
+    """Check that vectors are of length 1, or zero.
+
+    Raises:
+        IndexFormatError: If they are not.
+    """
+    for start in range(0, len(wholes), _CHECKED_AT_ONCE):
+        some = wholes[start : start + _CHECKED_AT_ONCE]
+        squares = np.einsum("ij,ij->i", some, some)
+        if not ((np.abs(squares - 1) < 1e-3) | (squares == 0)).all():
+            raise IndexFormatError(f"{name!r} holds vectors that are not of length 1. {RESTORE}")
+        files.release()
 
 
 def _no_windows(passages: int, dimension: int) -> SmallVectors:

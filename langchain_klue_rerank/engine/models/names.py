@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_klue_rerank.engine.arrays.files import read_small
 from langchain_klue_rerank.engine.arrays.litter import is_litter
+from langchain_klue_rerank.engine.arrays.mapped import read_small
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.errors import ModelLoadError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.arrays import files, storage
+from langchain_klue_rerank.engine.arrays import mapped
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.index import filters, vectors
 from langchain_klue_rerank.engine.index.passage_index import Candidates, PassageIndex
@@ -171,8 +171,7 @@ def test_coarse_vectors_of_other_passages_are_refused(tmp_path: Path) -> None:
 def test_large_files_are_read_in_stretches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stretch: int) -> None:
     texts = [f"가나 {number} 다라" for number in range(20)]
     index_of([texts]).save(tmp_path)
-    monkeypatch.setattr(storage, "_MUCH", 1)
-    monkeypatch.setattr(files, "_STRETCH", stretch)
+    monkeypatch.setattr(mapped, "_STRETCH", stretch)
     loaded = PassageIndex.load(tmp_path)
     assert [one.text for one in loaded.get([str(number) for number in range(20)])] == texts
     [damaged] = tmp_path.rglob("passages.jsonl")
@@ -183,9 +182,70 @@ def test_large_files_are_read_in_stretches(tmp_path: Path, monkeypatch: pytest.M
         PassageIndex.load(tmp_path)
 
 
+def flip(path: Path, place: int) -> bytes:
+    """Change the highest bit of a byte, and return what the file was."""
+    content = path.read_bytes()
+    changed = bytearray(content)
+    changed[place] ^= 0x80
+    path.write_bytes(changed)
+    return content
+
+
+def test_damage_in_a_large_file_is_found_by_verify_and_by_saving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mapped, "LARGE_FILE", 1)
+    index_of([[f"가나 {number} 다라 마바 사아 자차" for number in range(20)]]).save(tmp_path / "index")
+    tokens, query = tokens_of(["가나 7"]), vectors_of(["가나 7"])
+    for path in (tmp_path / "index").glob("data-*/**/*.*"):
+        for place in {path.stat().st_size - 1, path.stat().st_size // 2} - {-1, 0}:
+            before = flip(path, place)
+            try:
+                index = PassageIndex.load(tmp_path / "index")
+            except IndexFormatError:  # such as offsets that do not rise
+                continue
+            finally:
+                path.write_bytes(before)
+            flip(path, place)
+            with suppress(IndexFormatError):
+                index.search(5, tokens=tokens, vectors=query, with_tokens=True)
+            for check in (index.verify, lambda index=index: index.save(tmp_path / "other")):
+                with pytest.raises(IndexFormatError, match=rf"{path.name}.*damaged"):
+                    check()
+            assert not (tmp_path / "other").exists()
+            path.write_bytes(before)
+            index.verify()
+
+
+def test_a_number_out_of_range_in_a_large_file_is_told_as_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index_of([["가나 다라", "마바 사아"]]).save(tmp_path)
+    for path in tmp_path.glob("data-*/lexical/bigram_rows.npy"):
+        np.save(path, np.full_like(np.load(path), 1_000_000))
+    with pytest.raises(IndexFormatError, match=r"bigram_rows.npy.*damaged"):
+        PassageIndex.load(tmp_path)
+    monkeypatch.setattr(mapped, "LARGE_FILE", 1)
+    index = PassageIndex.load(tmp_path)
+    with pytest.raises(IndexFormatError, match=r"bigram_rows.npy.*damaged"):
+        index.search(2, tokens=tokens_of(["가나"]))
+
+
+def test_a_large_file_of_another_size_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index_of([["가나 다라", "마바 사아"]]).save(tmp_path)
+    monkeypatch.setattr(mapped, "LARGE_FILE", 1)
+    for path in tmp_path.glob("data-*/**/*.*"):
+        content = path.read_bytes()
+        for other in {content[:-1], content + b"x"} - {content}:
+            path.write_bytes(other)
+            with pytest.raises(IndexFormatError, match=rf"{path.name}.*bytes instead of"):
+                PassageIndex.load(tmp_path)
+        path.write_bytes(content)
+
+
 def test_memory_of_mapped_files_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index_of([[f"가나 {number}" for number in range(300)]]).save(tmp_path)
-    monkeypatch.setattr(files, "_STRETCH", 1)
+    monkeypatch.setattr(mapped, "_STRETCH", 1)
     monkeypatch.setattr(segment, "_SEARCHES", 2)
     with large():
         index = PassageIndex.load(tmp_path)

@@ -16,7 +16,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles, write_array
+from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_array
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Rows compared at a time: what is computed of them fits into a processor's cache.

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.files import RESTORE, SavedFiles
+from langchain_klue_rerank.engine.arrays.files import SavedFiles
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.index import vectors as passage_vectors
@@ -88,6 +89,15 @@ class Segment:
         if self.large and self.files is not None and next(self._searches) % _SEARCHES == _SEARCHES - 1:
             self.files.release()
 
+    def verify(self) -> None:
+        """Check the content of the files that were too large to be read when they were opened.
+
+        Raises:
+            IndexFormatError: If one was edited or damaged.
+        """
+        if self.files is not None:
+            self.files.verify()
+
     def check(self, settings: IndexSettings) -> None:
         """Check that every part has a row for each passage.
 
@@ -121,7 +131,12 @@ class Segment:
             segments: At least one.
             kept: Of each which passages to keep, (n,) bool; None for all.
             check: Called before each part; raises to give up.
+
+        Raises:
+            IndexFormatError: If a file of theirs was edited or damaged: it must not become part of a new one.
         """
+        for segment in segments:
+            segment.verify()
         rows = [None if keep is None else np.flatnonzero(keep) for keep in kept]
 
         def taken(parts: Sequence[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.files import open_regular, read_small
+from langchain_klue_rerank.engine.arrays.mapped import open_regular, read_small
 from langchain_klue_rerank.engine.models.encoder.blocks import BLOCK, BlockMatrix
 
 FORMAT: Final = "klue-encoder"

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.files import SavedFiles, map_file, read_small, write_array
+from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_array
+from langchain_klue_rerank.engine.arrays.mapped import map_file, read_small
 from langchain_klue_rerank.engine.arrays.quantized import to_four_bits
 
 FORMAT: Final = "klue-static-bi-encoder"

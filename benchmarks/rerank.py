@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.korean import pages
 from benchmarks.price import machine
 from benchmarks.rerank_modes import BI_ENCODER, LENGTH, OURS, PACKAGED, PEERS, RETRIEVER
 from benchmarks.rerank_report import (
@@ -111,6 +112,8 @@ def main() -> None:
     plot_growth(report, options.out / "growth.png")
     if options.docs is not None:
         into_page(options.docs, text, [options.out / "rerank.png", options.out / "growth.png"], _command())
+        for path, korean in pages(options.docs):
+            path.write_text(korean, encoding="utf-8")
     print(text)
 
 
@@ -122,7 +125,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument(
         "--out", type=Path, default=Path("runs/rerank"), help="folder of what is measured (runs/rerank)"
     )
-    parser.add_argument("--docs", type=Path, help="page to put the report into, between its two markers")
+    parser.add_argument("--docs", type=Path, help="page, and its Korean one, to put the report into")
     parser.add_argument("--search-type", default="dense", choices=["dense", "hybrid", "lexical"], help="first stage")
     parser.add_argument("--candidates", type=int, default=30, help="candidates to rerank (30)")
     parser.add_argument("--deadline", type=float, default=50, help="milliseconds of the deadline (50)")

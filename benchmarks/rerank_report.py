@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import kendalltau
 
+from benchmarks.korean import MARKERS
 from benchmarks.rerank_modes import BI_ENCODER, NO_RERANKING, PACKAGED, PEERS, RETRIEVER
 from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval
 
@@ -22,7 +23,6 @@ CASCADE = "packaged, then 5 of 1 x 128, int8"
 QUALITY_OF = {**dict.fromkeys(PEERS, EXACT), "exact, torch": EXACT}
 #: Timed on fewer questions than this, a way's 95th percentile says nothing.
 _ENOUGH = 20
-MARKERS = ("<!-- measured: begin -->", "<!-- measured: end -->")
 
 
 def summary(measured: dict[str, Any], queries: list[dict[str, Any]], judged: int, candidates: int) -> dict[str, Any]:

@@ -51,7 +51,7 @@ class KlueRetriever(ExplainingRetriever):
     With its own index (`from_documents`, `load`) a document is tokenized once, when it is added, and all stages read
     those tokens. With ``sources`` the candidates come from other LangChain vector stores or retrievers. Documents added
     to a retriever with sources go into a local lexical index, never into the sources: hybrid search then fuses the
-    lexical candidates with those of the sources, for example of vectors in PostgreSQL::
+    lexical candidates with those of the sources, for example of vectors in PostgreSQL:
 
         KlueRetriever.from_documents(documents, sources=[PGVector(...)])
 

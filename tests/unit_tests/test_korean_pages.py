@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,13 +13,18 @@ from typing import Any
 import pytest
 import yaml
 
+import langchain_klue_rerank
+from benchmarks.korean import pages
+from langchain_klue_rerank import errors
+
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # For those who change the package, generated, or a card of weights: in English only.
 ENGLISH_ONLY = {"architecture.md", "changelog.md", "packaged-bi-encoder.md", "packaged-reranker.md"}
-NOT_YET = {"api.md", "benchmarks.md", "reranking.md", "results.md"}
-# The Korean page follows the tutorial cell by cell, the English one describes every recipe.
-DIFFERENT = {"training.md"}
+NOT_YET = {"benchmarks.md", "results.md"}
+# Training: the Korean page follows the tutorial cell by cell, the English one describes every recipe. API: the English
+# page is made of the docstrings, the Korean one has tables for each class.
+DIFFERENT = {"api.md", "training.md"}
 MADE = {"tour.md"}  # of the notebook, at build time
 
 _FENCE = re.compile(r"^```(?P<kind>\w*)[^\n]*\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -119,3 +126,63 @@ def test_the_korean_navigation_has_a_name_for_every_entry() -> None:
     translated = languages[1]["nav_translations"]
     assert set(titles(settings["nav"])) - set(translated) == {"API", "Qdrant, Milvus, PostgreSQL"}
     assert all(re.search("[가-힣]", title) for title in translated.values())
+
+
+@pytest.mark.parametrize("name", ["reranking.md"])
+def test_the_measured_part_of_a_korean_page_is_made_of_the_english_one(name: str) -> None:
+    assert [path.read_text(encoding="utf-8") for path, _ in pages(DOCS / name)] == [
+        text for _, text in pages(DOCS / name)
+    ]
+
+
+def _section(name: str) -> str:
+    return re.split(r"^## ", korean("api.md").read_text(encoding="utf-8").split(f"\n## {name}\n")[1], flags=re.M)[0]
+
+
+def _arguments(name: str) -> dict[str, str]:
+    """Return the arguments that the class describes, with their defaults as they are written."""
+    described = (getattr(langchain_klue_rerank, name).__doc__ or "").split("Args:")[1].split("\n\n")[0]
+    names = re.findall(r"^ {8}(\w+): ", described, re.M)
+    fields = getattr(getattr(langchain_klue_rerank, name), "model_fields", {})
+    of = {field.alias or key: field for key, field in fields.items()}
+    written = {}
+    for each in names:
+        if each not in of:  # no pydantic model
+            default = inspect.signature(getattr(langchain_klue_rerank, name)).parameters[each].default
+        elif of[each].is_required():
+            written[each] = ""
+            continue
+        else:
+            default = of[each].get_default(call_default_factory=True)
+        simple = default is None or isinstance(default, int | float | str | dict)
+        written[each] = f"={default!r}".replace("'", '"') if simple else f"={type(default).__name__}()"
+    return written
+
+
+CLASSES = [name for name in langchain_klue_rerank.__all__ if name[0].isupper() and name.startswith("Klue")]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_korean_reference_has_every_argument_and_its_default(name: str) -> None:
+    table = _section(name).split("| 메서드 |")[0]
+    assert dict(re.findall(r"^\| `(\w+)(=[^`]+)?` \|", table, re.M)) == _arguments(name)
+
+
+@pytest.mark.parametrize("name", ["KlueRetriever", "KlueReranker", "KlueEmbeddings", "KlueSparseEmbeddings"])
+def test_the_korean_reference_has_every_method(name: str) -> None:
+    documented = {
+        each
+        for cls in getattr(langchain_klue_rerank, name).__mro__
+        if cls.__module__.startswith("langchain_klue_rerank")
+        for each, member in vars(cls).items()
+        if each[0] != "_" and each not in ("model_config", "model_post_init") and getattr(member, "__doc__", None)
+        if callable(member) or isinstance(member, property | classmethod)
+    }
+    assert documented - set(re.findall(r"\w+", _section(name))) == set()
+
+
+def test_the_korean_reference_has_every_error() -> None:
+    named = re.findall(r"^\| `(\w+Error)` \| `(\w+)` \|", korean("api.md").read_text(encoding="utf-8"), re.M)
+    ours = {key: value for key, value in vars(errors).items() if isinstance(value, type)}
+    assert {name for name, _ in named} == {key for key, value in ours.items() if issubclass(value, Exception)}
+    assert all(issubclass(ours[name], getattr(builtins, base)) for name, base in named)

@@ -11,8 +11,9 @@ pytest.importorskip("scipy")
 pytest.importorskip("matplotlib")
 
 from benchmarks import rerank_report
+from benchmarks.korean import MARKERS, translated
 from benchmarks.rerank import _key
-from benchmarks.rerank_report import EXACT, MARKERS, into_page, markdown, summary
+from benchmarks.rerank_report import EXACT, into_page, markdown, summary
 
 
 def way(scores: list[list[float]], milliseconds: float = 10.0) -> dict[str, Any]:
@@ -90,3 +91,9 @@ def test_what_decides_a_measurement_decides_where_it_is_kept(klue_cross_encoder_
     assert _key(task) == _key(dict(task))
     assert _key(task) != _key({**task, "timed": 5})
     assert _key(task) != _key({**task, "model": ""})
+
+
+def test_a_line_without_korean_is_named() -> None:
+    with pytest.raises(ValueError, match="A line that nobody translated"):
+        translated("| way | p95 |\n|---|---|\n| packaged | 1.0 |\n\nA line that nobody translated: 3.\n")
+    assert translated("| way | p95 |\n| packaged | 1.0 |\n") == "| 방법 | p95 |\n| 패키지의 재정렬기 | 1.0 |\n"

@@ -61,13 +61,12 @@ package: $(VENV)/ready
 	$(VENV)/bin/python -m twine check --strict dist/*
 	$(VENV)/bin/python -m pytest tests/package_tests
 
-# The README's figures and its picture. DATA is the folder with klue_mrc, korquad and tydiqa_ko.
+# Every figure of the README, the documentation and the pictures: measured, kept in docs/figures.json and written into
+# all of them. DATA is the folder with klue_mrc, korquad and tydiqa_ko. ONLY="times" measures a group or parts anew.
 DATA ?= ../shared/data
+ONLY ?=
 figures: $(VENV)/ready
-	$(VENV)/bin/klue-rerank evaluate --data $(DATA)/klue_mrc $(DATA)/tydiqa_ko/korean_tydiqa_dev.json samples $(DATA)/korquad
-	$(VENV)/bin/python -m benchmarks.lexical --data $(DATA)/klue_mrc
-	$(VENV)/bin/python -m benchmarks.search --data $(DATA)/klue_mrc
-	$(VENV)/bin/python -m benchmarks.picture --data $(DATA)/klue_mrc
+	$(VENV)/bin/python -m benchmarks.figures --data $(DATA) $(if $(ONLY),--only $(ONLY))
 
 # docs/results.md; what was measured before is kept under runs/results.
 results: $(VENV)/ready

@@ -17,8 +17,10 @@ import argparse
 import json
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,30 +40,50 @@ _DEPTHS = (1, 3, 5, 10)
 _PASSAGES, _QUESTIONS, _REPEATS = 12, 60, 2
 
 
-def read_all(data: Path | None, large: bool) -> Iterator[tuple[str, list[EvaluationSet], list[list[int]]]]:
-    """Yield names, the sets of each, and which of their questions count."""
+#: Names of the sets, the large one last.
+NAMES = (
+    "samples, paraphrase",
+    "samples, plain",
+    "everyday, seen half",
+    "TyDi QA dev",
+    "KorQuAD dev, 500",
+    "KLUE-MRC, own contexts",
+    "KLUE-MRC, all contexts",
+)
+
+
+def read_all(data: Path | None, names: Collection[str]) -> Iterator[tuple[str, list[EvaluationSet], list[list[int]]]]:
+    """Yield the name of each set, what it is made of, and which questions of that count.
+
+    Args:
+        data: The data folder; None for our own questions alone.
+        names: Names of the sets to read.
+    """
     [samples] = read_sets("samples")
     with (SAMPLES / "questions.jsonl").open(encoding="utf-8") as file:
         kinds = [json.loads(line)["kind"] for line in file]
     for kind in ("paraphrase", "plain"):
-        yield f"samples, {kind}", [samples], [[row for row, own in enumerate(kinds) if own == kind]]
+        if f"samples, {kind}" in names:
+            yield f"samples, {kind}", [samples], [[row for row, own in enumerate(kinds) if own == kind]]
     everyday = []
     for name in SEEN:
         corpus = read_corpus(name)
         asked = [question for question in corpus.questions if question.passages]
         relevant = [question.passages for question in asked]
         everyday.append(EvaluationSet(name, corpus.documents, [question.text for question in asked], relevant))
-    yield "everyday, seen half", everyday, [list(range(len(one.questions))) for one in everyday]
+    if "everyday, seen half" in names:
+        yield "everyday, seen half", everyday, [list(range(len(one.questions))) for one in everyday]
     if data is None:
         return
-    [tydi] = read_sets(str(data / "tydiqa_ko" / "korean_tydiqa_dev.json"))
-    yield "TyDi QA dev", [tydi], [list(range(len(tydi.questions)))]
-    [korquad] = read_sets(str(data / "korquad"))
-    yield "KorQuAD dev, 500", [korquad], [list(range(500))]
-    own, everything = read_sets(str(data / "klue_mrc"))
-    yield "KLUE-MRC, own contexts", [own], [list(range(len(own.questions)))]
-    if large:
-        yield "KLUE-MRC, all contexts", [everything], [list(range(len(everything.questions)))]
+    for name, source, count in (
+        ("TyDi QA dev", data / "tydiqa_ko" / "korean_tydiqa_dev.json", None),
+        ("KorQuAD dev, 500", data / "korquad", 500),
+        ("KLUE-MRC, own contexts", data / "klue_mrc", None),
+        ("KLUE-MRC, all contexts", data / "klue_mrc", None),
+    ):
+        if name in names:
+            own = read_sets(str(source))[-1 if "all" in name else 0]
+            yield name, [own], [list(range(len(own.questions)))[:count]]
 
 
 def open_retriever(data: EvaluationSet, model: str, runs: Path) -> KlueRetriever:
@@ -88,64 +110,144 @@ def ranks(retriever: KlueRetriever, data: EvaluationSet, rows: list[int]) -> NDA
     )
 
 
-def quality(data: Path | None, model: str, runs: Path, weights: list[float], large: bool) -> None:
+@dataclass(frozen=True)
+class Line:
+    """One way to search one set.
+
+    Attributes:
+        name: The set's name.
+        questions: How many.
+        passages: Over how many.
+        search: ``lexical``, ``hybrid`` or ``reranked``.
+        weight: ``second_weight``; 0 without the second bi-encoder.
+        hits: For each of the depths 1, 3, 5 and 10, and each question: 1 if a right passage is within it, else 0.
+        p: Of HitRate@1 against the same search without the second bi-encoder; None for that itself.
+    """
+
+    name: str
+    questions: int
+    passages: int
+    search: str
+    weight: float
+    hits: dict[int, NDArray[np.float64]]
+    p: float | None
+
+
+def quality(data: Path | None, model: str, runs: Path, weights: list[float], names: Collection[str]) -> Iterator[Line]:
+    """Ask every set without and with the second bi-encoder, not reranked and reranked; without it, the words alone too.
+
+    Args:
+        data: The data folder; None for our own questions alone.
+        model: Name of the second bi-encoder.
+        runs: Where indexes are kept.
+        weights: Values of ``second_weight``.
+        names: Names of the sets to ask, of `NAMES`.
+    """
+    for name, sets, chosen in read_all(data, names):
+        retrievers = [open_retriever(one, model, runs) for one in sets]
+        counts = sum(len(rows) for rows in chosen), sum(len(one.documents) for one in sets)
+
+        def hits(
+            changes: dict[str, Any],
+            retrievers: list[KlueRetriever] = retrievers,
+            sets: list[EvaluationSet] = sets,
+            chosen: list[list[int]] = chosen,
+        ) -> dict[int, NDArray[np.float64]]:
+            places = np.concatenate(
+                [
+                    ranks(retriever.model_copy(update=changes), one, rows)
+                    for retriever, one, rows in zip(retrievers, sets, chosen, strict=True)
+                ]
+            )
+            return {depth: (places < depth).astype(np.float64) for depth in _DEPTHS}
+
+        alone: dict[str, Any] = {"second_embeddings": None, "second_weight": 0.0}
+        words = hits(alone | {"reranker": None, "search_type": "lexical"})
+        yield Line(name, *counts, "lexical", 0.0, words, None)
+        for search, changes in (("hybrid", {"reranker": None}), ("reranked", {})):
+            without = hits(alone | changes)
+            yield Line(name, *counts, search, 0.0, without, None)
+            for weight in weights:
+                found = hits({"second_weight": weight} | changes)
+                p = paired_p_value(found[1], without[1])
+                yield Line(name, *counts, search, weight, found, p)
+
+
+def show(lines: Iterable[Line]) -> None:
     """Print a table of hit rates without and with the second bi-encoder."""
     print("| questions | search | second | @1 | @3 | @5 | @10 | p of @1 |\n| --- | --- | ---: |" + " ---: |" * 5)
-    for name, sets, chosen in read_all(data, large):
-        retrievers = [open_retriever(one, model, runs) for one in sets]
-        for reranked in (False, True):
-            without: NDArray[np.float64] | None = None
-            for weight in (0.0, *weights):
-                changes = {"second_weight": weight} | ({} if reranked else {"reranker": None})
-                if not weight:
-                    changes["second_embeddings"] = None
-                places = np.concatenate(
-                    [
-                        ranks(retriever.model_copy(update=changes), one, rows)
-                        for retriever, one, rows in zip(retrievers, sets, chosen, strict=True)
-                    ]
-                )
-                hits = [(places < depth).astype(np.float64) for depth in _DEPTHS]
-                cells = [f"{one.mean():.3f}<br>{'-'.join(f'{end:.3f}' for end in interval(one))}" for one in hits]
-                p = f"{paired_p_value(hits[0], without):.4f}" if without is not None else ""
-                without = hits[0] if without is None else without
-                first = f"{name} ({len(places):,})" if not reranked and not weight else ""
-                way = "" if weight else "hybrid, reranked" if reranked else "hybrid"
-                print(f"| {first} | {way} | {weight or '-'} | {' | '.join(cells)} | {p} |", flush=True)
+    for line in lines:
+        cells = [f"{one.mean():.3f}<br>{'-'.join(f'{e:.3f}' for e in interval(one))}" for one in line.hits.values()]
+        p = "" if line.p is None else f"{line.p:.4f}"
+        first = f"{line.name} ({line.questions:,})" if line.search == "lexical" else ""
+        search = "" if line.weight else line.search
+        print(f"| {first} | {search} | {line.weight or '-'} | {' | '.join(cells)} | {p} |", flush=True)
 
 
-def price(runs: Path) -> None:
-    """Print what the packaged encoder costs."""
-    print(machine() + "\n")
+@dataclass(frozen=True)
+class Price:
+    """What an encoder costs.
+
+    Attributes:
+        milliseconds: Median of embedding one question, by the name of what computes.
+        speed: Passages of 900 characters a second, by that name.
+        queries: Median and 90th percentile of a reranked query over the samples, in milliseconds, ``without`` the
+            encoder and ``with`` it.
+        size: Bytes of vectors a passage, without and with it.
+    """
+
+    milliseconds: dict[str, float]
+    speed: dict[str, float]
+    queries: dict[str, tuple[float, float]]
+    size: dict[str, float]
+
+
+def price(runs: Path) -> Price:
+    """Measure what the packaged encoder costs.
+
+    Args:
+        runs: Where indexes are kept.
+    """
     weights = EncoderWeights.load(WEIGHTS / "encoder")
     [samples] = read_sets("samples")
     text = " ".join(document.page_content for document in samples.documents)
     passages = [text[start : start + 900] for start in range(0, 900 * _PASSAGES, 900)]
     questions = samples.questions[:_QUESTIONS]
-    print("| encoder | a question, ms | passages of 900 characters a second |\n| --- | ---: | ---: |")
-    encoders = {
-        type(network).__name__: EncoderBiEncoder(WEIGHTS / "encoder", network)
-        for network in (open_network(weights), NumpyNetwork(weights))
+    speeds, times = {}, {}
+    for network in (open_network(weights), NumpyNetwork(weights)):
+        name, embeddings = type(network).__name__, _Timed(EncoderBiEncoder(WEIGHTS / "encoder", network))
+        speeds[name] = statistics.median(embeddings.speed(passages) for _ in range(_REPEATS))
+        times[name] = statistics.median(
+            embeddings.milliseconds(question) for _ in range(_REPEATS) for question in questions
+        )
+    both = {
+        "without": KlueRetriever.from_documents(samples.documents),
+        "with": open_retriever(samples, "packaged-encoder", runs),
     }
-    for name, encoder in encoders.items():
-        embeddings = _Timed(encoder)
-        speeds = [embeddings.speed(passages) for _ in range(_REPEATS)]
-        times = [embeddings.milliseconds(question) for _ in range(_REPEATS) for question in questions]
-        print(f"| {name} | {statistics.median(times):.1f} | {statistics.median(speeds):.1f} |", flush=True)
-    retriever = open_retriever(samples, "packaged-encoder", runs)
-    plain = KlueRetriever.from_documents(samples.documents)
-    print("\n| a reranked query over the samples, ms | p50 | p90 |\n| --- | ---: | ---: |")
-    taken: dict[str, list[float]] = {"without": [], "with": []}
+    taken: dict[str, list[float]] = {name: [] for name in both}
     for question in questions:
-        for name, one in (("without", plain), ("with", retriever)):
+        for name, one in both.items():
             start = time.perf_counter()
             one.invoke(question)
             taken[name].append(1000 * (time.perf_counter() - start))
-    for name, times in taken.items():
-        p50, p90 = np.percentile(times[5:], [50, 90])
+    return Price(
+        times,
+        speeds,
+        {name: (float(np.percentile(own[5:], 50)), float(np.percentile(own[5:], 90))) for name, own in taken.items()},
+        {name: one._index.vectors_of_passage[1] for name, one in both.items()},
+    )
+
+
+def show_price(found: Price) -> None:
+    """Print what an encoder costs."""
+    print(machine() + "\n")
+    print("| encoder | a question, ms | passages of 900 characters a second |\n| --- | ---: | ---: |")
+    for name, milliseconds in found.milliseconds.items():
+        print(f"| {name} | {milliseconds:.1f} | {found.speed[name]:.1f} |")
+    print("\n| a reranked query over the samples, ms | p50 | p90 |\n| --- | ---: | ---: |")
+    for name, (p50, p90) in found.queries.items():
         print(f"| {name} the packaged encoder | {p50:.1f} | {p90:.1f} |")
-    bytes_of = [one._index.vectors_of_passage[1] for one in (plain, retriever)]
-    print(f"\nBytes of vectors a passage: {bytes_of[0]:.0f} without, {bytes_of[1]:.0f} with.")
+    print(f"\nBytes of vectors a passage: {found.size['without']:.0f} without, {found.size['with']:.0f} with.")
 
 
 class _Timed:
@@ -183,11 +285,11 @@ def main() -> None:
     options = parser.parse_args()
     options.runs.mkdir(parents=True, exist_ok=True)
     if options.price:
-        price(options.runs)
+        show_price(price(options.runs))
     else:
-        quality(
-            options.data, options.model, options.runs, [float(one) for one in options.weights.split(",")], options.large
-        )
+        weights = [float(one) for one in options.weights.split(",")]
+        names = NAMES if options.large else NAMES[:-1]
+        show(quality(options.data, options.model, options.runs, weights, names))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,13 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from langchain_core.documents import Document
-from numpy.typing import NDArray
 
 from benchmarks.exact_sets import EXACT_SETS
+from benchmarks.figures.printed import p_text, with_interval
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.evaluation import SAMPLES, EvaluationSet, read_sets
-from langchain_klue_rerank.evaluation.metrics import METRICS, Judged, interval, paired_p_value
+from langchain_klue_rerank.evaluation.metrics import METRICS, Judged, paired_p_value
 from training import data as readers
 
 logger = logging.getLogger("benchmarks.exact_words")
@@ -104,20 +103,11 @@ def measure(data: EvaluationSet) -> dict[str, Judged]:
 def row(name: str, data: EvaluationSet, found: dict[str, Judged]) -> str:
     """Return a line of the table."""
     first = {way: METRICS["HitRate@1"](judged) for way, judged in found.items()}
-    cells = [name, f"{len(data.questions):,} / {len(data.documents):,}", _with_interval(first["lexical"])]
+    cells = [name, f"{len(data.questions):,} / {len(data.documents):,}", with_interval(first["lexical"])]
     for way in ("hybrid", "reranked"):
-        cells += [_with_interval(first[way]), _p_text(paired_p_value(first[way], first["lexical"]))]
+        cells += [with_interval(first[way]), p_text(paired_p_value(first[way], first["lexical"]))]
     cells += [f"{METRICS['HitRate@10'](judged).mean():.3f}" for judged in found.values()]
     return f"| {' | '.join(cells)} |"
-
-
-def _with_interval(values: NDArray[np.float64]) -> str:
-    low, high = interval(values)
-    return f"{values.mean():.3f} ({low:.3f}-{high:.3f})"
-
-
-def _p_text(value: float) -> str:
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -50,11 +51,25 @@ def _plain(name: str) -> str:
     return name.replace("_", "-").lower()
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default=".", help="a wheel, or a folder with the source (.)")
-    what = parser.parse_args().what
+@dataclass(frozen=True)
+class Installed:
+    """A base install.
+
+    Attributes:
+        packages: Name, bytes on disk, and of those the bytes of compiled ``.pyc`` files, of every package.
+        wheels: Bytes of every package's wheel, by its name in small letters.
+    """
+
+    packages: list[tuple[str, int, int]]
+    wheels: dict[str, int]
+
+
+def install(what: str = ".") -> Installed:
+    """Install a wheel or a source folder into an empty environment and measure it.
+
+    Args:
+        what: The wheel or the folder.
+    """
     with tempfile.TemporaryDirectory() as name:
         wheels, environment = Path(name, "wheels"), Path(name, "environment")
         pip("wheel", what, "--wheel-dir", str(wheels))  # sources are built, so that every size is a wheel's
@@ -62,14 +77,22 @@ def main() -> None:
         target = str(site_packages(environment))
         pip("install", "--no-index", "--find-links", str(wheels), "--target", target, _OWN)
         downloads = {_plain(path.name.split("-")[0]): path.stat().st_size for path in wheels.iterdir()}
-        rows = sorted(sizes(Path(target)), key=lambda row: -row[1])
+        return Installed(sorted(sizes(Path(target)), key=lambda row: -row[1]), downloads)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", default=".", help="a wheel, or a folder with the source (.)")
+    found = install(parser.parse_args().what)
+    rows = found.packages
     print(f"{'package':<24}{'wheel, MB':>10}{'on disk, MB':>13}{'of it .pyc':>12}")
     for package, size, compiled in rows[:12]:
-        wheel = downloads[_plain(package)]
+        wheel = found.wheels[_plain(package)]
         print(f"{package:<24}{wheel / 1e6:>10.1f}{size / 1e6:>13.1f}{compiled / 1e6:>12.1f}")
     total, compiled = sum(row[1] for row in rows), sum(row[2] for row in rows)
     print(
-        f"{len(rows)} packages, this one included: {sum(downloads.values()) / 1e6:.0f} MB of wheels, "
+        f"{len(rows)} packages, this one included: {sum(found.wheels.values()) / 1e6:.0f} MB of wheels, "
         f"{total / 1e6:.0f} MB on disk, {compiled / 1e6:.0f} MB of them compiled .pyc files"
     )
 

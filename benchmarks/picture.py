@@ -1,18 +1,23 @@
 """Draw the price of quality: HitRate@1 against milliseconds a query, from words between spaces to 100 reranked.
 
-    python -m benchmarks.picture --data ../shared/data/klue_mrc
+    python -m benchmarks.picture --data ../shared/data/klue_mrc --output runs
 
-Writes docs/assets/price.svg and price.ko.svg and prints the table behind them. Each way is asked as after loading an
+Writes price.svg and price.ko.svg and prints the table behind them; `benchmarks.figures` draws those of the
+documentation, and takes from here how long a query takes. Each way is asked as after loading an
 index: Kiwi is up, but has not seen any word yet. Times are medians; nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
+import html
 import json
+import logging
+import re
 import statistics
+import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +31,6 @@ from langchain_klue_rerank.evaluation import ask
 from langchain_klue_rerank.evaluation.metrics import METRICS, interval
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
-ASSETS = Path(__file__).parents[1] / "docs" / "assets"
 #: The reranked ways, in the order of their candidates; a line connects them.
 RERANKED = {f"hybrid, {count} reranked": count for count in (10, 30, 100)}
 
@@ -62,14 +66,14 @@ LABELS = {
     "hybrid, 100 reranked": Label("100 reranked", "100건 재정렬", _OURS, (0, -27), "center"),
 }
 #: Title, its second line, the axes; `{}` are the numbers of questions and passages.
-_WORDS = {
+WORDS = {
     "price.svg": (
-        "{:,} KLUE-MRC questions over {:,} passages",
+        "{} KLUE-MRC questions over {} passages",
         "right document first (HitRate@1), with 95% intervals",
         "milliseconds a query on a CPU, logarithmic",
     ),
     "price.ko.svg": (
-        "KLUE-MRC 질문 {:,}개, 지문 {:,}건",
+        "KLUE-MRC 질문 {}개, 지문 {}건",
         "정답 문서가 맨 위에 나온 비율 (HitRate@1, 95% 구간)",
         "질문당 밀리초 (CPU, 로그 눈금)",
     ),
@@ -95,21 +99,13 @@ def main() -> None:
     """Measure, print and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="as for klue-rerank evaluate; of several sets the last")
-    parser.add_argument("--measured", type=Path, help="a file of points: drawn if it is there, else written")
-    parser.add_argument("--output", type=Path, default=ASSETS, help="folder of the pictures (docs/assets)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the pictures")
     options = parser.parse_args()
     data = read_sets(options.data)[-1]
-    if options.measured is not None and options.measured.exists():
-        stored = json.loads(options.measured.read_text(encoding="utf-8"))
-        points = {name: Point(**point) for name, point in stored.items()}
-    else:
-        points = measure(data)
-        if options.measured is not None:
-            options.measured.parent.mkdir(parents=True, exist_ok=True)
-            options.measured.write_text(json.dumps({n: asdict(p) for n, p in points.items()}), encoding="utf-8")
+    points = measure(data)
     print(table(points))
-    for name in _WORDS:
-        draw(points, data, options.output / name)
+    for name in WORDS:
+        draw(points, f"{len(data.questions):,}", f"{len(data.documents):,}", options.output / name)
 
 
 def measure(data: EvaluationSet) -> dict[str, Point]:
@@ -146,20 +142,38 @@ def table(points: Mapping[str, Point]) -> str:
     return "\n".join(lines)
 
 
-def draw(points: Mapping[str, Point], data: EvaluationSet, path: Path) -> None:
+def data_of(points: Mapping[str, Point]) -> str:
+    """Return what a picture says of its points, for programs: each way's HitRate@1 with interval, and milliseconds."""
+    told = {}
+    for name in LABELS:
+        rate, low, high = points[name].rates["HitRate@1"]
+        told[name] = f"{rate:.3f} ({low:.3f}-{high:.3f}), {points[name].milliseconds:.1f} ms"
+    return json.dumps(told)
+
+
+def drawn(path: Path) -> str:
+    """Return what a picture says of its points; nothing, if it says nothing or is missing."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = re.search(r"<dc:description>(.*?)</dc:description>", text, re.DOTALL)
+    return html.unescape(found[1]) if found else ""
+
+
+def draw(points: Mapping[str, Point], questions: str, passages: str, path: Path) -> None:
     """Draw the points.
 
     Args:
         points: Of all `LABELS`.
-        data: The set that they are of.
-        path: Where to, a name of `_WORDS`.
+        questions: How many questions were asked.
+        passages: Over how many passages.
+        path: Where to, a name of `WORDS`.
     """
     import matplotlib
 
     matplotlib.use("Agg")
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # the reader's fonts count, not ours
     from matplotlib import pyplot, ticker
 
-    title, quality, price = _WORDS[path.name]
+    title, quality, price = WORDS[path.name]
     style = {
         "svg.fonttype": "none",  # text stays text: small, sharp, and in the reader's own Korean font
         "svg.hashsalt": "price",
@@ -171,7 +185,7 @@ def draw(points: Mapping[str, Point], data: EvaluationSet, path: Path) -> None:
         "xtick.color": "#455a64",
         "ytick.color": "#455a64",
     }
-    with pyplot.rc_context(style):
+    with pyplot.rc_context(style), warnings.catch_warnings():
         figure, axis = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
         figure.get_layout_engine().set(w_pad=0.2, h_pad=0.15)
         reranked = [points[name] for name in ("hybrid", *RERANKED)]
@@ -200,12 +214,13 @@ def draw(points: Mapping[str, Point], data: EvaluationSet, path: Path) -> None:
         axis.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
         axis.xaxis.set_minor_locator(ticker.NullLocator())
         axis.set(xlabel=price, ylim=(0.5, 1))
-        axis.set_title(title.format(len(data.questions), len(data.documents)), loc="left", weight="bold", pad=26)
+        axis.set_title(title.format(questions, passages), loc="left", weight="bold", pad=26)
         axis.text(0, 1.03, quality, transform=axis.transAxes, color="#455a64")
         axis.grid(color="#eceff1")
         axis.spines[["top", "right"]].set_visible(False)
         axis.set_axisbelow(True)
-        figure.savefig(path, metadata={"Date": None})
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(path, metadata={"Date": None, "Description": data_of(points)})
         pyplot.close(figure)
 
 

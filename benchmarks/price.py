@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import statistics
@@ -13,10 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from langchain_klue_rerank import __version__
-from langchain_klue_rerank.engine.models.names import WEIGHTS
 
 #: Loading in a fresh process, imports done; processor milliseconds.
-_LOAD = """
+LOAD = """
 import time
 from langchain_klue_rerank.engine.models import opening
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
@@ -25,10 +23,10 @@ start = time.process_time()
 {what}
 print(1000 * (time.process_time() - start))
 """
-_LOADED = {
-    "bi-encoder": "models.packaged_bi_encoder()",
-    "reranker": "models.packaged_pair_scorer()",
-    "Kiwi": "shared_analyzer().kiwi",
+LOADED = {
+    "bi_encoder": "opening.packaged_bi_encoder()",
+    "reranker": "opening.packaged_pair_scorer()",
+    "kiwi": "shared_analyzer().kiwi",
 }
 #: Indexing in a fresh process, by processor time: the analyser remembers words, so only the first time counts.
 _INDEX = """
@@ -41,7 +39,7 @@ KlueRetriever.from_documents(data.documents, reranker=None, {fields})
 print(len(data.documents) / (time.process_time() - start))
 """
 _INDEXED = {
-    "lexical, bigrams": "search_type='lexical', kiwi=False",
+    "bigrams": "search_type='lexical', kiwi=False",
     "lexical": "search_type='lexical'",
     "dense": "search_type='dense'",
     "hybrid": "",
@@ -54,38 +52,30 @@ def python(program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def prices(data: Path, runs: Path, repeats: int = 3) -> dict[str, str]:
-    """Measure sizes, loading and indexing, or take them from the runs folder.
+def megabytes(folder: Path) -> float:
+    """Return the size of a folder's files, in millions of bytes."""
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+
+
+def loading(repeats: int = 3) -> dict[str, float]:
+    """Return the milliseconds of processor time that loading takes in a fresh process.
 
     Args:
-        data: The data folder; without KLUE-MRC the samples are indexed.
-        runs: Where they are kept.
-        repeats: Loading is the median of so many. Default 3.
-
-    Returns:
-        Name -> value, for people to read.
+        repeats: Each is the median of so many. Default 3.
     """
-    path = runs / "price.json"
-    if path.exists():
-        stored: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
-        return stored
-    found = {"packaged weights, MB": f"{_megabytes(WEIGHTS):.1f}"}
-    found |= {f"of these the {name}": f"{_megabytes(WEIGHTS / name):.1f}" for name in ("bi_encoder", "reranker")}
-    for name, what in _LOADED.items():
-        times = [float(python(_LOAD.format(what=what))) for _ in range(repeats)]
-        found[f"loading: {name}, ms"] = f"{statistics.median(times):.0f}"
-    source = data / "klue_mrc"
-    where, name = (str(source), "KLUE-MRC contexts") if source.exists() else ("samples", "sample passages")
-    for kind, fields in _INDEXED.items():
-        speed = float(python(_INDEX.format(fields=fields), where))
-        found[f"indexing {name}, Kiwi's start included, {kind}: passages per second of processor time"] = f"{speed:.0f}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, ensure_ascii=False, indent=2), encoding="utf-8")
-    return found
+    return {
+        name: statistics.median(float(python(LOAD.format(what=what))) for _ in range(repeats))
+        for name, what in LOADED.items()
+    }
 
 
-def _megabytes(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+def indexing(source: str) -> dict[str, float]:
+    """Return passages per second of processor time, Kiwi's start included.
+
+    Args:
+        source: As for ``klue-rerank evaluate``; of several sets the last.
+    """
+    return {kind: float(python(_INDEX.format(fields=fields), source)) for kind, fields in _INDEXED.items()}
 
 
 def machine() -> str:

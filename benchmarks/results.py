@@ -1,4 +1,4 @@
-"""Write docs/results.md: every stage and combination on every set, with intervals, tests, prices and bars.
+"""Write docs/results.md: every stage and combination on every set, with intervals, tests and bars.
 
     python -m benchmarks.results --data ../shared/data --output docs/results.md
 
@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.price import machine, prices
+from benchmarks.figures.printed import p_text
+from benchmarks.price import machine, megabytes
 from benchmarks.ways import (
     ABLATIONS,
     DEFAULT,
@@ -33,6 +34,7 @@ from benchmarks.ways import (
     Way,
 )
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
+from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.rerank.ranker import blend_scores
 from langchain_klue_rerank.evaluation.metrics import METRICS, calibration_error, interval, paired_p_value, reliability
 from langchain_klue_rerank.evaluation.sets import SAMPLES, EvaluationSet, read_sets
@@ -130,11 +132,6 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def p_text(value: float) -> str:
-    """Return a p-value with as many digits as are read."""
-    return "< 0.0001" if value < 0.0001 else f"{value:.4f}" if value < 0.1 else f"{value:.2f}"
-
-
 def main_table(view: View) -> str:
     """Return the table of every stage and combination."""
     rows = []
@@ -151,10 +148,9 @@ def main_table(view: View) -> str:
                 *cells,
                 "" if way is LEXICAL else p_text(view.p_value(way, LEXICAL)),
                 "" if base is None else p_text(view.p_value(way, base)),
-                f"{view.runner.run(way).milliseconds:.1f}",
             ]
         )
-    return markdown(["search", *METRICS, "p, against lexical", "p, against not reranked", "ms a query"], rows)
+    return markdown(["search", *METRICS, "p, against lexical", "p, against not reranked"], rows)
 
 
 def ablation_table(views: Sequence[View]) -> str:
@@ -182,7 +178,7 @@ def weight_table(views: Sequence[View]) -> str:
                 ranks.append(next((rank for rank, number in enumerate(order, 1) if pairs[number][-1]), 0))
                 scores += own
                 right += [pair[-1] > 0 for pair in pairs]
-            run = Run([rank if rank <= DEPTH else 0 for rank in ranks], 0.0)
+            run = Run([rank if rank <= DEPTH else 0 for rank in ranks])
             judged = run.judged(range(len(ranks)))
             cells += [f"{METRICS[metric](judged).mean():.3f}" for metric in ("HitRate@1", "MRR@10")]
             cells.append(f"{calibration_error(np.asarray(scores), np.asarray(right)):.3f}")
@@ -240,7 +236,9 @@ def sts_correlation(data: Path) -> float | None:
 
 def bars(views: Sequence[View], sts: float | None, weights: float) -> str:
     """Return which of the project's bars are met."""
-    rows: list[tuple[str, str, bool]] = [("packaged weights at most 64 MB", f"{weights:.1f} MB", weights <= 64)]
+    rows: list[tuple[str, str, bool]] = [
+        ("packaged weights at most 64 MB", f"<!--=weights.all-->{weights:.0f}<!--/--> MB", weights <= 64)
+    ]
     by_key = {view.key: view for view in views}
 
     def least(key: str, way: Way, metric: str, bar: float) -> None:
@@ -284,9 +282,8 @@ def bars(views: Sequence[View], sts: float | None, weights: float) -> str:
 # The page -----------------------------------------------------------------------------------------------------------
 
 
-def page(views: Sequence[View], command: str, sts: float | None, price: dict[str, str]) -> str:
+def page(views: Sequence[View], command: str, sts: float | None, weights: float) -> str:
     """Return the whole page."""
-    weights = float(price["packaged weights, MB"])
     tables = [f"### {view.title}\n\n{main_table(view)}" for view in views]
     chosen = [view for view in views if view.key in ("klue validation", "klue test", "tydi", "paraphrase")]
     first = [view for view in views if view.key == "klue test"]
@@ -308,9 +305,7 @@ HitRate@1 on the same questions (McNemar). *Lexical* without more is BM25 over K
 both; *dense* is the cosine with a passage's best window of 50 words, *one vector a passage* with the whole; *hybrid*
 adds {dense_weight} times the cosine; *reranked* is the packaged reranker over the best 30, as `KlueRetriever` has it by
 default; "dense, then the reranker alone" is what a `ContextualCompressionRetriever` with `KlueReranker` over
-dense search does. "ms a query": median processor time of one query: its duration where
-nothing else runs, and up to twice that where much does (see the load above); `python -m benchmarks.search` measures
-durations.
+dense search does. How long each takes: [benchmarks](benchmarks.md).
 
 ## Bars
 
@@ -319,10 +314,6 @@ durations.
 ## Every stage and combination
 
 {(chr(10) * 2).join(tables)}{similarity}
-
-## The price
-
-{markdown(["", ""], [[name, value] for name, value in price.items()])}
 
 ## Are the scores probabilities?
 
@@ -346,8 +337,34 @@ the first stage. 0.8, the default, was chosen on some 26,000 training questions 
 """
 
 
+def write(data: Path, output: Path, runs: Path, limit: int | None = None) -> tuple[list[View], float | None]:
+    """Measure what is not yet measured and write the page.
+
+    Args:
+        data: The data folder.
+        output: The page.
+        runs: Where runs are kept.
+        limit: Ask the first questions of each set only; None for all.
+
+    Returns:
+        The views, and Spearman's correlation on KLUE-STS, None without its data.
+    """
+    sts = sts_correlation(data)
+    views = read_views(data, runs, limit)
+    command = f"python -m benchmarks.results --data {data} --output {output}"
+    if limit:
+        command += f" --limit {limit}"
+    text = page(views, command, sts, megabytes(WEIGHTS))
+    output.parent.mkdir(parents=True, exist_ok=True)
+    part = output.with_name(output.name + ".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(output)
+    logger.info("wrote %s", output)
+    return views, sts
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure what is not yet measured and write the page."""
+    """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="the data folder")
     parser.add_argument("--output", type=Path, default=Path("docs/results.md"), help="the page")
@@ -355,18 +372,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, help="ask the first questions of each set only, to try the command")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    price = prices(options.data, options.runs)
-    sts = sts_correlation(options.data)
-    views = read_views(options.data, options.runs, options.limit)
-    command = f"python -m benchmarks.results --data {options.data} --output {options.output}"
-    if options.limit:
-        command += f" --limit {options.limit}"
-    text = page(views, command, sts, price)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    part = options.output.with_name(options.output.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(options.output)
-    logger.info("wrote %s", options.output)
+    write(options.data, options.output, options.runs, options.limit)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     python -m benchmarks.search --data ../shared/data/klue_mrc
     python -m benchmarks.search --data samples
 
-Every figure is a median of several runs with its range; the baseline (no reranking) stands beside it. Nothing else
-should run on the machine meanwhile.
+Every figure is a median of several runs with its range; the baseline (no reranking) stands beside it. Queries are timed
+as in `benchmarks.picture`: Kiwi is up, but has not seen their words. Nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.index.fusion import top
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
-from langchain_klue_rerank.engine.models.names import WEIGHTS
+from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 # What a user's process does from its start to the first result. Peak memory is read from Linux's /proc: getrusage
@@ -45,6 +46,33 @@ print(int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) /
 """
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What a command like this finds.
+
+    Attributes:
+        median: The median.
+        unit: Its unit.
+        low: The least value.
+        high: The greatest.
+        runs: How many values there were.
+    """
+
+    median: float
+    unit: str
+    low: float
+    high: float
+    runs: int
+
+    @classmethod
+    def of(cls, values: list[float], unit: str) -> Measured:
+        """Summarise values."""
+        return cls(statistics.median(values), unit, min(values), max(values), len(values))
+
+    def __str__(self) -> str:
+        return f"median {self.median:9.1f} {self.unit:12s} ({self.low:.1f} to {self.high:.1f}, n={self.runs})"
+
+
 def main() -> None:
     """Run all measurements."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -55,25 +83,37 @@ def main() -> None:
     options = parser.parse_args()
     data = read_sets(options.data)[-1]
     print(f"{data.name}: {len(data.documents)} passages, {sum(len(d.page_content) for d in data.documents)} characters")
-    weights = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
-    print(f"{'packaged weights':58s} {weights / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        retriever = _indexing(data, options.data, options.runs, folder / "index")
+        show({INDEXING: indexing(options.data, options.runs)})
+        retriever = _save(data, folder / "index")
         _queries(retriever, data, options.queries)
-        _cold_start(folder / "index", data.questions[0], options.runs)
-        _large(folder, data, options.large)
+        show(cold_start(folder / "index", data.questions[0], options.runs))
+        vectors, opening, asking = large(folder, data, options.large)
+        print(f"{options.large} passages, {vectors:.1f} vectors each:")
+        show({"opening them, and one search": opening, "one dense search of these": asking})
     for count in (len(data.documents), options.large):
         _exact(count)
 
 
-def _show(name: str, values: list[float], unit: str) -> None:
-    low, high = min(values), max(values)
-    print(f"{name:58s} median {statistics.median(values):9.1f} {unit:12s} ({low:.1f} to {high:.1f}, n={len(values)})")
+INDEXING = "indexing, Kiwi's start included"
+START = "python's start to the first result of a saved index"
+MEMORY = "peak memory of that process"
 
 
-def _indexing(data: EvaluationSet, source: str, runs: int, folder: Path) -> KlueRetriever:
-    """Index the corpus in fresh processes: the analyser remembers words, so only the first time in a process counts."""
+def show(measured: dict[str, Measured]) -> None:
+    """Print what was measured, a line each."""
+    for name, one in measured.items():
+        print(f"{name:58s} {one}")
+
+
+def indexing(source: str, runs: int) -> Measured:
+    """Index a corpus in fresh processes: the analyser remembers words, so only the first time in a process counts.
+
+    Args:
+        source: As for ``klue-rerank evaluate``; of several sets the last.
+        runs: How many processes.
+    """
     program = (
         "import sys, time\n"
         "from langchain_klue_rerank import KlueRetriever\n"
@@ -83,8 +123,11 @@ def _indexing(data: EvaluationSet, source: str, runs: int, folder: Path) -> Klue
         "retriever = KlueRetriever.from_documents(data.documents)\n"
         "print(len(data.documents) / (time.perf_counter() - start))\n"
     )
-    speeds = [float(_python(program, source)) for _ in range(runs)]
-    _show("indexing, Kiwi's start included", speeds, "passages/s")
+    return Measured.of([float(_python(program, source)) for _ in range(runs)], "passages/s")
+
+
+def _save(data: EvaluationSet, folder: Path) -> KlueRetriever:
+    """Index a corpus, save it and print its size."""
     retriever = KlueRetriever.from_documents(data.documents)
     retriever.save(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
@@ -96,7 +139,6 @@ def _indexing(data: EvaluationSet, source: str, runs: int, folder: Path) -> Klue
 
 def _queries(retriever: KlueRetriever, data: EvaluationSet, count: int) -> None:
     questions = data.questions[:count]
-    retriever.invoke(questions[0])
     kinds = {
         "lexical": (retriever.model_copy(update={"reranker": None}), {"search_type": "lexical"}),
         "dense": (retriever.model_copy(update={"reranker": None}), {"search_type": "dense"}),
@@ -106,11 +148,13 @@ def _queries(retriever: KlueRetriever, data: EvaluationSet, count: int) -> None:
     }
     for name, (asked, settings) in kinds.items():
         times = []
+        shared_analyzer.cache_clear()  # what a way before it asked is not known to this one
+        asked.invoke("준비", **settings)
         for question in questions:
             start = time.perf_counter()
             asked.invoke(question, **settings)
             times.append(1000 * (time.perf_counter() - start))
-        _show(f"one query, {name}", times, "ms")
+        show({f"one query, {name}": Measured.of(times, "ms")})
         print(f"{'':58s} p95    {float(np.percentile(times, 95)):9.1f} ms")
     start = time.perf_counter()
     retriever.batch(questions)
@@ -118,14 +162,23 @@ def _queries(retriever: KlueRetriever, data: EvaluationSet, count: int) -> None:
     print(f"{'one batch of ' + str(len(questions)) + ', reranked':58s} {each:16.1f} ms a query")
 
 
-def _cold_start(folder: Path, question: str, runs: int) -> None:
+def cold_start(folder: Path, question: str, runs: int) -> dict[str, Measured]:
+    """Open a saved index in fresh processes and ask one question.
+
+    Args:
+        folder: The index.
+        question: The question.
+        runs: How many processes.
+
+    Returns:
+        `START` and `MEMORY`.
+    """
     times, memory = [], []
     for _ in range(runs):
         start = time.perf_counter()
         memory.append(float(_python(_COLD_START, str(folder), question)))
         times.append(time.perf_counter() - start)
-    _show("python's start to the first result of a saved index", times, "s")
-    _show("peak memory of that process", memory, "MiB")
+    return {START: Measured.of(times, "s"), MEMORY: Measured.of(memory, "MiB")}
 
 
 def _python(program: str, *arguments: str) -> str:
@@ -134,8 +187,17 @@ def _python(program: str, *arguments: str) -> str:
     ).stdout
 
 
-def _large(folder: Path, data: EvaluationSet, count: int) -> None:
-    """Open an index with many passages: the set's texts again and again, vectors with a little noise."""
+def large(folder: Path, data: EvaluationSet, count: int) -> tuple[float, Measured, Measured]:
+    """Open an index with many passages: the set's texts again and again, vectors with a little noise.
+
+    Args:
+        folder: Where the index may lie meanwhile.
+        data: The set.
+        count: How many passages.
+
+    Returns:
+        Vectors of a passage, seconds to open the index and search it once, milliseconds of a further dense search.
+    """
     embeddings = KlueEmbeddings()
     store = KlueVectorStore(embeddings)
     settings = store._index.settings
@@ -149,7 +211,7 @@ def _large(folder: Path, data: EvaluationSet, count: int) -> None:
         noise = 0.01 * generator.standard_normal(some.wholes.shape, np.float32)
         renamed = [passages[row]._replace(id=str(start + row)) for row in rows.tolist()]
         index.add(renamed, vectors=PassageVectors(some.wholes + noise, some.windows))
-    each, size = index.vectors_of_passage
+    each, _ = index.vectors_of_passage
     index.save(folder / "large")
     opening, asking = [], []
     for _ in range(5):
@@ -162,10 +224,8 @@ def _large(folder: Path, data: EvaluationSet, count: int) -> None:
         start_time = time.perf_counter()
         opened.similarity_search_by_vector(vector)
         asking.append(1000 * (time.perf_counter() - start_time))
-    name = f"{count} passages, {each:.1f} vectors and {size:.0f} bytes each"
-    _show(f"open {name}, and search", opening, "s")
-    _show("one dense search of these", asking, "ms")
     shutil.rmtree(folder / "large")
+    return each, Measured.of(opening, "s"), Measured.of(asking, "ms")
 
 
 def _exact(count: int, dimension: int = 512) -> None:
@@ -192,7 +252,7 @@ def _exact(count: int, dimension: int = 512) -> None:
             start = time.perf_counter()
             search(query)
             times.append(1000 * (time.perf_counter() - start))
-        _show(f"the 30 nearest of {count} vectors, {name}", times, "ms")
+        show({f"the 30 nearest of {count} vectors, {name}": Measured.of(times, "ms")})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -102,13 +101,11 @@ class Run:
 
     Attributes:
         ranks: For each question the rank of the passage that answers it, from 1; 0 if not among the first `DEPTH`.
-        milliseconds: Median processor time of one question.
         pairs: For the default way, for each question its candidates in the order of the first stage:
             ``first_stage_score``, ``rerank_score``, ``relevance_score``, 1 if right or 0.
     """
 
     ranks: list[int]
-    milliseconds: float
     pairs: list[list[tuple[float, float, float, int]]] = field(default_factory=list)
 
     def judged(self, rows: Sequence[int]) -> Judged:
@@ -235,7 +232,7 @@ class Runner:
             for documents, relevant in zip(answers.found, self.data.relevant, strict=True):
                 own = [(*(d.metadata[name] for name in SCORES), int(d.id in relevant)) for d in documents]
                 pairs.append(sorted(own, key=lambda pair: -pair[0]))
-        return Run(ranks, statistics.median(answers.processor_milliseconds), pairs)
+        return Run(ranks, pairs)
 
     def _retriever(self, built: Mapping[str, Any]) -> KlueRetriever:
         """Return the retriever over an index; ways that share the index share it."""

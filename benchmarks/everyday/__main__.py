@@ -24,7 +24,7 @@ from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.evaluation.metrics import calibration_error
 
 #: Below this ``relevance_score`` the question-answering bot refused before there was a confidence.
-_BEFORE = 0.10
+BEFORE = 0.10
 _SAMPLES = 1000
 
 
@@ -136,9 +136,9 @@ def main() -> None:
             f"| {name} | {len(one.ranks)} | {rates} | {own['AUC right/near']:.3f} | {own['AUC right/off topic']:.3f} |"
         )
     whole = join(list(parts.values()))
-    told, before = figures(whole, whole.confidence, threshold), figures(whole, whole.relevance, _BEFORE)
+    told, before = figures(whole, whole.confidence, threshold), figures(whole, whole.relevance, BEFORE)
     ranges = interval(whole, lambda one: figures(one, one.confidence, threshold))
-    print(f"\n| | confidence, {threshold} | 95% interval | relevance_score, {_BEFORE} |\n| --- | ---: | ---: | ---: |")
+    print(f"\n| | confidence, {threshold} | 95% interval | relevance_score, {BEFORE} |\n| --- | ---: | ---: | ---: |")
     for name, value in told.items():
         low, high = ranges[name]
         print(f"| {name} | {value:.3f} | {low:.3f}-{high:.3f} | {before[name]:.3f} |")

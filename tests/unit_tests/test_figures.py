@@ -1,64 +1,198 @@
-"""The figures that a page repeats are the same in every page: README.md and README.ko.md beside each other."""
+"""Every page and picture has the figures of docs/figures.json; every measured number of the READMEs is one of them."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-_MEASURED = re.compile(r"\d\.\d{3} \(\d\.\d{3}-\d\.\d{3}\)")
+pytest.importorskip("bm25s")
 
+from benchmarks import price
+from benchmarks.figures import __main__ as command
+from benchmarks.figures.blocks import BLOCKS
+from benchmarks.figures.pages import differences, fill, pages
+from benchmarks.figures.parts import PARTS, chosen, points
+from benchmarks.figures.store import FILE, ROOT, Figures, Part, quoted
+from benchmarks.picture import data_of, draw, drawn
 
-def rows(page: str) -> list[list[str]]:
-    """Return the cells of each table row of a page, without emphasis and the lines under the headings."""
-    lines = [line for line in page.splitlines() if line.startswith("|") and not set(line) <= set("|-: ")]
-    return [[cell.replace("**", "").strip() for cell in line.strip("|").split("|")] for line in lines]
-
-
-def measured(page: str) -> list[tuple[str, ...]]:
-    """Return the rows of the table of measured searches: their figures alone, which need no translation."""
-    return [tuple(row[2:]) for row in rows(page) if any(_MEASURED.fullmatch(cell) for cell in row)]
-
-
-def prices(page: str) -> list[list[str]]:
-    """Return the numbers of each row of the table of prices, a row's label left out."""
-    return [re.findall(r"\d+(?:\.\d+)?", row[1]) for row in rows(page) if len(row) == 2 and re.search(r"\d", row[1])]
-
-
-def differences(english: str, korean: str) -> list[str]:
-    """Return the figures of the tables of the Korean page that the English one does not have, each as a line."""
-    known, costs = measured(english), prices(english)
-    found = [f"measured: {' | '.join(row)}" for row in measured(korean) if row not in known]
-    return found + [f"price: {' / '.join(row)}" for row in prices(korean) if row not in costs]
+READMES = ["README.md", "README.ko.md"]
+#: Numbers of the READMEs that are no measurements: counts in what the picture shows, versions, "1초에".
+_NOT_MEASURED = {"3,835", "100", "3.11", "2.0", "4.0", "1"}
 
 
 @pytest.fixture(scope="module")
-def pages() -> tuple[str, str]:
-    english, korean = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.ko.md"))
-    return english, korean
+def figures() -> Figures:
+    return Figures.read()
 
 
-def test_the_korean_page_repeats_the_figures_of_the_english_one(pages: tuple[str, str]) -> None:
-    english, korean = pages
-    assert len(measured(korean)) >= 12
-    assert len(prices(korean)) >= 6
-    assert prices(korean)[:6] == prices(english)[:6]
-    assert differences(english, korean) == []
+def test_every_page_and_picture_has_todays_figures(figures: Figures) -> None:
+    assert command.check(figures) == []
+
+
+def test_the_parts_of_the_command_are_those_of_the_file(figures: Figures) -> None:
+    assert {name for name, part in PARTS.items() if not part.optional} <= set(figures.parts) <= set(PARTS)
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The pages that quote figures, in a folder of their own."""
+    for page in pages():
+        path = tmp_path / page.relative_to(ROOT)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(page, path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", [*READMES, "docs/benchmarks.md", "docs/benchmarks.ko.md", "docs/comparison.ko.md"])
+def test_one_changed_figure_is_noticed(name: str, copy: Path, figures: Figures) -> None:
+    assert differences(figures, BLOCKS, copy) == []
+    page = copy / name
+    text = page.read_text(encoding="utf-8")
+    places = [match.start(1) for match in re.finditer(r"<!--=[^>]+-->[^<]*?(\d)<!--/-->", text)]
+    tables = re.finditer(r"<!-- figures: .*?0\.\d\d(\d).*?<!-- /figures -->", text, re.DOTALL)
+    places += [match.start(1) for match in tables]
+    assert places
+    for place in places:
+        page.write_text(f"{text[:place]}{(int(text[place]) + 1) % 10}{text[place + 1 :]}", encoding="utf-8")
+        [line] = differences(figures, BLOCKS, copy)
+        assert line.startswith(f"{name}, line {text[:place].count(chr(10)) + 1}:")
+
+
+def test_a_line_taken_out_of_a_table_is_noticed(copy: Path, figures: Figures) -> None:
+    page = copy / "README.md"
+    lines = page.read_text(encoding="utf-8").splitlines()
+    row = next(number for number, line in enumerate(lines) if line.startswith("| lexical"))
+    page.write_text("\n".join(lines[:row] + lines[row + 1 :]), encoding="utf-8")
+    assert len(differences(figures, BLOCKS, copy)) == 1
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_what_is_measured_in_a_readme_is_a_figure_of_the_file(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"<!-- figures: .*?<!-- /figures -->", "", text, flags=re.DOTALL)
+    text = re.sub(r"<!--=.*?<!--/-->", "", text)
+    text = re.sub(r"`[^`]*`|\]\([^)]*\)", "", text)
+    units = r"\s?(?:ms|s\b|MB|MiB|GiB|GB|%|passages|packages|seconds|milliseconds|minutes|times|밀리초|초|배|건|개)"
+    numbers = re.findall(rf"\d[\d,]*\.\d+|\d[\d,]*(?={units})", text)
+    assert set(numbers) <= _NOT_MEASURED
+
+
+def cells(line: str) -> list[str]:
+    return [cell.replace("**", "").strip() for cell in line.strip("|").split("|")]
+
+
+def test_two_parts_that_disagree_are_noticed() -> None:
+    parts = [Part("today", "abc", "", {"klue.hybrid.hit1": f"0.89{digit}", "same": "1"}) for digit in "89"]
+    assert Figures({"results": parts[0], "queries": parts[0]}).conflicts() == []
+    [line] = Figures({"results": parts[0], "queries": parts[1]}).conflicts()
+    assert line == "klue.hybrid.hit1: 0.898 (results), 0.899 (queries)"
+
+
+SOME = Figures({"part": Part("today", "abc", "", {"rate": "0.903 (0.881-0.924)", "count": "715"})})
+
+
+def test_figures_are_filled_in() -> None:
+    page = "The rate is <!--=rate-->0<!--/-->, in full **<!--=rate:all-->?<!--/-->**, of <!--=count--><!--/--> texts."
+    filled = fill(page, SOME, {})
+    assert re.sub(r"<!--.*?-->", "", filled) == "The rate is 0.903, in full **0.903 (0.881-0.924)**, of 715 texts."
+    assert fill(filled, SOME, {}) == filled
+
+
+def test_tables_are_filled_in_and_their_language_is_told() -> None:
+    page = "before\n<!-- figures: table ko -->\nold\n<!-- /figures -->\nafter\n"
+    filled = fill(page, SOME, {"table": lambda figures, language: f"| {language} | {figures['rate']} |"})
+    assert filled == "before\n<!-- figures: table ko -->\n\n| ko | 0.903 |\n\n<!-- /figures -->\nafter\n"
 
 
 @pytest.mark.parametrize(
-    ("figure", "other"), [("0.929** (", "0.928** ("), ("14.7 /", "17.9 /"), ("| 0.0639 |", "| 0.0640 |")]
+    ("page", "message"),
+    [
+        ("<!--=rate-->0.9<!--/--> begins the line", "may not begin a line"),
+        ("- <!--=rate-->0.9<!--/--> begins an item", "may not begin a line"),
+        ("a <!--=rate-->0.9<!-- / -->", "damaged"),
+        ("a <!--=rate-->0.9 and no end", "damaged"),
+        ("a <!-- figures: table en --> within a line\n<!-- /figures -->", "damaged"),
+    ],
 )
-def test_one_changed_figure_is_noticed(pages: tuple[str, str], figure: str, other: str) -> None:
-    english, korean = pages
-    changed = korean.replace(figure, other)
-    assert changed != korean
-    assert len(differences(english, changed)) == 1
+def test_a_comment_that_would_not_be_read_is_refused(page: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fill(page, SOME, {"table": lambda figures, language: ""})
 
 
-@pytest.mark.parametrize(("page", "words"), [(0, "fifteen milliseconds"), (1, "15밀리초쯤")])
-def test_the_first_lines_round_the_price_in_the_table(pages: tuple[str, str], page: int, words: str) -> None:
-    assert words in re.sub(r"\s+", " ", pages[page])
-    assert round(float(prices(pages[page])[0][2])) == 15
+def test_an_unknown_figure_is_an_error() -> None:
+    with pytest.raises(KeyError, match="rats"):
+        fill("a <!--=rats-->0.9<!--/-->", SOME, {})
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_tables_say_the_same_in_both_languages(name: str, figures: Figures) -> None:
+    if name.endswith("card"):
+        pytest.skip("cards are in English")
+    english, korean = (BLOCKS[name](figures, language) for language in ("en", "ko"))
+    rows = [[cells(line)[1:] for line in one.splitlines() if line.startswith("|")] for one in (english, korean)]
+    assert [len(row) for row in rows[0]] == [len(row) for row in rows[1]]
+    for left, right in zip(*rows, strict=True):
+        for one, other in zip(left, right, strict=True):
+            assert re.findall(r"\d+(?:\.\d+)?", one) == re.findall(r"\d+(?:\.\d+)?", other)
+
+
+def test_a_picture_knows_the_figures_that_it_shows(figures: Figures, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    shown = points(figures)
+    draw(shown, "715", "3,835", tmp_path / "price.svg")
+    assert drawn(tmp_path / "price.svg") == data_of(shown)
+    text = (tmp_path / "price.svg").read_text(encoding="utf-8")
+    assert ">715 KLUE-MRC questions over 3,835 passages<" in text
+
+
+def test_the_price_in_words_is_the_price_in_the_table(figures: Figures) -> None:
+    milliseconds = float(figures["query.reranked.ms"])
+    assert abs(milliseconds - float(figures["query.about"])) <= 0.5
+    gain = milliseconds - float(figures["query.hybrid.ms"])
+    assert abs(gain - float(figures["query.reranking"])) <= 0.6
+
+
+def test_parts_are_chosen_by_name_or_group() -> None:
+    assert chosen(["times"]) == ["queries", "start", "loading", "encoder-price"]
+    assert chosen(["start", "encoder"]) == ["encoder", "start"]
+    with pytest.raises(ValueError, match="no part is named tims"):
+        chosen(["tims"])
+
+
+def test_a_quoted_page_must_have_the_figure_once(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    text = (ROOT / "docs" / "growth.md").read_text(encoding="utf-8")
+    (tmp_path / "docs" / "growth.md").write_text(text.replace("What is not mapped is", "What is mapped is"))
+    with pytest.raises(ValueError, match="0 places"):
+        quoted(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_part_is_kept_until_it_is_asked_for_again(tmp_path: Path) -> None:
+    first = command.measured("sizes", tmp_path, again=False, runs=tmp_path)
+    kept = tmp_path / "sizes.json"
+    written = kept.stat().st_mtime_ns
+    assert command.measured("sizes", tmp_path, again=False, runs=tmp_path) == first
+    assert kept.stat().st_mtime_ns == written
+    kept.write_text(kept.read_text(encoding="utf-8").replace(command.code(), "another"), encoding="utf-8")
+    assert command.measured("sizes", tmp_path, again=False, runs=tmp_path).figures == first.figures
+    assert kept.stat().st_mtime_ns != written
+
+
+def test_the_weights_have_the_size_that_pages_tell(figures: Figures) -> None:
+    assert figures["weights.all"] == f"{price.megabytes(command._PACKAGE / 'weights'):.0f}"
+
+
+@pytest.mark.parametrize("what", price.LOADED.values())
+def test_what_times_loading_runs(what: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(price.LOAD.format(what=what), "load", "exec"), {})
+    assert float(capsys.readouterr().out) >= 0
+
+
+def test_the_file_is_read_as_it_was_written(figures: Figures, tmp_path: Path) -> None:
+    figures.write(tmp_path / "figures.json")
+    assert (tmp_path / "figures.json").read_bytes() == FILE.read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -42,8 +41,6 @@ def test_the_page_is_written_and_rebuilt_without_searching(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, page = tmp_path / "runs", tmp_path / "docs" / "results.md"
-    runs.mkdir()
-    (runs / "price.json").write_text(json.dumps({"packaged weights, MB": "27.3"}), encoding="utf-8")
     command = ["--data", str(data), "--output", str(page), "--runs", str(runs), "--limit", "3"]
     results.main(command)
     text = page.read_text(encoding="utf-8")

@@ -166,7 +166,7 @@ class KlueSparseEmbeddings:
         if known is None:
             raise ValueError("There is nothing to save without fit().")
 
-        def write(data: Path) -> None:
+        def write(data: Path, _: object) -> None:
             write_array(data / "terms.npy", known.terms)
             write_array(data / "frequencies.npy", known.frequencies)
 

@@ -84,11 +84,14 @@ class Indexed:
         """Return all documents, in the order in which they were added."""
         return [to_document(passage) for passage in self._index.get(self._index.find())]
 
-    def save(self, folder: str | Path) -> None:
-        """Save the index, completely or not at all.
+    def save(self, folder: str | Path, *, compact: bool = False) -> None:
+        """Save the index, completely or not at all. What the folder has of it already is not written again.
 
         Args:
             folder: A new or empty folder, or an earlier save, which is replaced.
+            compact: Whether to write everything anew, without what is left of removed documents. Without, their texts
+                stay in the files until enough was removed or added for a segment to be merged; indexes of up to 2,000
+                documents keep nothing of them. Needs memory for the whole index.
 
         Raises:
             IndexFormatError: If the folder holds something else.
@@ -97,7 +100,7 @@ class Indexed:
             IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an earlier save is then untouched.
         """
-        self._index.save(Path(folder))
+        self._index.save(Path(folder), compact=compact)
 
     def refresh(self) -> bool:
         """Search what another program has saved since to the folder that this index was loaded from or saved to.

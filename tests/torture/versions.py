@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
 
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.index import saved
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from tests.unit_tests.engine.helpers import SETTINGS, add, passage, tokens_of, vectors_of
 
 KEPT = [passage(f"늘 {number}", f"언제나 있는 글 {number} 번째 전입신고", number=number) for number in range(12)]
+
+
+def keep_segments(chance: random.Random) -> None:
+    """Let every second process save as a large index is saved: what the folder has already is not written."""
+    if chance.random() < 0.5:
+        saved._FEW = saved._MANY = 0
 
 
 def first(folder: Path) -> None:

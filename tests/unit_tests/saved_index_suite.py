@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from langchain_core.documents import Document
 
+from langchain_klue_rerank.engine.arrays.manifest import VERSION
 from langchain_klue_rerank.errors import IndexChangedError, IndexFormatError
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 
@@ -136,7 +137,7 @@ class SavedIndexTests:
         with pytest.raises(IndexFormatError, match="edited"):
             self.load(tmp_path)
 
-    @pytest.mark.parametrize("version", [3, 99, "1", None])
+    @pytest.mark.parametrize("version", [VERSION + 1, 99, "1", None])
     def test_a_newer_version_is_refused(self, tmp_path: Path, version: Any) -> None:
         self.build(documents()).save(tmp_path)
         manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
@@ -264,7 +265,6 @@ class SavedIndexTests:
         loaded = self.load(tmp_path / "index").stats()
         assert loaded.segments == 1
         assert loaded.models == saved.models
-        # what is mapped is of the files, and little of it is in memory as well
-        assert 0 < sum(loaded.mapped.values()) <= sum(saved.disk.values())
+        assert sum(loaded.mapped.values()) == 0  # small files are read
         index.delete([str(documents()[0].id)])
         assert (index.stats().passages, index.stats().removed) == (5, 1)

@@ -6,6 +6,7 @@ import json
 import mmap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -17,6 +18,8 @@ from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable
 from langchain_klue_rerank.errors import IndexFormatError
 
+#: Lines that are written at a time.
+_LINES_AT_ONCE = 1 << 16
 #: Bytes of an array's file that are read as its header, which NumPy limits to 10,000.
 _HEADER_BYTES = 1 << 14
 
@@ -70,6 +73,13 @@ class SavedFiles:
             self._later.append(check)
         else:
             check()
+
+    def under(self, subfolder: str) -> SavedFiles:
+        """Return the files of a subfolder, by their names in it."""
+        begin = f"{subfolder}/"
+        own = {name.removeprefix(begin): one for name, one in self._contents.items() if name.startswith(begin)}
+        checksums = {name: self._checksums[begin + name] for name in own if begin + name in self._checksums}
+        return SavedFiles(own, self.where, self.state, checksums)
 
     def __contains__(self, name: str) -> bool:
         """Return whether the manifest names a file."""
@@ -195,7 +205,10 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write strings, none of which holds a line feed, one a line."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogatepass"))
+    every = iter(lines)
+    with path.open("wb") as file:
+        while some := [*islice(every, _LINES_AT_ONCE)]:
+            file.write("".join(f"{line}\n" for line in some).encode("utf-8", "surrogatepass"))
 
 
 class Lines(Sequence[str]):

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable, join
 
+#: Strings that are decoded at a time.
+_AT_ONCE = 1 << 16
+
 
 class GrowingRagged:
     """Rows of numbers to which rows are appended, at a cost that depends on the new rows alone (amortised).
@@ -86,6 +89,13 @@ class GrowingStrings(Sequence[str]):
     def first(self, count: int) -> Iterator[str]:
         """Yield the first strings, whatever is added meanwhile."""
         return islice(chain(*self._tables, self._new), count)
+
+    def between(self, first: int, last: int) -> Iterator[str]:
+        """Yield the strings from one number to before another one."""
+        for start, table in zip(self._starts.tolist(), self._tables, strict=False):
+            for place in range(max(first - start, 0), min(last - start, len(table)), _AT_ONCE):
+                yield from table.strings(np.arange(place, min(place + _AT_ONCE, last - start, len(table))))
+        yield from self._new[max(first - self._first, 0) : max(last - self._first, 0)]
 
     def strings(self, numbers: NDArray[np.integer]) -> list[str]:
         """Return the strings with these numbers."""

@@ -17,12 +17,14 @@ from langchain_klue_rerank.errors import IndexFormatError
 RESTORE: Final = "Restore it from a copy, or build the index again."
 #: Bytes from which on a file's content is not checked when it is opened; see `files.SavedFiles.verify`.
 LARGE_FILE = 1 << 26
+#: Bytes of a file up to which it is read instead of mapped.
+_MAPPED = 1 << 16
 #: Bytes of a large file that are read at a time.
 _STRETCH = 1 << 25
 
 
 def map_file(path: Path, size: int | None = None) -> mmap.mmap | bytes:
-    """Map a file into memory; one that is empty cannot be mapped.
+    """Map a file into memory; one that is small is read instead.
 
     Args:
         path: The file.
@@ -39,7 +41,10 @@ def map_file(path: Path, size: int | None = None) -> mmap.mmap | bytes:
             raise IndexFormatError(
                 f"The file {str(path)!r} has {found} bytes instead of {size!r}: it is truncated or edited. {RESTORE}"
             )
-        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) if found else b""
+        if found > _MAPPED:
+            return mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
+        with open(descriptor, "rb", closefd=False) as file:  # a mapping would keep the file open
+            return file.read()
     finally:
         os.close(descriptor)
 

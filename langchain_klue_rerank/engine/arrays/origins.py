@@ -26,6 +26,10 @@ class Origins:
         """Return whether the index holds what a folder holds in this state."""
         return state in self._held.get(folder.resolve(), ())
 
+    def known(self, folder: Path) -> bool:
+        """Return whether the index was loaded from a folder or saved to it."""
+        return folder.resolve() in self._held
+
     def saving(self, folder: Path, old: object, new: str) -> None:
         """Note that a state is about to be replaced; interrupted, the folder may be in either."""
         self._held[folder.resolve()] = frozenset([old, new])

@@ -56,6 +56,11 @@ class Ragged:
         """Return the first rows."""
         return Ragged(self.values[: self.offsets[count]], self.offsets[: count + 1])
 
+    def between(self, first: int, last: int) -> Ragged:
+        """Return the rows from one to before another one."""
+        offsets = self.offsets[first : last + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
     def take(self, rows: NDArray[np.integer]) -> Ragged:
         """Return the rows asked for, in that order; a row may be asked for twice."""
         return self.spans(self.offsets[rows], self.offsets[np.asarray(rows) + 1])

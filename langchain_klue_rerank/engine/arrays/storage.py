@@ -1,10 +1,11 @@
 """Safe files: no pickle, written completely or not at all, versioned and checksummed.
 
-A saved folder holds one data folder and ``manifest.json``, which names that folder, the format's version and every
-file's size and SHA-256. A save writes a new data folder beside the old one and then replaces the manifest in
-a single step, the commit: interrupted before it, the old state is whole, after it the new one is, and data is removed
-only when no manifest names it. Writers hold a lock of the operating system, which ends with their process. Readers hold
-none: they open what the manifest names, and begin again if it was replaced meanwhile.
+A saved folder holds data folders and ``manifest.json``, which names the format's version and every file, with the data
+folder that it is in, its size and its SHA-256. A save writes what is new into a new data folder, and then replaces the
+manifest in a single step, the commit: interrupted before it, the old state is whole, after it the new one is. A file is
+never changed, and removed only when no manifest names it. Writers hold a lock of the operating system,
+which ends with their process. Readers hold none: they open what the manifest names, and begin again if it was replaced
+meanwhile.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -41,6 +43,8 @@ LOCK: Final = ".lock"
 SOURCES: Final = ".sources.json"
 #: Seconds that a save waits for another one.
 _LOCK_TIMEOUT = 30.0
+#: Files that are synchronised at a time.
+_SYNCED_AT_ONCE = 8
 #: How often a reader begins again because the index was saved again in the meantime.
 _READ_AGAIN = 50
 #: What the system says where a folder cannot be synchronised at all, in contrast to a failure of the disk.
@@ -115,15 +119,21 @@ def editing(folder: Path) -> Iterator[None]:
 
 
 def save_folder(
-    folder: Path, config: dict[str, Any], write: Callable[[Path], None], origins: Origins | None = None
+    folder: Path,
+    config: dict[str, Any],
+    write: Callable[[Path, frozenset[str]], None],
+    origins: Origins | None = None,
+    unchanged: Iterable[str] = (),
 ) -> None:
     """Write a folder completely or not at all, one writer at a time.
 
     Args:
         folder: Where to save. It may be missing, empty, or hold an earlier save, which is replaced.
         config: JSON-serialisable settings, kept in the manifest.
-        write: Writes all files into the empty folder that it is given.
+        write: Writes all files into the empty folder that it is given, but for the subfolders that it is told of: those
+            of `unchanged` that the folder has.
         origins: Where what is saved comes from; brought up to date. Default: from nowhere.
+        unchanged: Subfolders that are the same in every save that has them, such as ``"segments/0123456789ab"``.
 
     Raises:
         IndexChangedError: If somebody else has saved there since; see `Origins`.
@@ -138,17 +148,18 @@ def save_folder(
         origins.check(folder, named)
         _check_kind(folder, config)
         if named is not manifest.UNREADABLE:
-            _remove_leftovers(folder, keep=named)
+            manifest.remove_unnamed(folder, _WRITING)
         name = f"{manifest.DATA_PREFIX}{uuid.uuid4().hex[:12]}"
         data, temporary = folder / name, folder / f"{name}.json"
         _WRITING.add(name)
         try:
             try:
                 data.mkdir()
-                write(data)
-                manifest.write(temporary, data, config)
-                for path in (*data.rglob("*"), data, temporary, folder):
-                    _fsync(path)
+                kept, subfolders = manifest.unchanged(folder, unchanged)
+                write(data, subfolders)
+                manifest.write(temporary, data, config, kept)
+                _fsync_all([*data.rglob("*"), data, temporary])
+                _fsync(folder)
                 origins.saving(folder, named, name)
                 os.replace(temporary, folder / manifest.MANIFEST)
             except BaseException:
@@ -165,7 +176,7 @@ def save_folder(
                 # After a loss of power the old manifest may be back, so its data stays, until the next save.
                 logger.warning("The folder %s could not be synchronised after saving (%s)", folder, error)
             else:
-                _remove_leftovers(folder, keep=name)
+                manifest.remove_unnamed(folder, _WRITING)
         finally:
             _WRITING.discard(name)
 
@@ -261,36 +272,34 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
     data, files, config = manifest.parse(folder)
     # All are opened before any is checked, which takes longer: another save may be about to remove them.
     contents: dict[str, mmap.mmap | bytes] = {}
-    for name, (size, _) in files.items():
+    for name, file in files.items():
         try:
-            contents[name] = map_file(folder / data / name, size)
+            contents[name] = map_file(folder / file.data / name, file.size)
         except OSError as error:
             raise IndexFormatError(
                 f"The index at {str(folder)!r} lacks its file {name!r} ({error}). {RESTORE}"
             ) from error
-    checksums = {name: checksum for name, (_, checksum) in files.items()}
+    checksums = {name: file.sha256 for name, file in files.items()}
     small = {name: content for name, content in contents.items() if len(content) < mapped.LARGE_FILE}
     check_checksums(small, checksums, str(folder))
     large = {name: checksums[name] for name in contents if name not in small}
     return SavedFiles(contents, str(folder), data, large), config
 
 
-def _remove_leftovers(folder: Path, keep: object) -> None:
-    """Remove the data folders of replaced and of killed saves. The caller holds the lock, so nobody writes them.
+def _fsync_all(paths: Iterable[Path]) -> None:
+    """Wait until files and folders are on the disk; several at a time, which the system writes together.
 
-    Args:
-        folder: The index's folder.
-        keep: Name of the data folder that the manifest names.
+    Raises:
+        OSError: See `_fsync`.
     """
-    for path in folder.iterdir():
-        name = path.name.removesuffix(".json")
-        if not manifest.OWN.fullmatch(path.name) or name == keep or name in _WRITING:
-            continue
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
+    every = [*paths]
+    try:
+        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as threads:
+            for _ in threads.map(_fsync, every):
+                pass
+    except RuntimeError:  # no memory for a thread, or Python is about to end
+        for path in every:
+            _fsync(path)
 
 
 def _fsync(path: Path) -> None:

@@ -152,8 +152,10 @@ def join(tables: Sequence[StringTable]) -> StringTable:
     if len(tables) == 1:
         return tables[0]
     offsets = [np.zeros(1, np.int64)]
+    size = 0
     for table in tables:
-        offsets.append(table.offsets[1:] - table.offsets[0] + offsets[-1][-1])
+        offsets.append(table.offsets[1:] - table.offsets[0] + size)
+        size += int(table.offsets[-1] - table.offsets[0])
     return StringTable(b"".join(bytes(table.content) for table in tables), np.concatenate(offsets))
 
 

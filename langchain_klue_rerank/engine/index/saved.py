@@ -14,6 +14,9 @@ from langchain_klue_rerank.engine.index.segments.segmented import Segmented
 from langchain_klue_rerank.engine.index.segments.sizes import IndexStats
 from langchain_klue_rerank.errors import IndexChangedError
 
+#: Passages up to which saving compacts every time, and up to which it does where nothing was saved before.
+_FEW, _MANY = 2000, 50_000
+
 _Self = TypeVar("_Self", bound="SavedIndex")
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
@@ -37,23 +40,38 @@ def finds_damage(
 class SavedIndex(Segmented):
     """The part of an index that knows folders."""
 
-    def save(self, folder: Path) -> None:
-        """Write the index completely or not at all; removed passages are dropped. Searches do not wait for it.
+    def save(self, folder: Path, *, compact: bool = False) -> None:
+        """Write the index completely or not at all. Searches do not wait for it.
+
+        Segments that the folder has already are not written again. What is left of removed passages goes when their
+        segment is merged, or at once with `compact`.
+
+        Args:
+            folder: Where to save.
+            compact: Whether to put everything into one segment first, without what is left of removed passages. Needs
+                memory for all of it. An index of up to 2,000 passages, and one of up to 50,000 of which the folder has
+                nothing yet, is always compacted.
 
         Raises:
-            IndexFormatError: If `folder` holds something else, or a file that this index was loaded from is damaged.
+            IndexFormatError: If `folder` holds something else, or a file that is to be written again is damaged.
             IndexChangedError: If somebody else has saved there since this index was loaded from it or saved to it.
             IndexLockedError: If another process or thread is writing there and does not finish.
             OSError: If writing fails; an index that was there before is untouched.
         """
         folder = Path(folder)
-        self.verify()
+        if not self._origins.known(folder):
+            self.verify()  # all of it is to be written
         # The state is taken while nobody else can save: of two saves the later one holds what the earlier one did.
         with storage.writer_lock(folder):
             with self._lock:
-                state, changes = self._compact(), self._changes
-            write = partial(index_files.write, state)
-            storage.save_folder(folder, asdict(state.settings), write, self._origins)
+                size = self._state.size
+                if compact or size <= _FEW or (size <= _MANY and not self._origins.known(folder)):
+                    self._compact()
+                state, changes = self._state, self._changes
+                terms = state.terms.parts() if state.settings.lexical and state.views else ()
+            write = partial(index_files.write, state, terms)
+            unchanged = index_files.unchanging(state, terms)
+            storage.save_folder(folder, asdict(state.settings), write, self._origins, unchanged)
             self._saved_changes = changes
 
     @classmethod
@@ -103,7 +121,7 @@ class SavedIndex(Segmented):
             )
         with self._lock:
             self._check_saved(folder)
-            self._state, self._removed = state, 0
+            self._state, self._removed = state, state.size - len(state)
             self._origins.loaded(folder, name)
         return True
 
@@ -116,7 +134,7 @@ class SavedIndex(Segmented):
             )
 
     def verify(self) -> None:
-        """Check the content of the files that are too large to be read when an index is loaded; `save` does, too.
+        """Check the content of the files that are too large to be read when an index is loaded.
 
         Raises:
             IndexFormatError: If one was edited or damaged.

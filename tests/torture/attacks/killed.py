@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from langchain_klue_rerank.engine.arrays import storage
+from langchain_klue_rerank.engine.arrays import manifest, storage
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from tests.torture import versions
 from tests.torture.attack import Attack, Trials, ended_at_random
@@ -20,6 +20,7 @@ _MOMENTS = (0.004, 0.02, 0.08)
 
 def write(folder: Path, version: int, saved: int, *, append: bool) -> None:
     """Make version after version and tell which are saved; runs until it is ended."""
+    versions.keep_segments(random.Random(version))
     index = PassageIndex.load(folder)
     while True:
         version += 1
@@ -72,8 +73,9 @@ def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Pat
             least = max([least, *(int(line.split()[1]) for line in said if line.startswith("saved"))])
             fault = next((line for line in said if line.startswith("fault")), None)
             fault = fault or versions.load_fault(index, least, max(begun), interrupted=act is interrupted)
-            left = len(list(index.glob("data-*")))  # what is saved, and what one killed save left
-            yield fault or (f"{left} files and folders are left" if left > 3 else None)
+            named = {file.data for file in manifest.parse(index)[1].values()}
+            left = len({path.name for path in index.glob("data-*")} - named)  # what one killed save left
+            yield fault or (f"{left} files and folders are left" if left > 2 else None)
             if fault:
                 versions.first(index)
             found = PassageIndex.load(index).find(lambda one: one.id.startswith("판 "))

@@ -39,6 +39,7 @@ def trials(chance: random.Random, folder: Path) -> Trials:
 
 def write(folder: Path) -> None:
     """Save version after version, in turns with the other writer: a save that would undo the other's is refused."""
+    versions.keep_segments(random.Random(os.getpid()))
     version = 0
     while True:
         version += 1

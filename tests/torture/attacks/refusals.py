@@ -67,6 +67,7 @@ def refused(refuse: Callable[[random.Random], None]) -> Callable[[random.Random,
             reading, writing = os.pipe()
 
             def save(seed: float = seed, version: int = version, writing: int = writing) -> str | None:
+                versions.keep_segments(random.Random(seed))
                 index = PassageIndex.load(place)
                 limits = resource.getrlimit(resource.RLIMIT_AS)
                 refuse(random.Random(seed))

@@ -194,6 +194,7 @@ def flip(path: Path, place: int) -> bytes:
 def test_damage_in_a_large_file_is_found_by_verify_and_by_saving(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(mapped, "_MAPPED", 0)
     monkeypatch.setattr(mapped, "LARGE_FILE", 1)
     index_of([[f"가나 {number} 다라 마바 사아 자차" for number in range(20)]]).save(tmp_path / "index")
     tokens, query = tokens_of(["가나 7"]), vectors_of(["가나 7"])
@@ -221,7 +222,7 @@ def test_a_number_out_of_range_in_a_large_file_is_told_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     index_of([["가나 다라", "마바 사아"]]).save(tmp_path)
-    for path in tmp_path.glob("data-*/lexical/bigram_rows.npy"):
+    for path in tmp_path.glob("data-*/**/bigram_rows.npy"):
         np.save(path, np.full_like(np.load(path), 1_000_000))
     with pytest.raises(IndexFormatError, match=r"bigram_rows.npy.*damaged"):
         PassageIndex.load(tmp_path)

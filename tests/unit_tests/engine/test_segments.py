@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from langchain_klue_rerank.engine.index.segments import merging
 from langchain_klue_rerank.engine.index.segments.columns import Column, evaluate
 from langchain_klue_rerank.engine.index.segments.postings import Postings
 from langchain_klue_rerank.engine.index.segments.segment import Segment
+from langchain_klue_rerank.errors import IndexChangedError
 from tests.unit_tests.engine.helpers import SETTINGS, add, ids, passage, search, tokens_of, vectors_of
 
 INDEX = "langchain_klue_rerank.engine.index.segments.segmented"
@@ -255,14 +257,16 @@ class ManySegments(RuleBasedStateMachine):
     names = st.sampled_from("abcdefghij")
     texts = st.lists(st.sampled_from(["강물", "바다", "산길", "하늘", "구름"]), max_size=4).map(" ".join)
 
-    @initialize(words=st.sampled_from([None, 2]), at_once=st.sampled_from([0, 3, 4096]))
-    def start(self, words: int | None, at_once: int) -> None:
+    @initialize(words=st.sampled_from([None, 2]), at_once=st.sampled_from([0, 3, 4096]), few=st.sampled_from([0, 4]))
+    def start(self, words: int | None, at_once: int, few: int) -> None:
         import tempfile
         from dataclasses import replace
 
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(f"{INDEX}._MERGED_AT_ONCE", at_once)
         self.patch.setattr(f"{INDEX}._REMOVED", 6)
+        self.patch.setattr("langchain_klue_rerank.engine.index.saved._FEW", few)
+        self.patch.setattr("langchain_klue_rerank.engine.index.saved._MANY", few)
         self.index = PassageIndex(replace(SETTINGS, window_words=words))
         self.model: dict[str, Passage] = {}
         self.place = tempfile.TemporaryDirectory()
@@ -281,10 +285,15 @@ class ManySegments(RuleBasedStateMachine):
         for name in names:
             self.model.pop(name, None)
 
-    @rule()
-    def save_and_load(self) -> None:
-        self.index.save(Path(self.place.name) / "index")
-        self.index = PassageIndex.load(Path(self.place.name) / "index")
+    @rule(folder=st.sampled_from(["one", "other"]), compact=st.booleans(), go_on=st.booleans())
+    def save_and_load(self, folder: str, compact: bool, go_on: bool) -> None:
+        place = Path(self.place.name) / folder
+        with suppress(IndexChangedError):  # the index of before the last load was saved there
+            self.index.save(place, compact=compact)
+            loaded = PassageIndex.load(place)
+            assert loaded.get(loaded.find()) == [*self.model.values()]
+            if go_on:
+                self.index = loaded
 
     @rule(query=texts, year=st.integers(0, 3) | st.none())
     def search(self, query: str, year: int | None) -> None:

@@ -7,6 +7,7 @@ import pickle
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def test_a_second_save_replaces_the_first(folder: Path) -> None:
     index.delete(["가"])
     index.save(folder)
     index.save(folder)
-    assert len(list(folder.glob("[!.]*"))) == 2  # one data folder and the manifest
+    assert len(list(folder.glob("[!.]*"))) == 3  # the manifest, the first save's data, the little that the second wrote
     for each in (index, PassageIndex.load(folder)):  # what was loaded from the old files still works
         assert [one.id for one in each.get(["가", "나", "다", "라"])] == ["나", "다", "라"]
         assert search(each, "운전면허", 1)[0][0] == "라"
@@ -367,20 +368,29 @@ def test_a_forged_manifest(folder: Path, changes: dict[str, Any]) -> None:
 
 def test_files_that_contradict_each_other(folder: Path) -> None:
     """Checksums that are right do not make an index out of files that do not fit together."""
-    [data] = folder.glob("data-*")
     for name, content in {
         "ids.json": b'["a"]',
-        "tokens/words.txt": "전입신고\n".encode(),
+        "words.txt": "전입신고\n".encode(),
         "passages.jsonl": b"",
+        "segments.json": b'{"segments": ["../../outside"], "terms": []}',
+        "bigram_terms.npy": npy([3, 3, 5]),
+        "lexical/bigram_terms.npy": npy([0]),
     }.items():
-        kept = (data / name).read_bytes()
+        [path] = folder.glob(f"data-*/**/{name}")
+        kept = path.read_bytes()
         manifest = (folder / "manifest.json").read_bytes()
-        (data / name).write_bytes(content)
+        path.write_bytes(content)
         sign(folder)
         refused(folder)
-        (data / name).write_bytes(kept)
+        path.write_bytes(kept)
         (folder / "manifest.json").write_bytes(manifest)
     assert len(PassageIndex.load(folder)) == 3
+
+
+def npy(numbers: list[int]) -> bytes:
+    file = BytesIO()
+    np.save(file, np.asarray(numbers, np.int32))
+    return file.getvalue()
 
 
 def sign(folder: Path) -> None:
@@ -473,7 +483,7 @@ def test_a_full_disk_leaves_the_old_index(
         calls = full_disk(patch, owner, name, call)
         with pytest.raises(OSError, match="No space left"):
             index.save(folder)
-        assert calls[0] == call + 1
+        assert calls[0] >= call + 1  # files are synchronised several at a time
     assert everything_in(folder) == before
     assert {path.name.split("-")[0] for path in folder.glob("[!.]*")} == {"data", "manifest.json"}
     assert len(list(folder.glob("[!.]*"))) == 2

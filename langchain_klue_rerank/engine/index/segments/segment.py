@@ -18,7 +18,7 @@ from langchain_klue_rerank.engine.index import vectors as passage_vectors
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
 from langchain_klue_rerank.engine.index.segments.postings import Postings
-from langchain_klue_rerank.engine.index.segments.terms import Terms
+from langchain_klue_rerank.engine.index.segments.terms import Terms, new_name
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
@@ -39,6 +39,7 @@ class Segment:
         vectors: Vectors by field; empty in an index without vectors.
         token_vectors: A late-interaction model's vectors of tokens; None in an index without.
         files: The files that all of it is mapped from; None for what is in memory.
+        name: Its name, which no other segment has, in any index, and under which it is saved.
     """
 
     passages: PassageTable
@@ -47,6 +48,7 @@ class Segment:
     vectors: Mapping[str, PassageVectors] = field(default_factory=dict)
     token_vectors: TokenVectors | None = None
     files: SavedFiles | None = None
+    name: str = field(default_factory=new_name)
     _searches: Iterator[int] = field(default_factory=count)
     _norms: dict[str, tuple[float, NDArray[np.float32]]] = field(default_factory=dict)
     _least: dict[str, tuple[NDArray[np.float32], float]] = field(default_factory=dict)

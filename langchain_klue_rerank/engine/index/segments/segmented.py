@@ -33,7 +33,7 @@ class Segmented:
         self._lock = ForkSafeLock()
         self._merging: threading.Thread | None = None
         self._merged_from = 0  # the segments before this one are being merged
-        self._removed = 0  # since everything was last rewritten
+        self._removed = state.size - len(state)  # since everything was last rewritten
         self._origins = Origins()
         self._changes = 0  # made so far
         self._saved_changes = 0  # of those, the ones that the folder of origin has

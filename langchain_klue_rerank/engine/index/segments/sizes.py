@@ -18,7 +18,9 @@ from langchain_klue_rerank.errors import IndexFormatError
 
 #: Files of the vocabulary; the others belong to the part that their folder is named after.
 _TERMS = ("words", "morphemes", "bigrams", "word_morphemes", "word_bigrams")
-_PARTS = {"ids": "passages", "lexical": "postings"}
+_PARTS = {"ids": "passages", "lexical": "postings", "state": "passages"}
+#: The folders of a segment's files and of those of a part of the vocabulary.
+_PLACE = re.compile("(segments|terms)/[0-9a-f]+/")
 #: What the names of the files of one table end with.
 _PIECE = re.compile("(_coarse)?_(values|offsets|scales|bits|center)$")
 
@@ -32,8 +34,8 @@ class IndexStats:
 
     Attributes:
         passages: How many passages can be found.
-        removed: Removed ones that still take space, until segments are merged or the index is saved.
-        segments: How many segments it has; one after saving.
+        removed: Removed ones that still take space, until their segments are merged.
+        segments: How many segments it has.
         folder: Where it was last loaded from or saved to; None for an index that is in memory only.
         memory: Bytes in memory by part.
         mapped: Bytes by part that are mapped from files: the system reads them as they are needed and may drop them.
@@ -94,10 +96,11 @@ def _on_disk(folder: Path) -> dict[str, int]:
     except IndexFormatError:
         return {}
     sizes: dict[str, int] = {}
-    for name, (size, _) in files.items():
+    for path, file in files.items():
+        name = _PLACE.sub("", path)
         first, *_, last = [_PIECE.sub("", piece) for piece in name.partition(".")[0].split("/")] * 2
         part = "terms" if last in _TERMS else _PARTS.get(first, first)
-        sizes[part] = sizes.get(part, 0) + size
+        sizes[part] = sizes.get(part, 0) + file.size
     return sizes
 
 

@@ -13,7 +13,7 @@ from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments.segment import Segment
-from langchain_klue_rerank.engine.index.segments.terms import Terms
+from langchain_klue_rerank.engine.index.segments.terms import Terms, new_name
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
@@ -234,4 +234,5 @@ class Snapshot:
         terms, used = self.terms.only(words)
         tokens = Ragged(places.astype(np.int32), merged.tokens.offsets)
         fields = {name: postings.renumbered(used[name]) for name, postings in merged.fields.items()}
-        return Snapshot(self.settings, terms, (View.of(replace(merged, tokens=tokens, fields=fields)),))
+        segment = replace(merged, tokens=tokens, fields=fields, name=new_name())
+        return Snapshot(self.settings, terms, (View.of(segment),))

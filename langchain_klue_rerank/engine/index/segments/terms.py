@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +18,25 @@ from langchain_klue_rerank.engine.text.spellings import INITIAL_OF
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import bigrams_of, split_words
 
+#: A saved part of the terms is saved anew, in one with a later part, when it is at most so many times as long.
+_TIMES = 2
 #: Words whose initial consonants are found at a time, and words of given ones that are counted.
 _AT_ONCE, _MOST = 10_000, 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class TermsPart:
+    """A stretch of the terms, as it lies in the files of its own. What a name stands for never changes.
+
+    Attributes:
+        name: Its name among all indexes.
+        first: The numbers of its first word, morpheme and bigram.
+        last: The numbers after its last ones.
+    """
+
+    name: str
+    first: tuple[int, int, int]
+    last: tuple[int, int, int]
 
 
 class Terms:
@@ -48,6 +66,41 @@ class Terms:
         self._word_morphemes = GrowingRagged(word_morphemes)
         self._word_bigrams = GrowingRagged(word_bigrams)
         self._initials: _Initials | None = None
+        self._parts: list[TermsPart] = []
+
+    @classmethod
+    def of_parts(
+        cls,
+        names: Sequence[str],
+        words: Sequence[StringTable],
+        morphemes: Sequence[StringTable],
+        bigrams: Sequence[StringTable],
+        word_morphemes: Sequence[Ragged],
+        word_bigrams: Sequence[Ragged],
+    ) -> Terms:
+        """Make terms of parts that were saved, at least one; see the class."""
+        terms = cls(words, morphemes, bigrams, Ragged.join(word_morphemes), Ragged.join(word_bigrams))
+        last = (0, 0, 0)
+        for name, *tables in zip(names, words, morphemes, bigrams, strict=True):
+            first = last
+            last = (first[0] + len(tables[0]), first[1] + len(tables[1]), first[2] + len(tables[2]))
+            terms._parts.append(TermsPart(name, first, last))
+        return terms
+
+    def parts(self) -> tuple[TermsPart, ...]:
+        """Return the parts in which all present terms are to be saved; those that were saved keep their names.
+
+        The caller sees to it that nobody adds meanwhile.
+        """
+        parts = list(self._parts)
+        first = parts[-1].last if parts else (0, 0, 0)
+        last = (len(self.words), len(self.morphemes), len(self.bigrams))
+        if last != first or not parts:
+            while parts and parts[-1].last[0] - parts[-1].first[0] <= _TIMES * (last[0] - first[0]):
+                first = parts.pop().first
+            parts.append(TermsPart(new_name(), first, last))
+            self._parts = parts
+        return tuple(parts)
 
     @property
     def word_morphemes(self) -> Ragged:
@@ -173,6 +226,11 @@ class _Initials:
             places.append(place)
             place = self.text.find(sought, place + 1)
         return np.searchsorted(self.starts, np.asarray(places, np.int64)).tolist()  # type: ignore[no-any-return]
+
+
+def new_name() -> str:
+    """Return a name that nothing else has, of 12 hexadecimal digits."""
+    return uuid.uuid4().hex[:12]
 
 
 def _rows(strings: GrowingStrings, rows: Sequence[Sequence[str]]) -> Ragged:

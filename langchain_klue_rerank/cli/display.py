@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from langchain_klue_rerank.cli.messages import say
+from langchain_klue_rerank.cli.messages import say, text
 from langchain_klue_rerank.engine.text.words import clean
 
 if TYPE_CHECKING:
@@ -55,10 +55,13 @@ def stats(found: IndexStats) -> str:
     lines = [_bold(head), f"{'MB':16s}" + "".join(_right(say(one)) for one in ("on disk", "in memory", "mapped"))]
     tables = (found.disk, found.memory, found.mapped)
     for part in dict.fromkeys([*found.disk, *found.memory]):
-        lines.append(f"{part:16s}" + "".join(_right(f"{table.get(part, 0) / 1e6:.1f}") for table in tables))
+        shown = text(part)
+        lines.append(
+            shown + " " * (16 - _width(shown)) + "".join(_right(f"{table.get(part, 0) / 1e6:.1f}") for table in tables)
+        )
     total = "".join(_right(f"{sum(table.values()) / 1e6:.1f}") for table in tables)
     lines.append(say("all") + " " * (16 - _width(say("all"))) + total)
-    return "\n".join([*lines, *(f"{role}: {flat(model)}" for role, model in found.models.items())])
+    return "\n".join([*lines, *(f"{text(role)}: {flat(model)}" for role, model in found.models.items())])
 
 
 def _right(cell: str) -> str:

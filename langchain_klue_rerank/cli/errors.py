@@ -17,6 +17,11 @@ _SYSTEM: Final[dict[int, tuple[str, str]]] = {
     errno.EISDIR: ("it is a folder, not a file", "파일이 아니라 폴더입니다"),
     errno.ENOTDIR: ("a part of the path is no folder", "경로 가운데 폴더가 아닌 것이 있습니다"),
     errno.ENOSPC: ("the disk is full", "디스크에 자리가 없습니다"),
+    errno.EADDRINUSE: (
+        "another program is listening there; take another --port",
+        "다른 프로그램이 쓰고 있는 주소입니다. --port로 다른 포트를 주세요",
+    ),
+    errno.EADDRNOTAVAIL: ("this machine has no such address", "이 컴퓨터에 없는 주소입니다"),
     errno.EROFS: ("the disk cannot be written", "쓸 수 없는 디스크입니다"),
 }
 #: Errors as argparse and the package write them, and the same in Korean; groups by number.
@@ -73,6 +78,31 @@ _KOREAN: Final[tuple[tuple[str, str], ...]] = (
     (
         r"--data (.+): there is no such file or folder; (.+) and (.+) are known names\.",
         "--data {0}: 그런 파일이나 폴더가 없습니다. 이름으로 쓸 수 있는 것은 {1}와 {2}입니다.",
+    ),
+    (
+        r"(?:.+) needs the package '(.+)', which is not installed\. Install it with: (.+)",
+        "'{0}' 패키지가 있어야 합니다. 이렇게 설치해 주세요: {1}",
+    ),
+    (
+        r"Two indexes are called (.+); rename one of the folders\.",
+        "이름이 {0}인 색인이 둘입니다. 폴더 하나의 이름을 바꿔 주세요.",
+    ),
+    (
+        r"There is no folder (.+), and it is not a hub id such as (.+)\.",
+        "{0}: 그런 폴더가 없고, {1} 같은 허브 이름도 아닙니다.",
+    ),
+    (r"The model (.+) is a file\. .+", "{0}은(는) 파일입니다. 모델이 든 폴더를 주세요."),
+    (
+        r"(.+) is a bi-encoder and cannot rerank\. .+",
+        "{0}은(는) 바이인코더라서 재정렬하지 못합니다. --embeddings에 주세요.",
+    ),
+    (
+        r"The index at (.+) has format version (.+), this package reads (.+) to (.+)\. .+",
+        "{0}의 색인은 형식 {1}인데 이 버전은 {2}에서 {3}까지 읽습니다. 패키지를 올리거나 다시 색인해 주세요.",
+    ),
+    (
+        r"[^']*('[^']+').* Restore it from a copy, or build the index again\.",
+        "{0}: 손상되었거나 바뀌었습니다. 사본에서 되살리거나 다시 색인해 주세요.",
     ),
     (
         r"Another process or thread is writing the index at (.+)\. Wait .+",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.cli.display import ProgressBar, flat, to_json
 from langchain_klue_rerank.cli.errors import explained
-from langchain_klue_rerank.cli.messages import is_korean, say
+from langchain_klue_rerank.cli.messages import is_korean, say, text
 from langchain_klue_rerank.cli.models import retriever_fields
 from langchain_klue_rerank.errors import KlueRerankError
 
@@ -142,7 +142,7 @@ def _report_json(report: SyncReport) -> dict[str, Any]:
 def _tell(report: SyncReport, verbose: bool) -> None:
     """Print the detected columns and the files that were not read."""
     for file, columns in list(report.columns.items())[: None if verbose else _NAMED]:
-        shown = ", ".join(f"{role} = {column}" for role, column in columns.items())
+        shown = ", ".join(f"{text(role)} = {column}" for role, column in columns.items())
         print(say("columns of {file}: {columns}", file=flat(PurePosixPath(file).name), columns=flat(shown)))
     problems = [problem for problem in report.problems if verbose or problem.reason not in _QUIET]
     if not problems:

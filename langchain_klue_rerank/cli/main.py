@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from langchain_klue_rerank import __version__
-from langchain_klue_rerank.cli import commands, indexing
+from langchain_klue_rerank.cli import commands, indexing, serving
 from langchain_klue_rerank.cli.display import flat
 from langchain_klue_rerank.cli.errors import explained
 from langchain_klue_rerank.cli.messages import text
-from langchain_klue_rerank.errors import KlueRerankError, MissingExtraError
+from langchain_klue_rerank.errors import KlueRerankError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -99,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"klue-rerank {__version__}", help=text("show the version and exit")
     )
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+    subparsers = parser.add_subparsers(required=True, metavar=text("COMMAND"), parser_class=_Parser)
 
     def command(name: str, what: str) -> argparse.ArgumentParser:
         examples = "\n".join(f"  {line}" for line in _EXAMPLES[name].splitlines())
@@ -222,7 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--timeout", type=_seconds, default=30.0, help=text("most seconds for a request (30)"))
     serve.add_argument("--max-body", type=_positive, default=8_000_000, help=text("most bytes of a request (8000000)"))
     serve.add_argument("--max-waiting", type=_positive, default=256, help=text("most requests that wait (256)"))
-    serve.set_defaults(run=_serve)
+    serve.set_defaults(run=serving.serve)
 
     mcp = command("mcp", "serve indexes to agents, over MCP")
     mcp.add_argument("dirs", nargs="+", type=Path, metavar="DIR", help=text("folders of indexes, the default first"))
@@ -233,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     mcp.add_argument(
         "--max-characters", type=_positive, default=8000, help=text("most characters of passages in an answer (8000)")
     )
-    mcp.set_defaults(run=_mcp)
+    mcp.set_defaults(run=serving.mcp)
     for each in (serve, mcp):
         each.add_argument(
             "--embeddings", metavar="MODEL", help=text("the model the indexes were built with, if not the packaged")
@@ -243,20 +243,6 @@ def _parser() -> argparse.ArgumentParser:
     for each in (index, sync, search, explain, stats, check, evaluate, demo):
         each.add_argument("--json", action="store_true", help=text("print JSON, for machines"))
     return parser
-
-
-def _serve(options: argparse.Namespace) -> None:
-    from langchain_klue_rerank.server.run import serve
-
-    serve(options)
-
-
-def _mcp(options: argparse.Namespace) -> None:
-    try:
-        from langchain_klue_rerank.server.mcp_server import serve_mcp
-    except ImportError as error:
-        raise MissingExtraError(error.name or "mcp", "mcp", "Serving over MCP") from error
-    serve_mcp(options)
 
 
 def _positive(value: str) -> int:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import MCPServer
@@ -19,7 +18,7 @@ from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.errors import KlueRerankError
 from langchain_klue_rerank.retriever import KlueRetriever
 from langchain_klue_rerank.server.guard import Guard
-from langchain_klue_rerank.server.run import KEEP_ALIVE, KEY_VARIABLE, chosen_models, open_indexes, warn_of_strangers
+from langchain_klue_rerank.server.run import KEEP_ALIVE, api_key, check_port, chosen_models, open_indexes
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _INSTRUCTIONS = (
@@ -107,14 +106,21 @@ def _neighbours(retriever: KlueRetriever, identifier: str, source: Any) -> list[
     return [*lines, f"after: id={identifiers[place + 1]}"] if place + 1 < len(identifiers) else lines
 
 
-def serve_mcp(options: argparse.Namespace) -> None:
+def serve_mcp(options: argparse.Namespace, started: Callable[[], None]) -> None:
     """Serve indexes to MCP clients until the client, or the user, ends it.
 
     Over HTTP the key of the environment is asked for, as ``klue-rerank serve`` does.
 
+    Args:
+        options: Those of the command line.
+        started: Called when requests over HTTP are about to be answered.
+
     Raises:
+        OSError: If the port is taken, or the address is none of this machine.
         ValueError: If two folders have one name.
     """
+    if options.http:
+        check_port(options.host, options.port)
     indexes = open_indexes(options.dirs, **chosen_models(options))
     server = create_mcp(indexes, max_characters=options.max_characters)
     # clients give up on a server that is silent at first: the models load while they say hello
@@ -124,9 +130,8 @@ def serve_mcp(options: argparse.Namespace) -> None:
         return
     import uvicorn
 
-    key = os.environ.get(KEY_VARIABLE) or None
-    warn_of_strangers(options.host, key)
-    app = http_app(server, host=options.host, api_key=key, timeout=options.timeout)
+    app = http_app(server, host=options.host, api_key=api_key(), timeout=options.timeout)
+    started()
     uvicorn.run(
         app, host=options.host, port=options.port, log_level="warning", access_log=False, timeout_keep_alive=KEEP_ALIVE
     )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,16 @@ KEEP_ALIVE = 75
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
-def serve(options: argparse.Namespace) -> None:
-    """Serve indexes over HTTP.
+def serve(options: argparse.Namespace, started: Callable[[], None]) -> None:
+    """Serve indexes over HTTP until somebody stops it.
+
+    Args:
+        options: Those of the command line.
+        started: Called when the indexes are open and requests are about to be answered.
 
     Raises:
         MissingExtraError: If the ``server`` extra is not installed.
+        OSError: If the port is taken, or the address is none of this machine.
         ValueError: If two folders have one name.
     """
     try:
@@ -35,12 +41,12 @@ def serve(options: argparse.Namespace) -> None:
         from langchain_klue_rerank.server.services import Services
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", "server", "Serving over HTTP") from error
-    key = os.environ.get(KEY_VARIABLE) or None
-    warn_of_strangers(options.host, key)
+    check_port(options.host, options.port)
     models = chosen_models(options)
     services = Services(open_indexes(options.dirs, **models), max_waiting=options.max_waiting, **models)
     services.warm_up()
-    app = create_app(services, api_key=key, max_body=options.max_body, timeout=options.timeout)
+    app = create_app(services, api_key=api_key(), max_body=options.max_body, timeout=options.timeout)
+    started()
     # what runs when the signal to stop comes is answered first
     uvicorn.run(
         app,
@@ -53,14 +59,30 @@ def serve(options: argparse.Namespace) -> None:
     )
 
 
-def warn_of_strangers(host: str, key: str | None) -> None:
-    """Say on standard error that a server without a key can be reached from other machines, where that is so."""
-    if key is None and host not in _LOCAL:
-        print(
-            f"klue-rerank: {host} can be reached from other machines and {KEY_VARIABLE} is not set: "
-            "anybody there can search.",
-            file=sys.stderr,
-        )
+def api_key() -> str | None:
+    """Return the key of the environment; None for none."""
+    return os.environ.get(KEY_VARIABLE) or None
+
+
+def is_open_to_strangers(host: str) -> bool:
+    """Return whether a server at an address can be reached from other machines, and asks for no key."""
+    return api_key() is None and host not in _LOCAL
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise what the system says if a port cannot be listened on: before the models load, which takes seconds.
+
+    Raises:
+        OSError: With the address as its file name.
+    """
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        with socket.socket(family, kind, protocol) as listener:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            listener.bind(address)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, f"{host}:{port}") from error
 
 
 def chosen_models(options: argparse.Namespace) -> dict[str, Any]:

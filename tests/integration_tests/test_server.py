@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -257,3 +263,22 @@ async def test_a_batch_is_of_one_key_and_no_larger_than_it_may_be():
     assert await asyncio.gather(*waiting) == list(range(8))
     assert batches == [("a", [0, 2]), ("b", [1, 3]), ("a", [4, 6]), ("b", [5, 7])]
     await batcher.stop()
+
+
+def test_the_command_says_where_it_serves_and_that_a_port_is_taken(tmp_path: Path) -> None:
+    KlueRetriever.from_texts(TEXTS).save(tmp_path / "index")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "langchain_klue_rerank.cli.main", "serve", str(tmp_path / "index"), "--port"]
+        korean = {**os.environ, "LC_ALL": "ko_KR.UTF-8", "PYTHONIOENCODING": "utf-8"}
+        refused = subprocess.run([*command, str(port)], env=korean, capture_output=True, encoding="utf-8")
+    assert refused.returncode == 2
+    assert refused.stderr == (
+        f"klue-rerank: 127.0.0.1:{port}: 다른 프로그램이 쓰고 있는 주소입니다. --port로 다른 포트를 주세요.\n"
+    )
+    server = subprocess.Popen([*command, str(port)], env=korean, stderr=subprocess.PIPE, encoding="utf-8")
+    assert server.stderr is not None
+    with server.stderr:
+        assert f"http://127.0.0.1:{port}/docs 에서 요청을 받습니다" in server.stderr.readline()
+        server.send_signal(signal.SIGINT)
+        server.wait()

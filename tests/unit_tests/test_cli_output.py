@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import unicodedata
@@ -17,8 +18,10 @@ import pytest
 from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.cli.errors import explained
 from langchain_klue_rerank.cli.main import main
 from langchain_klue_rerank.cli.messages import _KOREAN
+from langchain_klue_rerank.errors import MissingExtraError
 from tests.unit_tests.fakes import QUESTION, TEXTS
 
 HOSTILE = "제목\x1b[2J\x9b31m\u202e거꾸로\u2066\u200b\u200d\ufeff\u2028\u3164\U000e0041끝\x7f\x00"
@@ -239,7 +242,7 @@ WRONG = [
         "index EMPTY --out i --chunk-overlap 900",
     ),
     *("explain INDEX 주차 --id none", "evaluate --data nowhere", "search INDEX 주차 --embeddings nothing/here"),
-    "serve nowhere --port none",
+    *("serve nowhere --port none", "search DAMAGED 주차", "stats DAMAGED", "search INDEX 주차 --embeddings ../nothing"),
 ]
 
 
@@ -248,7 +251,11 @@ def test_errors_are_korean_under_a_korean_locale_and_come_first(
     command: str, index: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "empty").mkdir()
-    arguments = command.replace("INDEX", str(index)).replace("EMPTY", str(tmp_path / "empty")).split()
+    shutil.copytree(index, tmp_path / "damaged")
+    (tmp_path / "damaged" / "manifest.json").write_text("{", encoding="utf-8")
+    for name, folder in (("INDEX", index), ("EMPTY", tmp_path / "empty"), ("DAMAGED", tmp_path / "damaged")):
+        command = command.replace(name, str(folder))
+    arguments = command.split()
     monkeypatch.chdir(tmp_path)
     first = {}
     for language in ("ko_KR.UTF-8", "C"):
@@ -266,6 +273,20 @@ def test_errors_are_korean_under_a_korean_locale_and_come_first(
     assert re.search("[가-힣]{2,}", first["ko_KR.UTF-8"].replace("주차", ""))
     assert not re.search(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}\b", first["ko_KR.UTF-8"])
     assert not re.search("[가-힣]", first["C"].replace("주차", ""))
+
+
+def test_what_is_not_installed_is_said_in_korean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
+    said = explained(MissingExtraError("mcp", "mcp", "Serving over MCP"))
+    assert said == "'mcp' 패키지가 있어야 합니다. 이렇게 설치해 주세요: pip install \"langchain-klue-rerank[mcp]\""
+
+
+def test_the_sizes_of_an_index_are_shown_in_korean(
+    index: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
+    assert main(["stats", str(index)]) == 0
+    assert not re.search(r"^[a-z_]{3,}", capsys.readouterr().out, re.M)
 
 
 def test_the_whole_help_is_korean_under_a_korean_locale(

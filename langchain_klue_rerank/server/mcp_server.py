@@ -119,9 +119,10 @@ def serve_mcp(options: argparse.Namespace, started: Callable[[], None]) -> None:
         OSError: If the port is taken, or the address is none of this machine.
         ValueError: If two folders have one name.
     """
+    models = chosen_models(options)
     if options.http:
         check_port(options.host, options.port)
-    indexes = open_indexes(options.dirs, **chosen_models(options))
+    indexes = open_indexes(options.dirs, **models)
     server = create_mcp(indexes, max_characters=options.max_characters)
     # clients give up on a server that is silent at first: the models load while they say hello
     threading.Thread(target=_warm_up, args=(indexes,), daemon=True).start()

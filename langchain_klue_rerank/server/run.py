@@ -41,8 +41,8 @@ def serve(options: argparse.Namespace, started: Callable[[], None]) -> None:
         from langchain_klue_rerank.server.services import Services
     except ImportError as error:
         raise MissingExtraError(error.name or "fastapi", "server", "Serving over HTTP") from error
-    check_port(options.host, options.port)
     models = chosen_models(options)
+    check_port(options.host, options.port)
     services = Services(open_indexes(options.dirs, **models), max_waiting=options.max_waiting, **models)
     services.warm_up()
     app = create_app(services, api_key=api_key(), max_body=options.max_body, timeout=options.timeout)

@@ -53,8 +53,11 @@ def code() -> str:
 def check(figures: Figures) -> list[str]:
     """Return what differs from docs/figures.json in pages and pictures, and within it, a line each."""
     from benchmarks.figures.parts import points
+    from benchmarks.figures.results_page import results_differences
 
     found = [f"docs/figures.json: {line}" for line in figures.conflicts()] + differences(figures, BLOCKS)
+    if figures.parts["results"].weights:  # without, they were copied from the pages that there were before this command
+        found += results_differences(figures, (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))
     wanted = data_of(points(figures))
     for name in WORDS:
         if drawn(ASSETS / name) != wanted:
@@ -135,6 +138,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=RUNS, help="where what was measured is kept (runs/figures)")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
+    options.data, options.runs = options.data.absolute(), options.runs.absolute()  # parts run in the repository
     figures = Figures.read()
     if options.check:
         found = check(figures)
@@ -143,20 +147,24 @@ def main(arguments: list[str] | None = None) -> int:
     if options.measure:
         measure(options.measure, options.data, options.runs)
         return 0
+    failed: list[str] = []
     if not options.fill:
         from benchmarks.figures.parts import PARTS, chosen
 
         names = chosen(options.only) if options.only else list(PARTS)
         parts = dict(figures.parts)
         for name in ("sizes", *(name for name in names if name != "sizes")):
-            parts[name] = measured(name, options.data, again=bool(options.only), runs=options.runs)
+            try:
+                parts[name] = measured(name, options.data, again=bool(options.only), runs=options.runs)
+            except subprocess.CalledProcessError:
+                failed.append(f"{name} failed, see above; its figures stay as they were")
             stale = {known for known, one in PARTS.items() if one.optional and known in parts}
             stale = {known for known in stale if parts[known].weights != weights_of(PARTS[known].weights)}
             kept = {known: parts[known] for known in PARTS if known in parts and known not in stale}
             figures = Figures(kept, quoted())
             figures.write()
     write(figures)
-    found = check(figures)
+    found = failed + check(figures)
     print("\n".join(found))
     return int(bool(found))
 

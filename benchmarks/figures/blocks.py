@@ -56,6 +56,7 @@ _KOREAN = {
     "one query over {} passages: lexical / hybrid / 30 reranked / 100 reranked": (
         "지문 {}건에서 질문 하나: 낱말 / 하이브리드 / 30건 재정렬 / 100건 재정렬"
     ),
+    "the same, 95th percentile": "95번째 백분위수",
     "indexing, Kiwi's start included (passages of {} characters)": "색인 ({}자 지문, Kiwi 시작 시간 포함)",
     "{} passages/s": "초당 {}건",
     "from `python`'s start to the first result of a saved index": "`python` 시작부터 저장된 색인의 첫 결과까지",
@@ -219,6 +220,9 @@ def price(figures: Figures, language: str) -> str:
             f"{figures['install.packages']} / {figures['install.wheels']} MB / {figures['install.disk']} MB",
         ),
     ]
+    if all(f"{name}.p95" in figures for name in queries):
+        slowest = slashed(*(f"{name}.p95" for name in queries))
+        rows.insert(1, (say("the same, 95th percentile", language), f"{slowest} ms"))
     return table(["", ""], rows)
 
 

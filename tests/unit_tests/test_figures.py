@@ -15,6 +15,7 @@ from benchmarks.figures import __main__ as command
 from benchmarks.figures.blocks import BLOCKS
 from benchmarks.figures.pages import differences, fill, pages
 from benchmarks.figures.parts import PARTS, chosen, points
+from benchmarks.figures.results_page import cells, results_differences, told
 from benchmarks.figures.store import FILE, ROOT, Figures, Part, quoted
 from benchmarks.picture import data_of, draw, drawn
 
@@ -81,8 +82,18 @@ def test_what_is_measured_in_a_readme_is_a_figure_of_the_file(name: str) -> None
     assert set(numbers) <= _NOT_MEASURED
 
 
-def cells(line: str) -> list[str]:
-    return [cell.replace("**", "").strip() for cell in line.strip("|").split("|")]
+def test_a_changed_figure_of_the_results_page_is_noticed() -> None:
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    figures = dict(told(page))
+    value, _, ends = figures["klue.dense.hit1"].rstrip(")").partition(" (")
+    counts = {f"{name.partition('.')[0]}.questions": "1" for name in figures}
+    whole = Figures({"results": Part("today", "abc", "", figures | counts)})
+    assert results_differences(whole, page) == []
+    other = page.replace(f"| dense | {value}<br>{ends} |", f"| dense | 9.999<br>{ends} |", 1)
+    [line] = results_differences(whole, other)
+    assert line == f"docs/results.md, klue.dense.hit1: 9.999 ({ends}); measured: {value} ({ends})"
+    row = next(line for line in page.splitlines(keepends=True) if line.startswith("| dense |"))
+    assert len(results_differences(whole, page.replace(row, "", 1))) == 6
 
 
 def test_two_parts_that_disagree_are_noticed() -> None:
@@ -154,6 +165,12 @@ def test_the_price_in_words_is_the_price_in_the_table(figures: Figures) -> None:
     assert abs(milliseconds - float(figures["query.about"])) <= 0.5
     gain = milliseconds - float(figures["query.hybrid.ms"])
     assert abs(gain - float(figures["query.reranking"])) <= 0.6
+
+
+def test_what_the_benchmarks_page_claims_of_every_row_holds(figures: Figures) -> None:
+    for name in ("klue", "klue-own", "korquad", "tydi", "samples"):
+        _, _, ends = figures.whole(f"{name}.hybrid.hit1").partition(" (")
+        assert float(figures[f"{name}.reranked.hit1"]) >= float(ends.partition("-")[0]), name
 
 
 def test_parts_are_chosen_by_name_or_group() -> None:

@@ -113,6 +113,15 @@ def test_a_korean_page_leads_to_korean_pages(name: str) -> None:
     assert [page for page, _ in linked if not page.endswith(".ko.md") and page not in ENGLISH_ONLY | NOT_YET] == []
 
 
+@pytest.mark.parametrize(
+    "page",
+    [*sorted({*DOCS.glob("*.ko.md")} - {DOCS / "tour.ko.md"}), ROOT / "README.ko.md"],
+    ids=lambda page: page.name,
+)
+def test_one_thing_has_one_name_in_korean(page: Path) -> None:
+    assert re.findall("크로스 ?인코더|어휘 (?:검색|점수)|리랭커|십시오", page.read_text(encoding="utf-8")) == []
+
+
 def test_the_korean_navigation_has_a_name_for_every_entry() -> None:
     def titles(entry: Any) -> Iterator[str]:
         for each in entry:

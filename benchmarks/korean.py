@@ -2,7 +2,8 @@
 
 What is measured is said with the phrases of ``korean.json``, in both languages: cells of tables, lines and paragraphs,
 where ``{}`` stands for a figure or a name and ``{#}`` for a figure; a page that says anything else is refused, with its
-line. What a person wrote around the measured part of a page stays as it is.
+line. What a person wrote around the measured part of a page stays as it is; a page without such a part is measured as a
+whole.
 
     python -m benchmarks.korean docs/reranking.md      # writes the measured part of docs/reranking.ko.md
 """
@@ -22,7 +23,7 @@ NAMES: frozenset[str] = frozenset(_PHRASES["names"])
 CELLS: dict[str, str] = _PHRASES["cells"]
 LINES: dict[str, str] = _PHRASES["lines"]
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_CODE = re.compile(r"`[^`]*`|\]\([^)]*\)|https?://\S+")
+_CODE = re.compile(r"`[^`]*`|\]\([^)]*\)|https?://\S+|<br>")
 
 
 def translated(text: str) -> str:
@@ -64,10 +65,12 @@ def _line(line: str, missing: list[str]) -> str:
 
 
 def _said(text: str, templates: dict[str, str], missing: list[str]) -> str:
+    if text.startswith("**") and text.endswith("**"):
+        return f"**{_said(text[2:-2], templates, missing)}**"
     rest = _CODE.sub("", text)
     if all(word in NAMES for word in _WORD.findall(rest)):
         return text  # figures and names
-    for english, korean in templates.items():
+    for english, korean in sorted(templates.items(), key=lambda item: -len(item[0])):  # the most particular first
         if (match := _pattern(english).fullmatch(text)) is not None:
             return korean.format(*(_said(part, CELLS, missing) for part in match.groups()))
     missing.append(text)
@@ -91,9 +94,14 @@ def pages(english: Path) -> Iterator[tuple[Path, str]]:
     korean = english.with_suffix(".ko.md")
     if not korean.exists():
         return
-    whole = korean.read_text(encoding="utf-8")
-    begin, end = (whole.index(marker) for marker in MARKERS)
-    yield korean, whole[: begin + len(MARKERS[0])] + "\n" + translated(measured(english).lstrip("\n")) + whole[end:]
+    whole, text = korean.read_text(encoding="utf-8"), english.read_text(encoding="utf-8")
+    if MARKERS[0] in whole:
+        begin, end = (whole.index(marker) for marker in MARKERS)
+        made = translated(measured(english).lstrip("\n"))
+        yield korean, f"{whole[: begin + len(MARKERS[0])]}\n{made}{whole[end:]}"
+    else:
+        link = f"[English]({english.name})"
+        yield korean, translated(text.replace(f"[한국어]({korean.name})", link))
 
 
 def main() -> None:

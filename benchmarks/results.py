@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.figures.printed import p_text
+from benchmarks.korean import pages
 from benchmarks.price import machine, megabytes
 from benchmarks.ways import (
     ABLATIONS,
@@ -292,6 +293,8 @@ def page(views: Sequence[View], command: str, sts: float | None, weights: float)
     similarity = "" if sts is None else f"\n\nKLUE-STS validation, Spearman's correlation of the cosine: **{sts:.3f}**."
     return f"""# Results
 
+[한국어](results.ko.md)
+
 This page was written by
 
 ```sh
@@ -342,7 +345,7 @@ def write(data: Path, output: Path, runs: Path, limit: int | None = None) -> tup
 
     Args:
         data: The data folder.
-        output: The page.
+        output: The page; the Korean one beside it, if it is there, is written too.
         runs: Where runs are kept.
         limit: Ask the first questions of each set only; None for all.
 
@@ -359,6 +362,8 @@ def write(data: Path, output: Path, runs: Path, limit: int | None = None) -> tup
     part = output.with_name(output.name + ".part")
     part.write_text(text, encoding="utf-8")
     part.replace(output)
+    for korean, said in pages(output):
+        korean.write_text(said, encoding="utf-8")
     logger.info("wrote %s", output)
     return views, sts
 

@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 # For those who change the package, generated, or a card of weights: in English only.
 ENGLISH_ONLY = {"architecture.md", "changelog.md", "packaged-bi-encoder.md", "packaged-reranker.md"}
-NOT_YET = {"results.md"}
 # Training: the Korean page follows the tutorial cell by cell, the English one describes every recipe. API: the English
 # page is made of the docstrings, the Korean one has tables for each class.
 DIFFERENT = {"api.md", "training.md"}
@@ -43,7 +42,7 @@ def nav() -> list[str]:
     return list(names(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]))
 
 
-TWINS = [name for name in nav() if name not in ENGLISH_ONLY | NOT_YET | MADE]
+TWINS = [name for name in nav() if name not in ENGLISH_ONLY | MADE]
 
 
 def korean(name: str) -> Path:
@@ -83,7 +82,6 @@ def figures(prose: str) -> set[str]:
 
 def test_every_page_of_the_navigation_has_a_korean_one() -> None:
     assert [name for name in TWINS if not korean(name).is_file()] == []
-    assert [name for name in NOT_YET if korean(name).is_file()] == []
 
 
 def test_every_korean_page_has_an_english_one_in_the_navigation() -> None:
@@ -110,7 +108,7 @@ def test_both_pages_have_the_same_headings_code_and_figures(name: str) -> None:
 @pytest.mark.parametrize("name", TWINS)
 def test_a_korean_page_leads_to_korean_pages(name: str) -> None:
     linked = _LINK.findall(korean(name).read_text(encoding="utf-8").split("\n\n", 2)[2])
-    assert [page for page, _ in linked if not page.endswith(".ko.md") and page not in ENGLISH_ONLY | NOT_YET] == []
+    assert [page for page, _ in linked if not page.endswith(".ko.md") and page not in ENGLISH_ONLY] == []
 
 
 @pytest.mark.parametrize(
@@ -137,7 +135,7 @@ def test_the_korean_navigation_has_a_name_for_every_entry() -> None:
     assert all(re.search("[가-힣]", title) for title in translated.values())
 
 
-@pytest.mark.parametrize("name", ["reranking.md"])
+@pytest.mark.parametrize("name", ["reranking.md", "results.md"])
 def test_the_measured_part_of_a_korean_page_is_made_of_the_english_one(name: str) -> None:
     assert [path.read_text(encoding="utf-8") for path, _ in pages(DOCS / name)] == [
         text for _, text in pages(DOCS / name)

@@ -13,14 +13,15 @@ from pytest_socket import disable_socket, enable_socket
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-settings.register_profile(
-    "repeatable",
-    derandomize=True,
-    database=None,
-    deadline=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+for _name, _examples in (("repeatable", 60), ("quick", 12)):
+    settings.register_profile(
+        _name,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        max_examples=_examples,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
 settings.load_profile("repeatable")
 
 UNIT_TESTS = Path(__file__).parent / "unit_tests"
@@ -49,9 +50,27 @@ _SYLLABLES = (
 )
 
 
+def _is_quick(config: pytest.Config) -> bool:
+    return config.option.markexpr == "not slow"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _is_quick(config):
+        settings.load_profile("quick")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A module that is slow as a whole is not even imported by `make quick`: some import the trainers."""
+    return True if _is_quick(config) and _is_slow(collection_path) else None
+
+
+def _is_slow(path: Path) -> bool:
+    return UNIT_TESTS in path.parents and bool(SLOW & set(path.relative_to(UNIT_TESTS).parts))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if UNIT_TESTS in item.path.parents and SLOW & set(item.path.relative_to(UNIT_TESTS).parts):
+        if _is_slow(item.path):
             item.add_marker(pytest.mark.slow)
 
 

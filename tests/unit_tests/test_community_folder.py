@@ -281,7 +281,19 @@ IDS = {n: f"d{n}" for n in range(6)}
         ((InMemoryDocstore({"d0": Document("글")}), {0: "d0"}), "6 vectors for 1 documents"),
         ((InMemoryDocstore({"d0": Document("글")}), {0: "d0", 1: "d0"}), "same id"),
     ],
-    ids=str,
+    ids=[
+        "list",
+        "no docstore",
+        "ids in a list",
+        "a document",
+        "a row left out",
+        "too few ids",
+        "one id for all",
+        "numbers as ids",
+        "a string as document",
+        "too few documents",
+        "an id twice",
+    ],
 )
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, content: Any, message: str) -> None:
     saved(tmp_path)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueSparseEmbeddings, klue_tokens
@@ -26,7 +26,6 @@ def products(sparse: KlueSparseEmbeddings, query: str, texts: list[str]) -> list
     return [sum(asked.get(index, 0.0) * value for index, value in vector.items()) for vector in vectors]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=12).map(" ".join), min_size=1, max_size=8),
     st.lists(st.sampled_from(WORDS), min_size=1, max_size=6).map(" ".join),
@@ -110,7 +109,6 @@ async def test_async_gives_the_same() -> None:
 
 
 @given(st.text())
-@settings(max_examples=100, deadline=None)
 def test_tokens_hold_letters_and_digits_only(text: str) -> None:
     assert re.fullmatch(r"([0-9a-z\uac00-\ud7a3\u3131-\u318e\u4e00-\u9fff]+( |$))*", klue_tokens(text))
 

@@ -487,7 +487,7 @@ class IndexAgainstDict(RuleBasedStateMachine):
 
 
 IndexAgainstDict.TestCase.settings = settings(
-    settings.get_profile("repeatable"), max_examples=25, stateful_step_count=20
+    max_examples=settings.default.max_examples * 5 // 12, stateful_step_count=20
 )
 TestIndexAgainstDict = IndexAgainstDict.TestCase
 

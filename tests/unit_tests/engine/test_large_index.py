@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_klue_rerank.engine.arrays import mapped
@@ -64,7 +64,6 @@ def assert_same(one: Candidates, other: Candidates) -> None:
         assert abs(ids[identifier] - others[identifier]) < 2e-6
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(TEXTS, min_size=1, max_size=25), min_size=1, max_size=3),
     st.lists(TEXTS, min_size=1, max_size=3),

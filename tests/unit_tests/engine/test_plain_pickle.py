@@ -58,7 +58,7 @@ def test_instances_of_known_classes_are_records(protocol: int) -> None:
     assert found[1]["x"] is found[0][0]
 
 
-@pytest.mark.parametrize("value", [Thing(), OrderedDict(a=1), print, 1j, range(3), slice(1)], ids=repr)
+@pytest.mark.parametrize("value", [pytest.param(Thing(), id="Thing"), OrderedDict(a=1), print, 1j, range(3), slice(1)])
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_everything_else_is_refused_by_name(value: Any, protocol: int) -> None:
     with pytest.raises(RefusedError):

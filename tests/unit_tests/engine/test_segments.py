@@ -117,7 +117,7 @@ FILTERS = st.recursive(
 
 
 @given(rows=st.lists(METADATA, max_size=8), wanted=FILTERS, cut=st.integers(0, 8))
-@settings(max_examples=300)
+@settings(max_examples=5 * settings.default.max_examples)
 def test_a_filter_on_columns_keeps_what_it_keeps_passage_by_passage(
     rows: list[dict[str, Any]], wanted: dict[str, Any], cut: int
 ) -> None:
@@ -317,9 +317,7 @@ class ManySegments(RuleBasedStateMachine):
             self.place.cleanup()
 
 
-ManySegments.TestCase.settings = settings(
-    settings.get_profile("repeatable"), max_examples=25, stateful_step_count=25, deadline=None
-)
+ManySegments.TestCase.settings = settings(max_examples=settings.default.max_examples * 5 // 12, stateful_step_count=25)
 TestManySegments = ManySegments.TestCase
 
 

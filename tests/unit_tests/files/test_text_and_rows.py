@@ -66,7 +66,7 @@ def test_front_matter_and_underlined_headings(tmp_path: Path) -> None:
 _LINES = ["# 가", "## 나", "### 다?", "Q. 라", "```", "---", "===", "- 마", "바 사", "", "\t아", "> 자", "#차"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(st.lists(st.sampled_from(_LINES)))
 def test_no_letter_of_any_markdown_is_lost(lines: list[str]) -> None:
     read = read_markdown("\n".join(lines)).pieces
@@ -161,7 +161,7 @@ def test_no_limit_of_the_process_is_touched(tmp_path: Path) -> None:
     assert csv.field_size_limit() == before
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(st.lists(st.lists(st.text("가a,;\t\"' \n\r|", max_size=6), min_size=2, max_size=2), min_size=1, max_size=6))
 def test_csv_is_what_the_standard_library_wrote(rows: list[list[str]]) -> None:
     out = io.StringIO(newline="")

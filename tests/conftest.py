@@ -129,6 +129,23 @@ def save_klue_cross_encoder(folder: Path, num_labels: int = 1) -> Path:
     return folder
 
 
+def save_klue_language_model(folder: Path) -> Path:
+    """Save a tiny language model as klue/roberta is: nothing repaired."""
+    import torch
+    from transformers import RobertaForMaskedLM
+
+    torch.manual_seed(7)
+    RobertaForMaskedLM(klue_config()).save_pretrained(str(folder))
+    klue_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def klue_language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder with a tiny language model, shaped like KLUE's and not repaired: what the recipes train."""
+    return str(save_klue_language_model(tmp_path_factory.mktemp("klue-language-model")))
+
+
 @pytest.fixture(scope="session")
 def klue_cross_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny KLUE-shaped cross-encoder that crashes on every pair unless it is repaired."""

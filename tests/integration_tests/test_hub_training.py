@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import klue_config, klue_tokenizer
+from tests.conftest import save_klue_language_model
 from tests.hub import Hub, serve
 from tests.unit_tests.training.texts import data_folder, question_rows, scored_rows
 
@@ -81,15 +81,10 @@ def write_klue(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
     """A hub with KLUE and tiny models under the names of KLUE's."""
-    from transformers import RobertaForMaskedLM
-
     root = tmp_path_factory.mktemp("hub")
     write_klue(root / "datasets" / "klue" / "klue")
     body = root / "models" / "klue" / "roberta-base"
-    torch.manual_seed(7)
-    RobertaForMaskedLM(klue_config()).save_pretrained(str(body))
-    klue_tokenizer(body)
-    shutil.copytree(body, root / "models" / "klue" / "roberta-small")
+    shutil.copytree(save_klue_language_model(body), root / "models" / "klue" / "roberta-small")
     with serve(root) as hub:
         hub.users["hf_reader"] = ("saram", ["team"])
         hub.readers.add("hf_reader")

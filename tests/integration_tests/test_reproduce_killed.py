@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import klue_config, klue_tokenizer
 from tests.unit_tests.training.texts import data_folder, question_rows, write_jsonl
 
 torch = pytest.importorskip("torch")
@@ -35,17 +34,11 @@ MOMENTS = [
 
 
 @pytest.fixture(scope="module")
-def command(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    from transformers import RobertaForMaskedLM
-
+def command(klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     data = data_folder(tmp_path_factory.mktemp("data"))
     write_jsonl(data / "klue_mrc" / "validation.jsonl", question_rows()[12:14])
     write_jsonl(data / "klue_mrc" / "test.jsonl", question_rows()[14:])
-    body = tmp_path_factory.mktemp("body")
-    torch.manual_seed(7)
-    RobertaForMaskedLM(klue_config()).save_pretrained(str(body))
-    klue_tokenizer(body)
-    words = ["--data", str(data), "--base-model", str(body), "--batch-size", "4", "--learning-rate", "1e-3"]
+    words = ["--data", str(data), "--base-model", klue_language_model, "--batch-size", "4", "--learning-rate", "1e-3"]
     module = ["training.reproduce", "--protocol", "tutorial", "--fetch-k", "4", "--resume"]
     return [sys.executable, "-W", "ignore", "-m", *module, *words]
 

@@ -6,14 +6,12 @@ import asyncio
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from langchain_core.documents import Document
 
-from langchain_klue_rerank import KlueReranker, KlueRetriever
+from langchain_klue_rerank import KlueReranker
 from langchain_klue_rerank.engine.forks import ForkSafeLock, ForkSafeSemaphore
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from tests.unit_tests.fakes import QUESTION, documents
@@ -44,42 +42,6 @@ def test_async_reranking_goes_on() -> None:
     reranker = KlueReranker()
     found = asyncio.run(reranker.acompress_documents(documents(), QUESTION))
     assert succeeds_in_a_fork(lambda: asyncio.run(reranker.acompress_documents(documents(), QUESTION)) == found)
-
-
-def busy(retriever: KlueRetriever, stop: threading.Event, thread: int) -> None:
-    """Add, search and delete until told to stop."""
-    number = 0
-    while not stop.is_set():
-        number += 1
-        identifier = f"{thread}-{number}"
-        retriever.add_documents([Document(f"{number} 번째 {QUESTION} 새로 온 글", id=identifier)])
-        retriever.invoke(f"{QUESTION} {number}")
-        retriever.delete([identifier])
-
-
-@pytest.mark.parametrize("forks", [4])
-def test_whatever_other_threads_were_doing(forks: int) -> None:
-    """A child must not wait for a lock that a thread of its parent held: index, models, analyser, caches."""
-    retriever = KlueRetriever.from_documents(documents())
-    stop = threading.Event()
-    threads = [threading.Thread(target=busy, args=(retriever, stop, number)) for number in range(3)]
-
-    def use() -> bool:
-        retriever.add_documents([Document("전입신고는 자식 과정에서도 합니다.", id="새 글")])
-        found = retriever.invoke(QUESTION)
-        return bool(found) and retriever.delete(["새 글"]) == 1 and bool(KlueReranker().rerank(["글", "말"], "글"))
-
-    assert use()  # imports on first use, in LangChain too: Python's locks of imports survive no fork
-    for thread in threads:
-        thread.start()
-    try:
-        for number in range(forks):
-            time.sleep(0.003 * number)
-            assert succeeds_in_a_fork(use)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 @pytest.mark.parametrize("make", [ForkSafeLock, lambda: ForkSafeSemaphore(1)])

@@ -72,7 +72,7 @@ ATTACKS = [
         "forks with busy threads",
         "The child can use index, models and caches: none hangs",
         trials,
-        short=1,
+        short=3,
         full=48,
     )
 ]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import klue_config, klue_tokenizer
 from tests.unit_tests.training.texts import question_rows, write_jsonl
 
 torch = pytest.importorskip("torch")
@@ -17,36 +15,20 @@ pytest.importorskip("sentence_transformers")
 pytest.importorskip("accelerate")
 
 from training.experiments import ablations  # noqa: E402
-from training.recipes import fitting  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
 
-
-@pytest.fixture(scope="module", autouse=True)
-def swift() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sentence_transformers.base.model.BaseModel._create_model_card", lambda *_, **__: None)
-        patch.setattr(fitting, "draw_history", lambda *_: None)
-        yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("swift", "no_plots")
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> ablations.Settings:
-    from transformers import RobertaForMaskedLM
-
+def settings(klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> ablations.Settings:
     data = tmp_path_factory.mktemp("data")
     rows = question_rows()
     for name, part in (("train", rows[:10]), ("validation", rows[10:12]), ("test", rows[12:])):
         write_jsonl(data / "klue_mrc" / f"{name}.jsonl", part)
-    body = tmp_path_factory.mktemp("body")
-    torch.manual_seed(7)
-    RobertaForMaskedLM(klue_config()).save_pretrained(str(body))
-    klue_tokenizer(body)
     return ablations.Settings(
         data=str(data),
-        base_model=str(body),
+        base_model=klue_language_model,
         output=tmp_path_factory.mktemp("runs") / "ablations",
         examples=8,
         batch_size=4,

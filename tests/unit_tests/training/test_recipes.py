@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.conftest import klue_config, klue_tokenizer
 from tests.unit_tests.training.texts import data_folder, question_rows, write_csv, write_jsonl
 
 torch = pytest.importorskip("torch")
@@ -31,18 +29,7 @@ from training.settings import SettingsError  # noqa: E402
 _PAIR = ("이사하면 며칠 안에 알려야 하나요?", "이사한 사람은 열네 날 안에 알려야 한다.")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def swift() -> Iterator[None]:
-    """Tiny models are slower on several threads; the trainer collects garbage, which is slow with so many modules."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    gc.collect()
-    gc.freeze()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sentence_transformers.base.model.BaseModel._create_model_card", lambda *_, **__: None)
-        yield
-    gc.unfreeze()
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("swift")
 
 
 @pytest.fixture(autouse=True)
@@ -56,43 +43,31 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(data_folder(tmp_path_factory.mktemp("data")))
 
 
-@pytest.fixture(scope="module")
-def body(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A tiny language model, shaped like KLUE's and not repaired."""
-    from transformers import RobertaForMaskedLM
-
-    folder = tmp_path_factory.mktemp("body")
-    torch.manual_seed(7)
-    RobertaForMaskedLM(klue_config()).save_pretrained(str(folder))
-    klue_tokenizer(folder)
-    return str(folder)
-
-
-def sts_settings(data: str, body: str, output: Path, **others: Any) -> sts.Settings:
+def sts_settings(data: str, klue_language_model: str, output: Path, **others: Any) -> sts.Settings:
     values = {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, **others}
-    return sts.Settings(data=data, base_model=body, output=output, **values)
+    return sts.Settings(data=data, base_model=klue_language_model, output=output, **values)
 
 
-def mrc_settings(data: str, body: str, output: Path, **others: Any) -> mrc.Settings:
+def mrc_settings(data: str, klue_language_model: str, output: Path, **others: Any) -> mrc.Settings:
     values = {"batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, "held_out": 0.2, "max_steps": 2, **others}
-    return mrc.Settings(data=data, base_model=body, output=output, **values)
+    return mrc.Settings(data=data, base_model=klue_language_model, output=output, **values)
 
 
-def pair_settings(data: str, body: str, output: Path, **others: Any) -> cross_encoder.Settings:
+def pair_settings(data: str, klue_language_model: str, output: Path, **others: Any) -> cross_encoder.Settings:
     values = {"batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, "held_out": 0.2, "max_steps": 2, **others}
-    return cross_encoder.Settings(data=data, base_model=body, output=output, **values)
+    return cross_encoder.Settings(data=data, base_model=klue_language_model, output=output, **values)
 
 
 @pytest.fixture(scope="module")
-def bi_encoder(data: str, body: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def bi_encoder(data: str, klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Stage 1, uninterrupted."""
-    return sts.train(sts_settings(data, body, tmp_path_factory.mktemp("sts") / "run"))
+    return sts.train(sts_settings(data, klue_language_model, tmp_path_factory.mktemp("sts") / "run"))
 
 
 @pytest.fixture(scope="module")
-def reranker(data: str, body: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def reranker(data: str, klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Stage 3 as it is by default."""
-    return cross_encoder.train(pair_settings(data, body, tmp_path_factory.mktemp("pairs") / "run"))
+    return cross_encoder.train(pair_settings(data, klue_language_model, tmp_path_factory.mktemp("pairs") / "run"))
 
 
 # What a run leaves behind -------------------------------------------------------------------------------------------
@@ -145,13 +120,17 @@ def test_questions_are_tested_with_random_and_with_hard_wrong_passages(reranker:
     assert all(-1 <= value <= 1 for value in reranker.after.values())
 
 
-def test_training_teaches(body: str, tmp_path: Path) -> None:
+def test_training_teaches(klue_language_model: str, tmp_path: Path) -> None:
     passages = sorted({row["context"] for row in question_rows()})
     pairs = [(one, other) for one in passages for other in passages if one <= other]
     rows = [{"sentence1": one, "sentence2": other, "label": int(one == other)} for one, other in pairs]
     write_csv(tmp_path / "train.csv", rows)
     write_csv(tmp_path / "validation.csv", rows[:2])
-    sts.train(sts_settings(str(tmp_path), body, tmp_path / "run", label_max=1.0, batch_size=16, epochs=8, held_out=0.0))
+    sts.train(
+        sts_settings(
+            str(tmp_path), klue_language_model, tmp_path / "run", label_max=1.0, batch_size=16, epochs=8, held_out=0.0
+        )
+    )
     losses = [row["loss"] for row in json.loads((tmp_path / "run" / "history.json").read_text()) if "loss" in row]
     assert sum(losses[-3:]) < sum(losses[:3]) / 2
 
@@ -187,8 +166,8 @@ def test_stage_2_in_its_kinds(others: dict[str, Any], data: str, bi_encoder: Out
     ],
     ids=lambda others: "-".join(map(str, others)),
 )
-def test_stage_3_in_its_kinds(others: dict[str, Any], data: str, body: str, tmp_path: Path) -> None:
-    outcome = cross_encoder.train(pair_settings(data, body, tmp_path / "run", **others))
+def test_stage_3_in_its_kinds(others: dict[str, Any], data: str, klue_language_model: str, tmp_path: Path) -> None:
+    outcome = cross_encoder.train(pair_settings(data, klue_language_model, tmp_path / "run", **others))
     assert outcome.steps == 2
     assert CrossEncoder(str(outcome.model), device="cpu").predict([_PAIR]).shape == (1,)
 
@@ -203,10 +182,12 @@ def test_stage_3_in_its_kinds(others: dict[str, Any], data: str, body: str, tmp_
     ],
     ids=lambda others: "-".join(map(str, others)) or "default",
 )
-def test_late_interaction_in_its_kinds(others: dict[str, Any], data: str, body: str, tmp_path: Path) -> None:
+def test_late_interaction_in_its_kinds(
+    others: dict[str, Any], data: str, klue_language_model: str, tmp_path: Path
+) -> None:
     values = {"batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, "held_out": 0.2, "max_steps": 2, **others}
     outcome = late_interaction.train(
-        late_interaction.Settings(data=data, base_model=body, output=tmp_path / "run", **values)
+        late_interaction.Settings(data=data, base_model=klue_language_model, output=tmp_path / "run", **values)
     )
     assert outcome.steps == 2
     assert set(outcome.after) == {"pearson", "spearman", "hard_pearson", "hard_spearman"}
@@ -215,9 +196,9 @@ def test_late_interaction_in_its_kinds(others: dict[str, Any], data: str, body: 
     assert "MultiVectorEncoder(" in (outcome.model / "README.md").read_text(encoding="utf-8")
 
 
-def test_scores_of_late_interaction_become_probabilities(data: str, body: str, tmp_path: Path) -> None:
+def test_scores_of_late_interaction_become_probabilities(data: str, klue_language_model: str, tmp_path: Path) -> None:
     """The curve that the recipe keeps in the config is the one that fits the held-out pairs."""
-    model = MultiVectorEncoder(body, device="cpu")
+    model = MultiVectorEncoder(klue_language_model, device="cpu")
     rows = read_questions(data).train
     pairs = question_tests(rows, Corpus(rows), 0)
     note = late_interaction.calibrate(model, pairs)
@@ -253,38 +234,40 @@ def kill() -> bool:
 
 @pytest.mark.parametrize("steps", [5, 7], ids=["at the end of an epoch", "in the middle of one"])
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
-    steps: int, data: str, body: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: int, data: str, klue_language_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = sts_settings(data, body, tmp_path / "whole", evaluations=2)
+    settings = sts_settings(data, klue_language_model, tmp_path / "whole", evaluations=2)
     whole = sts.train(settings)
-    parts = sts_settings(data, body, tmp_path / "parts", evaluations=2)
+    parts = sts_settings(data, klue_language_model, tmp_path / "parts", evaluations=2)
     with monkeypatch.context() as patch:
         interrupt_after(patch, steps, kill)
         with pytest.raises(KeyboardInterrupt):
             sts.train(parts)
     assert (tmp_path / "parts" / "checkpoints" / f"checkpoint-{steps // 2 * 2}").is_dir()
     assert not (tmp_path / "parts" / "model").exists()
-    resumed = sts.train(sts_settings(data, body, tmp_path / "parts", evaluations=2, resume=True))
+    resumed = sts.train(sts_settings(data, klue_language_model, tmp_path / "parts", evaluations=2, resume=True))
     assert (resumed.before, resumed.after) == (whole.before, whole.after)
     assert resumed.steps == whole.steps
     state, expected = (SentenceTransformer(str(one.model), device="cpu").state_dict() for one in (resumed, whole))
     assert all(torch.equal(state[name], expected[name]) for name in expected)
 
 
-def test_a_time_budget_ends_training_with_a_model_and_can_be_lifted(data: str, body: str, tmp_path: Path) -> None:
-    short = pair_settings(data, body, tmp_path / "run", max_steps=3, max_minutes=1e-6)
+def test_a_time_budget_ends_training_with_a_model_and_can_be_lifted(
+    data: str, klue_language_model: str, tmp_path: Path
+) -> None:
+    short = pair_settings(data, klue_language_model, tmp_path / "run", max_steps=3, max_minutes=1e-6)
     outcome = cross_encoder.train(short)
     assert (outcome.steps, outcome.complete) == (1, False)
     assert outcome.after
     assert "ended training early, after 1 steps" in (outcome.model / "README.md").read_text(encoding="utf-8")
-    resumed = cross_encoder.train(pair_settings(data, body, tmp_path / "run", max_steps=3, resume=True))
+    resumed = cross_encoder.train(pair_settings(data, klue_language_model, tmp_path / "run", max_steps=3, resume=True))
     assert (resumed.steps, resumed.complete) == (3, True)
     assert resumed.before == outcome.before
     assert resumed.seconds > outcome.seconds / 2  # its first part is counted
 
 
-def test_a_finished_run_is_not_run_again(data: str, body: str, bi_encoder: Outcome) -> None:
-    settings = sts_settings(data, body, bi_encoder.model.parent, resume=True)
+def test_a_finished_run_is_not_run_again(data: str, klue_language_model: str, bi_encoder: Outcome) -> None:
+    settings = sts_settings(data, klue_language_model, bi_encoder.model.parent, resume=True)
     changed = bi_encoder.model.stat().st_mtime_ns
     assert sts.train(settings) == bi_encoder
     assert bi_encoder.model.stat().st_mtime_ns == changed
@@ -293,11 +276,11 @@ def test_a_finished_run_is_not_run_again(data: str, body: str, bi_encoder: Outco
 # Errors -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_with_a_run_is_not_overwritten(data: str, body: str, bi_encoder: Outcome) -> None:
+def test_a_folder_with_a_run_is_not_overwritten(data: str, klue_language_model: str, bi_encoder: Outcome) -> None:
     with pytest.raises(SettingsError, match="holds a run; give --resume"):
-        sts.train(sts_settings(data, body, bi_encoder.model.parent))
+        sts.train(sts_settings(data, klue_language_model, bi_encoder.model.parent))
     with pytest.raises(SettingsError, match="was started with batch_size=4, not 8"):
-        sts.train(sts_settings(data, body, bi_encoder.model.parent, resume=True, batch_size=8))
+        sts.train(sts_settings(data, klue_language_model, bi_encoder.model.parent, resume=True, batch_size=8))
 
 
 @pytest.mark.parametrize(
@@ -330,10 +313,10 @@ def test_impossible_settings(make: Callable[[], Any], part: str) -> None:
     ],
 )
 def test_what_is_wrong_ends_the_program_with_one_line(
-    flags: list[str], part: str, data: str, body: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    flags: list[str], part: str, data: str, klue_language_model: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "empty").mkdir()
-    places = {"data": data, "body": body, "empty": tmp_path / "empty"}
+    places = {"data": data, "body": klue_language_model, "empty": tmp_path / "empty"}
     with pytest.raises(SystemExit) as end:
         cross_encoder.main([*(flag.format(**places) for flag in flags), "--output", str(tmp_path / "run")])
     assert end.value.code == 2
@@ -345,9 +328,11 @@ def test_what_is_wrong_ends_the_program_with_one_line(
 
 
 def test_held_out_rows_are_asked_every_so_many_steps_and_at_each_epochs_end(
-    data: str, body: str, tmp_path: Path
+    data: str, klue_language_model: str, tmp_path: Path
 ) -> None:
-    settings = sts_settings(data, body, tmp_path / "run", evaluation_steps=3, protocol="tutorial", precision="bf16")
+    settings = sts_settings(
+        data, klue_language_model, tmp_path / "run", evaluation_steps=3, protocol="tutorial", precision="bf16"
+    )
     outcome = sts.train(settings)
     history = json.loads((tmp_path / "run" / "history.json").read_text())
     assert [row["step"] for row in history if "eval_spearman" in row] == [3, 4, 6, 8]  # four steps an epoch
@@ -355,8 +340,10 @@ def test_held_out_rows_are_asked_every_so_many_steps_and_at_each_epochs_end(
     assert outcome.rows == {"train": 16, "held_out": 2, "test": 6}
 
 
-def test_a_base_with_prompts_becomes_a_model_that_is_used_as_it_was_trained(body: str, tmp_path: Path) -> None:
-    model = SentenceTransformer(body, device="cpu", prompts={"query": "질문 ", "document": "글 "})
+def test_a_base_with_prompts_becomes_a_model_that_is_used_as_it_was_trained(
+    klue_language_model: str, tmp_path: Path
+) -> None:
+    model = SentenceTransformer(klue_language_model, device="cpu", prompts={"query": "질문 ", "document": "글 "})
     model.save_pretrained(str(tmp_path / "base"), create_model_card=False)
     fitting.load_model("SentenceTransformer", str(tmp_path / "base"), None).save_pretrained(
         str(tmp_path / "model"), create_model_card=False

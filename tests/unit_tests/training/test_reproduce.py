@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import klue_config, klue_tokenizer
 from tests.unit_tests.training.texts import data_folder, question_rows, write_jsonl
 
 torch = pytest.importorskip("torch")
@@ -20,40 +19,31 @@ pytest.importorskip("sentence_transformers")
 pytest.importorskip("accelerate")
 
 from training import reproduce  # noqa: E402
-from training.recipes import budget, fitting  # noqa: E402
+from training.recipes import budget  # noqa: E402
 from training.recipes.retrieval import Measured  # noqa: E402
 from training.settings import SettingsError  # noqa: E402
 
 MEASURE = budget.measure
 
 
+pytestmark = pytest.mark.usefixtures("swift", "no_plots")
+
+
 @pytest.fixture(scope="module", autouse=True)
-def swift() -> Iterator[None]:
-    """Tiny models are slower on several threads; plots and cards are tested elsewhere."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def speed() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sentence_transformers.base.model.BaseModel._create_model_card", lambda *_, **__: None)
-        patch.setattr(fitting, "draw_history", lambda *_: None)
         patch.setattr(budget, "measure", lambda *_: budget.Speed(train=1.0, read=0.1))
         yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> reproduce.Settings:
-    from transformers import RobertaForMaskedLM
-
+def settings(klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> reproduce.Settings:
     data = data_folder(tmp_path_factory.mktemp("data"))
     write_jsonl(data / "klue_mrc" / "test.jsonl", question_rows()[14:])
     write_jsonl(data / "klue_mrc" / "validation.jsonl", question_rows()[12:14])
-    body = tmp_path_factory.mktemp("body")
-    torch.manual_seed(7)
-    RobertaForMaskedLM(klue_config()).save_pretrained(str(body))
-    klue_tokenizer(body)
     return reproduce.Settings(
         data=str(data),
-        base_model=str(body),
+        base_model=klue_language_model,
         output=tmp_path_factory.mktemp("runs") / "reproduce",
         batch_size=4,
         learning_rate=1e-3,

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import klue_config, klue_tokenizer
 from tests.unit_tests.training.texts import data_folder, question_rows, write_jsonl
 
 torch = pytest.importorskip("torch")
@@ -41,21 +40,14 @@ def test_fewer_rows_than_questions_are_all_taken() -> None:
 
 
 @pytest.fixture(scope="module")
-def body(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from transformers import RobertaForMaskedLM
-
-    folder = tmp_path_factory.mktemp("body")
-    torch.manual_seed(7)
-    RobertaForMaskedLM(klue_config()).save_pretrained(str(folder))
-    klue_tokenizer(folder)
-    return str(folder)
-
-
-@pytest.fixture(scope="module")
-def models(body: str, tmp_path_factory: pytest.TempPathFactory) -> tutorial.Models:
+def models(klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> tutorial.Models:
     folder = tmp_path_factory.mktemp("models")
-    load_model("SentenceTransformer", body, None).save_pretrained(str(folder / "bi"), create_model_card=False)
-    load_model("CrossEncoder", body, None).save_pretrained(str(folder / "cross"), create_model_card=False)
+    load_model("SentenceTransformer", klue_language_model, None).save_pretrained(
+        str(folder / "bi"), create_model_card=False
+    )
+    load_model("CrossEncoder", klue_language_model, None).save_pretrained(
+        str(folder / "cross"), create_model_card=False
+    )
     return tutorial.Models(str(folder / "bi"), str(folder / "bi"), str(folder / "cross"))
 
 
@@ -121,13 +113,13 @@ def test_wrong_passages_are_of_random_rows_with_another_title() -> None:
 
 
 @pytest.fixture(scope="module")
-def run(body: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def run(swift: None, klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     data = data_folder(tmp_path_factory.mktemp("data"))
     write_jsonl(data / "klue_mrc" / "validation.jsonl", question_rows()[12:14])
     write_jsonl(data / "klue_mrc" / "test.jsonl", question_rows()[14:])
     settings = Settings(
         data=str(data),
-        base_model=body,
+        base_model=klue_language_model,
         output=tmp_path_factory.mktemp("runs") / "reproduce",
         protocol="tutorial",
         language="ko",
@@ -136,9 +128,7 @@ def run(body: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
         sts_epochs=2,
         fetch_k=4,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sentence_transformers.base.model.BaseModel._create_model_card", lambda *_, **__: None)
-        reproduce.reproduce(settings)
+    reproduce.reproduce(settings)
     return settings
 
 

@@ -26,7 +26,7 @@ test: $(VENV)/ready lint docs
 
 # A developer's loop: the unit tests that are not marked slow. `make test` and CI run all.
 quick: $(VENV)/ready
-	$(VENV)/bin/python -m pytest tests/unit_tests -m "not slow"
+	$(VENV)/bin/python -m pytest tests/unit_tests -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 # The share of the package's lines and branches that the fast suite runs.
 coverage: $(VENV)/ready

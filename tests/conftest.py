@@ -28,6 +28,7 @@ UNIT_TESTS = Path(__file__).parent / "unit_tests"
 
 #: Files and folders of unit tests that `make quick` leaves out: they start processes, train or attack.
 SLOW = {
+    "test_data_loss.py",
     "test_exact_sets.py",
     "test_fork.py",
     "test_hostile.py",

@@ -185,6 +185,7 @@ def test_broken_characters_are_printed_somehow(tmp_path: Path, capsys: pytest.Ca
         assert "기한" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_as_a_process(index: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     code = "import sys; from langchain_klue_rerank.cli.main import main; sys.exit(main())"

@@ -162,6 +162,7 @@ def test_messages_in_both_languages_say_the_same_values() -> None:
         assert fields[0] == fields[1]
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_error(index: Path, tmp_path: Path) -> None:
     (tmp_path / "q.txt").write_text(f"{QUESTION}\n" * 200, encoding="utf-8")
     code = "import sys; from langchain_klue_rerank.cli.main import main; sys.exit(main())"

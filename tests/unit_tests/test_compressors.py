@@ -73,6 +73,7 @@ def test_a_long_document_is_read_to_its_end(reranker: KlueReranker) -> None:
     assert buried > without
 
 
+@pytest.mark.slow
 def test_a_megabyte(reranker: KlueReranker) -> None:
     huge = (TEXTS[3] * (1_000_000 // len(TEXTS[3]) + 1))[:1_000_000]
     result = reranker.compress_documents([Document(huge, id="huge"), *documents()], QUESTION)

@@ -77,6 +77,7 @@ def run_commands(block: Block) -> None:
 
 @pytest.mark.filterwarnings("ignore:.langchain-community. is being sunset:DeprecationWarning")
 @pytest.mark.parametrize("name", PAGES)
+@pytest.mark.slow
 def test_the_code_of_a_page_runs_and_prints_what_it_says(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ def test_no_vectors_bring_a_blank_before_a_text(vectors: NDArray[np.float32]) ->
     np.testing.assert_allclose(without_marks(passages) @ texts.T, np.sqrt(0.75) * texts @ texts.T, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_megabyte() -> None:
     huge = (TEXTS[0] + " ") * (1_000_000 // (len(TEXTS[0]) + 1))
     embeddings = KlueEmbeddings()

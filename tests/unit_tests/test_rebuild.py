@@ -131,5 +131,6 @@ assert "kiwipiepy" not in sys.modules
 """
 
 
+@pytest.mark.slow
 def test_kiwi_is_loaded_by_nothing_that_does_not_need_it() -> None:
     subprocess.run([sys.executable, "-c", NO_KIWI], check=True, timeout=120)

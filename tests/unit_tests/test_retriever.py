@@ -235,6 +235,7 @@ def test_hostile_texts(text: str) -> None:
             assert one.id != "hostile" or one.page_content == text
 
 
+@pytest.mark.slow
 def test_a_megabyte(retriever: KlueRetriever) -> None:
     huge = "수도 요금 고지서를 확인하십시오. " * 50_000 + "분실물은 3층 안내대에 있습니다."
     big = KlueRetriever.from_documents([*documents(), Document(huge, id="huge")])

@@ -89,6 +89,7 @@ def test_a_moved_model_opens_its_index_and_a_changed_one_does_not(model: Path, t
         KlueVectorStore.load(tmp_path / "index", KlueEmbeddings(model=str(moved)))
 
 
+@pytest.mark.slow
 def test_it_runs_without_torch(model: Path) -> None:
     code = (
         "import sys; from langchain_klue_rerank import KlueEmbeddings;"

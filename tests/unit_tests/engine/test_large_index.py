@@ -243,6 +243,7 @@ def test_a_large_file_of_another_size_is_refused_at_once(tmp_path: Path, monkeyp
         path.write_bytes(content)
 
 
+@pytest.mark.slow
 def test_memory_of_mapped_files_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     index_of([[f"가나 {number}" for number in range(300)]]).save(tmp_path)
     monkeypatch.setattr(mapped, "_STRETCH", 1)

@@ -158,6 +158,7 @@ def test_with_kiwi_particles_do_not_matter() -> None:
     assert scores[0] > scores[1]
 
 
+@pytest.mark.slow
 def test_without_morphemes_kiwi_is_never_loaded() -> None:
     code = (
         "import sys\n"

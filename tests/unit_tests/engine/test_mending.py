@@ -52,6 +52,7 @@ def test_ligatures() -> None:
 
 
 @pytest.mark.parametrize("text", ["가\n", "가 ", "전입신\n고를 ", "한 글 자 씩 ", "가나다라마\n"])
+@pytest.mark.slow
 def test_long_texts_take_linear_time(text: str) -> None:
     assert len(tokenize([text * (20_000 // len(text))], shared_analyzer()).word_ids)
 

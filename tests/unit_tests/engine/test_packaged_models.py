@@ -70,6 +70,7 @@ def test_a_question_is_nearest_to_its_answer(bi_encoder: BiEncoder) -> None:
     assert similarities.argmax() == 0
 
 
+@pytest.mark.slow
 def test_a_text_of_50_000_words(bi_encoder: BiEncoder) -> None:
     [vector] = bi_encoder.encode([" ".join(TEXTS) * 2_500], "passage")
     assert np.linalg.norm(vector) == pytest.approx(1, rel=1e-4)
@@ -146,6 +147,7 @@ def test_the_answer_is_found_at_the_end_of_a_long_passage(cross_encoder: CrossEn
     assert alone > without
 
 
+@pytest.mark.slow
 def test_a_query_and_a_passage_of_50_000_words(cross_encoder: CrossEncoder) -> None:
     long = " ".join(TEXTS) * 2_500
     for query, passage in ((QUERY, long), (long, TEXTS[0])):
@@ -173,6 +175,7 @@ def test_threads_get_what_one_gets(bi_encoder: BiEncoder, cross_encoder: CrossEn
         np.testing.assert_array_equal(vectors, expected_vectors)
 
 
+@pytest.mark.slow
 def test_another_process_gets_the_same_without_torch(bi_encoder: BiEncoder, cross_encoder: CrossEncoder) -> None:
     code = f"""
 import sys

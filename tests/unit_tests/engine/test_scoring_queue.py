@@ -183,22 +183,27 @@ def test_a_single_pause_of_the_machine_changes_little(model: Model) -> None:
     assert shared._token_seconds < 2e-4
 
 
+@pytest.mark.slow
 def test_the_process_ends_after_the_batch_that_is_being_computed() -> None:
     """A library that computes outside of the interpreter aborts when its thread is ended where it stands."""
     script = """
-import os, time
+import os, threading, time
 import numpy as np
 from langchain_klue_rerank.engine.models.transformer.batches import Pair
 from langchain_klue_rerank.engine.models.transformer.scoring_queue import ScoringQueue
 
+late = threading.Event()
+
 def compute(pairs):
+    late.wait()
     time.sleep(0.5)
     os.write(1, b"computed %d\\n" % len(pairs))  # in one piece, whatever the other worker writes
     return np.zeros(len(pairs), np.float32)
 
 queue = ScoringQueue(compute, workers=2, tokens=3, pairs=1, overhead=0)
 ids = np.zeros(1, np.int32)
-queue.score([Pair(ids, ids, place) for place in range(9)], time.monotonic() + 0.1)
+queue.score([Pair(ids, ids, place) for place in range(9)], time.monotonic() + 1)
+late.set()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["computed", "1"] * 2

@@ -221,6 +221,7 @@ print(merging())
 """
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_ends_its_merges() -> None:
     # numpy threads that still compute when Python is taken down abort the process
     ended = subprocess.run([sys.executable, "-c", ENDING], capture_output=True, text=True, timeout=60)
@@ -321,6 +322,7 @@ ManySegments.TestCase.settings = settings(max_examples=settings.default.max_exam
 TestManySegments = ManySegments.TestCase
 
 
+@pytest.mark.slow
 def test_threads_against_a_sequential_model() -> None:
     """Each thread owns its documents, so what it finds of them at any moment is known."""
     index = PassageIndex(SETTINGS)

@@ -264,6 +264,7 @@ def test_a_save_within_a_save_harms_neither(folder: Path, monkeypatch: pytest.Mo
     assert len(PassageIndex.load(folder)) == 3
 
 
+@pytest.mark.slow
 def test_saving_and_loading_by_several_at_once(folder: Path) -> None:
     def save(_: int) -> None:
         small_index().save(folder)

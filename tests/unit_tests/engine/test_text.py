@@ -231,6 +231,7 @@ def test_who_asks_for_a_word_does_not_wait_for_the_thousands_of_another(fake_kiw
     assert len(kiwi.asked) == 4001
 
 
+@pytest.mark.slow
 def test_many_threads_with_the_real_kiwi_get_the_same() -> None:
     words = sorted({word for text in (CONCURRENT * 3) for word in split_words(text)})
     expected = shared_analyzer().morphemes(words)

@@ -67,6 +67,7 @@ def test_no_word_that_a_person_can_read_is_missing(tmp_path: Path, ending: str) 
     assert "안 보임" not in "".join(one.page_content for one in documents)
 
 
+@pytest.mark.slow
 def test_a_folder_of_forty_files_of_thirteen_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "자료"
     folder.mkdir()

@@ -202,6 +202,7 @@ def test_of_many_bad_lines_a_few_are_named_and_the_others_counted(
     assert "980 lines more" in caplog.text
 
 
+@pytest.mark.slow
 def test_columns_without_end_are_read_in_time(tmp_path: Path) -> None:
     path = tmp_path / "넓은.csv"
     path.write_text(",".join(f"열{number}" for number in range(100_000)) + "\n" + "값," * 100_000, encoding="utf-8")

@@ -137,6 +137,7 @@ def test_names_from_macos_are_the_same_file(tmp_path: Path, capsys: pytest.Captu
         assert [one["reason"] for one in sync(capsys, shared, "--out", out)["problems"]] == ["same"]
 
 
+@pytest.mark.slow
 def test_watching_follows_the_folder_until_it_is_interrupted(folder: Path, tmp_path: Path) -> None:
     out, away = tmp_path / "index", tmp_path / "away"
     run = (

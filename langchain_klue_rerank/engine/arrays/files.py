@@ -48,6 +48,7 @@ class SavedFiles:
         self.state = state
         self._checksums = dict(checksums or {})
         self._later: list[Callable[[], None]] = []
+        self._kept: set[str] = set()
 
     @property
     def verified(self) -> bool:
@@ -86,9 +87,14 @@ class SavedFiles:
         return name in self._contents
 
     def release(self) -> None:
-        """Give back the memory that reading mapped files took; see `release`."""
-        for content in self._contents.values():
-            release(content)
+        """Give back the memory that reading mapped files took, but for those of `keep`; see `release`."""
+        for name, content in self._contents.items():
+            if name not in self._kept:
+                release(content)
+
+    def keep(self, name: str) -> None:
+        """Leave a file in memory once it is read: one of which every search reads parts all over."""
+        self._kept.add(name)
 
     def content(self, name: str) -> mmap.mmap | bytes:
         """Return a file's content.

@@ -21,6 +21,8 @@ LARGE_FILE = 1 << 26
 _MAPPED = 1 << 16
 #: Bytes of a large file that are read at a time.
 _STRETCH = 1 << 25
+#: Bytes of a mapped file whose memory is given back.
+_WORTHWHILE = 1 << 20
 
 
 def map_file(path: Path, size: int | None = None) -> mmap.mmap | bytes:
@@ -107,8 +109,17 @@ def sha256_of(content: mmap.mmap | bytes) -> str:
 
 def release(content: mmap.mmap | bytes) -> None:
     """Give back the memory that reading a large mapped file took; what is read again comes from the system's cache."""
-    if isinstance(content, mmap.mmap) and len(content) > _STRETCH and hasattr(mmap, "MADV_DONTNEED"):
+    if isinstance(content, mmap.mmap) and len(content) > _WORTHWHILE and hasattr(mmap, "MADV_DONTNEED"):
         content.madvise(mmap.MADV_DONTNEED)
+
+
+def resident() -> int | None:
+    """Return the bytes of mapped files that are in this process's memory; None where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb", buffering=0) as file:
+            return int(file.read().split()[2]) * mmap.PAGESIZE
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def stretches(content: mmap.mmap | bytes) -> Iterator[tuple[int, memoryview]]:

@@ -10,6 +10,7 @@ from typing import Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.arrays.mapped import release
 from langchain_klue_rerank.engine.arrays.ragged import gather
 from langchain_klue_rerank.errors import IndexFormatError
 
@@ -111,10 +112,17 @@ class StringTable(Sequence[str]):
         return _decoded(self.content[start:end])
 
     def __iter__(self) -> Iterator[str]:
-        """Yield all strings."""
-        content, ends = bytes(self.content), self.offsets.tolist()
-        for start, end in pairwise(ends):
-            yield _decoded(content[start:end])
+        """Yield all strings; of a mapped file a stretch is in memory at a time."""
+        first = 0
+        while first < len(self):
+            limit = self.offsets[first] + _BYTES_AT_ONCE
+            last = max(first + 1, int(np.searchsorted(self.offsets, limit, side="right")) - 1)
+            ends = self.offsets[first : last + 1]
+            content = self.content[int(ends[0]) : int(ends[-1])]
+            release(self.content)
+            for start, end in pairwise((ends - ends[0]).tolist()):
+                yield _decoded(content[start:end])
+            first = last
 
     def strings(self, numbers: NDArray[np.integer]) -> list[str]:
         """Return the strings with these numbers."""

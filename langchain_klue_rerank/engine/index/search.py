@@ -29,7 +29,7 @@ _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
 
 #: Where a segment is so large that not every passage is scored: passages whose windows are compared, and passages that
 #: the words alone bring into hybrid search, at least so many and so many for each requested result.
-_SKIMMED, _WORDED, _WORDED_FOR_EACH = 1000, 200, 5
+_SKIMMED, _WORDED, _WORDED_FOR_EACH = 400, 200, 5
 #: Passages nearest to the query whose lexical scores are computed, for each whose windows are compared.
 _WEIGHED = 2
 
@@ -91,6 +91,7 @@ def allowed(snapshot: Snapshot, keep: Keep | None) -> NDArray[np.bool_] | None:
             for start in range(0, len(rows), _PASSAGES_AT_ONCE):
                 some = rows[start : start + _PASSAGES_AT_ONCE]
                 kept[some] = [keep(passage) for passage in passages.copies(some.tolist())]
+                view.segment.release()
         else:
             kept = evaluate(keep, passages.column, len(passages))
         parts.append(kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.arrays import mapped
+from langchain_klue_rerank.engine.arrays import mapped, strings
 from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.index import filters, vectors
 from langchain_klue_rerank.engine.index.passage_index import Candidates, PassageIndex
@@ -179,6 +180,41 @@ def test_large_files_are_read_in_stretches(tmp_path: Path, monkeypatch: pytest.M
     damaged.write_bytes(content)
     with pytest.raises(IndexFormatError, match=r"passages.jsonl.*damaged"):
         PassageIndex.load(tmp_path)
+
+
+def test_a_scan_of_all_passages_holds_few_of_them_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Metadata filters read all passages once: neither a copy of the file nor the mapped file may stay."""
+    index = PassageIndex(IndexSettings(lexical=False, kiwi=False))
+    passages = [Passage(str(row), "가나", {"even": row % 2 == 0, "note": "가" * 4000}) for row in range(1000)]
+    index.add(passages, vectors=np.ones((1000, 1)))
+    index.save(tmp_path)
+    index = PassageIndex.load(tmp_path)
+    monkeypatch.setattr(strings, "_BYTES_AT_ONCE", 1 << 20)
+    before = mapped.resident()
+    if before is None:
+        pytest.skip("the system does not say how much of mapped files is in memory")
+    tracemalloc.start()
+    try:
+        assert len(index.find(filters.parse({"even": True}))) == 500
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    size = sum(path.stat().st_size for path in tmp_path.rglob("passages.jsonl"))
+    assert size > 10_000_000
+    assert peak < size / 2
+    assert mapped.resident() < before + size / 2
+
+
+@given(
+    st.lists(st.integers(0, 512), min_size=1, max_size=400),
+    st.integers(1, 500),
+    st.sampled_from([1, 2, 5, 4096]),
+)
+def test_rows_within_the_smallest_distance(distances: list[int], count: int, sampled: int) -> None:
+    with patch.object(coarse, "_SAMPLED", sampled):
+        rows = coarse._within(np.array(distances, np.uint16), count, 512)
+    nearest = sorted(distances)[:count][-1] if count <= len(distances) else 512
+    assert rows.tolist() == [row for row, distance in enumerate(distances) if distance <= nearest]
 
 
 def flip(path: Path, place: int) -> bytes:

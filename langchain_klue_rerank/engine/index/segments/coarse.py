@@ -22,6 +22,9 @@ from langchain_klue_rerank.errors import IndexFormatError
 
 #: Rows compared at a time: what is computed of them fits into a processor's cache.
 _AT_ONCE: Final = 1 << 15
+_COMPARED_AT_ONCE: Final = 256
+#: Distances that are looked at to guess where to begin to search for one.
+_SAMPLED: Final = 4096
 #: The farthest distance that is kept, and that of rows that may not be found.
 _FARTHEST: Final = 65535
 #: Signs that a vector has at least; of a dimension with fewer numbers, sums of them have signs, too.
@@ -88,7 +91,7 @@ class CoarseVectors:
 
     @classmethod
     def load(cls, files: SavedFiles, name: str, rows: int, dimension: int) -> CoarseVectors | None:
-        """Read what `save` wrote into memory; None for an index saved by a version that wrote none.
+        """Read what `save` wrote, memory-mapped; None for an index saved by a version that wrote none.
 
         Raises:
             IndexFormatError: If it is not that of so many vectors.
@@ -101,8 +104,9 @@ class CoarseVectors:
             raise IndexFormatError(f"The coarse vectors of {name!r} are not those of {rows} passages. {RESTORE}")
         if not (np.isfinite(found["scales"]).all() and np.isfinite(found["center"]).all()):
             raise IndexFormatError(f"The coarse vectors of {name!r} are not finite. {RESTORE}")
-        # Copied: every query reads all bits and rows all over the bytes, and mapped pages are given back now and then.
-        return cls(**{part: array.copy() for part, array in found.items()})
+        for part in _PARTS:  # every query reads all bits, and rows all over the bytes
+            files.keep(f"{name}_coarse_{part}.npy")
+        return cls(**found)
 
     def nearest(self, query: NDArray[np.float32], count: int, mask: NDArray[np.bool_] | None) -> NDArray[np.int64]:
         """Return the rows that differ from a query in the fewest signs.
@@ -118,11 +122,14 @@ class CoarseVectors:
         signs = _signs((query - self.center)[None])[0]
         words = self.bits[:_FIRST]
         distances = np.empty(len(self), np.uint16)
+        differing, counts = np.empty(_AT_ONCE, np.uint64), np.empty(_AT_ONCE, np.uint8)
         for start in range(0, len(self), _AT_ONCE):
             own = distances[start : start + _AT_ONCE]
             own[:] = 0
             for word, sign in zip(words[:, start : start + _AT_ONCE], signs, strict=False):
-                own += _count_bits(word ^ sign)
+                np.bitwise_xor(word, sign, out=differing[: len(own)])
+                _count_bits(differing[: len(own)], counts[: len(own)])
+                own += counts[: len(own)]
         if mask is not None:
             distances[~mask] = _FARTHEST
         if len(signs) <= _FIRST:
@@ -130,21 +137,29 @@ class CoarseVectors:
         rows = _within(distances, _KEPT_FOR_EACH * count, 64 * _FIRST)
         distances = distances[rows]
         for word, sign in zip(self.bits[_FIRST:], signs[_FIRST:], strict=True):
-            distances += _count_bits(word[rows] ^ sign)
+            distances += _count_bits(word.take(rows) ^ sign)
         return rows[_within(distances, count, 64 * len(signs))]
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the cosines of a query's unit vector with some rows, which err by less than 0.01, (r,) float32."""
         found = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), 1024):
-            some = rows[start : start + 1024]
-            found[start : start + 1024] = self.values[some].astype(np.float32) @ query
+        for start in range(0, len(rows), _COMPARED_AT_ONCE):
+            some = self.values.take(rows[start : start + _COMPARED_AT_ONCE], axis=0).astype(np.float32)
+            # not a matrix product: threads of the linear algebra library wait for one another on a busy machine
+            np.einsum("ij,j->i", some, query, out=found[start : start + len(some)])
         return found * self.scales[rows]
 
 
 def _within(distances: NDArray[np.uint16], count: int, farthest: int) -> NDArray[np.int64]:
     """Return the rows within the smallest distance within which there are enough, rising."""
     low, high = 0, farthest
+    if len(distances) > 64 * _SAMPLED:  # a sample says where to begin; if it is wrong, the whole range is searched
+        sample = np.sort(distances[:: len(distances) // _SAMPLED])
+        place = count * len(sample) // len(distances)
+        spread = 8 + 4 * int(place**0.5)
+        near = int(sample[max(0, place - spread)]), int(sample[min(len(sample) - 1, place + spread)])
+        if np.count_nonzero(distances <= near[1]) >= count and np.count_nonzero(distances < near[0]) < count:
+            low, high = near
     while low < high:
         middle = (low + high) // 2
         if np.count_nonzero(distances <= middle) >= count:
@@ -177,9 +192,10 @@ def _signs(vectors: NDArray[np.float32]) -> NDArray[np.uint64]:
     return np.packbits(rotated > 0, axis=1).view(np.uint64)
 
 
-def count_bits_by_table(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
+def count_bits_by_table(words: NDArray[np.uint64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Count the bits that are set in each number, without NumPy 2."""
-    return np.asarray(_bits_of()[words.view(np.uint16)].reshape(len(words), 4).sum(axis=1, dtype=np.uint8))
+    counts = _bits_of()[words.view(np.uint16)].reshape(len(words), 4)
+    return np.asarray(counts.sum(axis=1, dtype=np.uint8, out=out))
 
 
 @lru_cache(maxsize=1)
@@ -187,4 +203,4 @@ def _bits_of() -> NDArray[np.uint8]:
     return np.array([number.bit_count() for number in range(1 << 16)], np.uint8)
 
 
-_count_bits: Callable[[NDArray[np.uint64]], NDArray[np.uint8]] = getattr(np, "bitwise_count", count_bits_by_table)
+_count_bits: Callable[..., NDArray[np.uint8]] = getattr(np, "bitwise_count", count_bits_by_table)

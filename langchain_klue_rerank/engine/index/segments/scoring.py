@@ -23,7 +23,7 @@ K1: Final = 1.5
 B: Final = 0.75
 #: Postings of a list that may be skipped, and postings scored between two looks at whether the rest may be.
 _LONG: Final = 8192
-_CHECKED_AFTER: Final = 100_000
+_CHECKED_AFTER: Final = 200_000
 #: A list so many times as long as there are rows to find in it is searched and not read.
 _PROBES: Final = 24
 #: Against rounding: sums of the same numbers in another order differ by less.
@@ -110,8 +110,23 @@ def scores(snapshot: Snapshot, segment: Segment, terms: list[WeightedTerm], out:
     for term in terms:
         postings = segment.fields[term.field]
         rows = postings.rows[term.start : term.end]
-        frequencies = postings.frequencies[term.start : term.end]
-        out[rows] += np.float32(term.weight) * frequencies / (frequencies + norms[term.field][rows])
+        _add(term.weight, rows, postings.frequencies[term.start : term.end], norms[term.field], out)
+
+
+def _add(
+    weight: float,
+    rows: NDArray[np.integer],
+    frequencies: NDArray[np.uint16],
+    norms: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    """Add what a term adds to the scores of some rows, all distinct: ``weight * tf / (tf + norm)``."""
+    places = rows.astype(np.intp)
+    added = norms.take(places)
+    added += frequencies
+    np.divide(frequencies, added, out=added, dtype=np.float32)
+    added *= np.float32(weight)
+    np.add.at(out, places, added)  # twice as fast as `out[places] += added`
 
 
 def leaders(
@@ -127,7 +142,7 @@ def leaders(
 
     Terms are taken in falling order of the most that they can add. Once the remaining ones together add less than the
     k-th best score, only rows that have a score already can be among the best, and of the remaining lists, which are
-    the long ones, only those rows are read.
+    the long ones, only those rows are read. They become fewer with every list.
 
     Args:
         snapshot: The state of the index.
@@ -155,19 +170,22 @@ def leaders(
         postings = segment.fields[term.field]
         rows: NDArray[np.integer] = postings.rows[term.start : term.end]
         frequencies = postings.frequencies[term.start : term.end]
-        if chosen is None and len(rows) >= _LONG and since >= _CHECKED_AFTER:
-            chosen, since = _in_reach(out, k, mask, remaining), 0
-            if chosen is not None:
-                member[chosen] = True
-                chosen = np.flatnonzero(member)
+        if len(rows) >= _LONG and since >= _CHECKED_AFTER:
+            reached, since = _in_reach(out, k, mask, remaining, chosen), 0
+            if reached is not None:
+                if chosen is not None:
+                    member[chosen] = False
+                    member[others] = True
+                member[reached] = True
+                chosen = np.flatnonzero(member) if chosen is None else chosen[member[chosen]]
         if chosen is not None:
             if _PROBES * len(chosen) < len(rows):
                 places = np.minimum(np.searchsorted(rows, chosen.astype(rows.dtype)), len(rows) - 1)
                 places = places[rows[places] == chosen]
             else:
-                places = np.flatnonzero(member[rows])
+                places = np.flatnonzero(member.take(rows))
             rows, frequencies = rows[places], frequencies[places]
-        out[rows] += np.float32(term.weight) * frequencies / (frequencies + norms[term.field][rows])
+        _add(term.weight, rows, frequencies, norms[term.field], out)
         remaining -= bounds[place]
         since += len(rows)
     if chosen is not None:
@@ -177,24 +195,39 @@ def leaders(
 
 
 def _in_reach(
-    out: NDArray[np.float32], k: int, mask: NDArray[np.bool_] | None, remaining: float
+    out: NDArray[np.float32],
+    k: int,
+    mask: NDArray[np.bool_] | None,
+    remaining: float,
+    chosen: NDArray[np.int64] | None,
 ) -> NDArray[np.int64] | None:
-    """Return the rows that can be among the best k if no score rises by more than `remaining`; None if any can."""
-    if remaining >= out.max():  # the k-th best is no better
-        return None
-    rows = np.flatnonzero(out > 0)
+    """Return the rows that can be among the best k if no score rises by more than `remaining`; None if any can.
+
+    Args:
+        out: The scores so far.
+        k: How many of the best rows are needed.
+        mask: Which rows may be found; None for all.
+        remaining: What may still be added to a score.
+        chosen: The only rows that can be among the best; None for all.
+    """
+    scores = out if chosen is None else out[chosen]
+    best = np.flatnonzero(scores > remaining)  # unless there are k of them, a row without a score can be among the best
     if mask is not None:
-        rows = rows[mask[rows]]
-    if len(rows) < k:
+        best = best[mask[best if chosen is None else chosen[best]]]
+    if len(best) < k:
         return None
-    found = out[rows]
-    threshold = float(np.partition(found, len(found) - k)[len(found) - k]) * _SLACK
-    return rows[found >= threshold - remaining] if remaining < threshold else None
+    threshold = float(np.partition(scores[best], len(best) - k)[len(best) - k]) * _SLACK
+    if remaining >= threshold:
+        return None
+    rows = np.flatnonzero(scores >= threshold - remaining)
+    if chosen is not None:
+        rows = chosen[rows]
+    return rows if mask is None else rows[mask[rows]]
 
 
 def _most(segment: Segment, term: WeightedTerm, norms: NDArray[np.float32]) -> float:
     """Return no less than what a term adds to the score of any row."""
-    highest = float(segment.fields[term.field].frequencies[term.start : term.end].max())
+    highest = segment.highest_frequency(term.field, term.start, term.end)
     return term.weight * highest / (highest + segment.least_norm(term.field, norms))
 
 

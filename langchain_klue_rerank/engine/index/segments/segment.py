@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.files import SavedFiles
-from langchain_klue_rerank.engine.arrays.mapped import RESTORE
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE, resident
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.index import vectors as passage_vectors
@@ -24,8 +24,11 @@ from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError
 
-#: Searches after which mapped memory is given back; what the next ones read again comes from the system's cache.
-_SEARCHES = 8
+#: Searches after which mapped memory is given back if it has grown by so many bytes, or if its size is not known; what
+#: the next ones read again comes from the system's cache.
+_SEARCHES, _GROWN = 2, 160 << 20
+#: Postings from which on their highest frequency is remembered; few terms have as many.
+_COUNTED_ONCE = 4096
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +55,8 @@ class Segment:
     _searches: Iterator[int] = field(default_factory=count)
     _norms: dict[str, tuple[float, NDArray[np.float32]]] = field(default_factory=dict)
     _least: dict[str, tuple[NDArray[np.float32], float]] = field(default_factory=dict)
+    _resident: dict[str, int] = field(default_factory=dict)
+    _highest: dict[tuple[str, int], float] = field(default_factory=dict)
 
     @classmethod
     def build(
@@ -88,8 +93,17 @@ class Segment:
 
     def searched(self) -> None:
         """Give mapped memory back from time to time: else every page that a search ever read stays in memory."""
-        if self.large and self.files is not None and next(self._searches) % _SEARCHES == _SEARCHES - 1:
+        if self.large and next(self._searches) % _SEARCHES == _SEARCHES - 1:
+            self.release()
+
+    def release(self) -> None:
+        """Give mapped memory back if it has grown much since the last time."""
+        if self.files is None:
+            return
+        present = resident()
+        if present is None or present - self._resident.get("after", 0) > _GROWN:
             self.files.release()
+            self._resident["after"] = resident() or 0
 
     def verify(self) -> None:
         """Check the content of the files that were too large to be read when they were opened.
@@ -185,6 +199,15 @@ class Segment:
             known = (mean, (k1 * (1 - b + b * lengths / mean)).astype(np.float32))
             self._norms[name] = known  # of two readers with different means both have their own
         return known[1]
+
+    def highest_frequency(self, name: str, start: int, end: int) -> float:
+        """Return the highest frequency among the postings of a term of a field, which are those from start to end."""
+        if end - start < _COUNTED_ONCE:
+            return float(self.fields[name].frequencies[start:end].max())
+        known = self._highest.get((name, start))
+        if known is None:
+            known = self._highest[name, start] = float(self.fields[name].frequencies[start:end].max())
+        return known
 
     def least_norm(self, name: str, norms: NDArray[np.float32]) -> float:
         """Return the least of what `norms` returned for a field."""

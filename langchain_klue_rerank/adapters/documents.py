@@ -12,6 +12,7 @@ from langchain_core.documents import Document
 
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
+from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.engine.text.words import has_words
 
 #: Characters of a query that are read; a longer one is a text, not a question, and would block other callers.
@@ -102,7 +103,7 @@ def to_passages(documents: Sequence[Document], ids: Sequence[str | None] | None 
     if ids is not None and len(ids) != len(documents):
         raise ValueError(f"{len(ids)} ids for {len(documents)} documents; give one for each.")
     passages = []
-    for number, document in enumerate(documents):
+    for number, document in enumerate(gently(documents)):
         if not isinstance(document, Document):
             raise TypeError(
                 f"Document number {number} is {document!r}, a {type(document).__name__}; expected a Document."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -22,6 +23,7 @@ from langchain_klue_rerank.engine.index.fusion import LEXICAL_SHARE
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.models.names import packaged_identity
+from langchain_klue_rerank.engine.priority import searching
 from langchain_klue_rerank.engine.text.exact import exact_share
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
@@ -127,7 +129,8 @@ class FirstStage:
         Raises:
             TypeError: If it is no text.
         """
-        return self.index.respelled(check_query(query))
+        with searching():
+            return self.index.respelled(check_query(query))
 
     def find(self, query: str, options: Options, callbacks: Callbacks) -> CandidateDocuments:
         """Find the candidates of one query in the index, in the sources, or in both.
@@ -166,6 +169,12 @@ class FirstStage:
             return [error] * len(queries)
 
     def _search(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception]:
+        # a model of another kind may wait for a service meanwhile, and indexing need not
+        computing = options.search_type == "lexical" or (reads_tokens(self.embeddings) and self.second is None)
+        with searching() if computing else nullcontext():
+            return self._search_marked(queries, options)
+
+    def _search_marked(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception]:
         settings = self.index.settings
         lexical, dense = options.search_type != "dense", options.search_type != "lexical"
         tokens = None

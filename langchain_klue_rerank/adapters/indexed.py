@@ -32,6 +32,7 @@ from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments.sizes import IndexStats
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 
@@ -219,10 +220,9 @@ class IndexedRetriever(Indexed, BaseRetriever):
         """
         passages = to_passages(documents, ids)
         if passages:
-            texts = [searchable_text(passage.text, passage.metadata, self.title_key) for passage in passages]
+            texts = [searchable_text(each.text, each.metadata, self.title_key) for each in gently(passages)]
             tokens = self._tokenize(texts)
-            token_vectors = self._token_vectors(texts)
-            self._index.add(passages, tokens, self._embed(passages, tokens), token_vectors)
+            self._index.add(passages, tokens, self._embed(passages, tokens), self._token_vectors(texts))
         return [passage.id for passage in passages]
 
     async def aadd_documents(

@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 #: Seconds that indexing pauses before it goes on for as long, however many searches there are.
 _LONGEST_PAUSE = 0.05
@@ -38,6 +41,19 @@ def searching() -> Iterator[None]:
         _searching.discard(thread)
 
 
+@contextmanager
+def reading_all() -> Iterator[None]:
+    """Let what this thread computes make way for other searches although it is part of one; see `searching`."""
+    thread = threading.get_ident()
+    marked = thread in _searching
+    _searching.discard(thread)
+    try:
+        yield
+    finally:
+        if marked:
+            _searching.add(thread)
+
+
 def give_way() -> None:
     """Pause while other threads compute searches; called by indexing every millisecond or so."""
     if not _searching or threading.get_ident() in _searching:
@@ -50,3 +66,16 @@ def give_way() -> None:
         time.sleep(0.001)
         waited = time.monotonic() - start
     _local.works_until = start + 2 * waited
+
+
+def gently(items: Iterable[T], every: int = 64) -> Iterator[T]:
+    """Yield items, and let searches of other threads compute first.
+
+    Args:
+        items: What a loop that holds Python's lock goes through.
+        every: Items between two pauses; a millisecond or less.
+    """
+    for number, item in enumerate(items):
+        if number and not number % every:  # not before the first: a query's few words do not wait
+            give_way()
+        yield item

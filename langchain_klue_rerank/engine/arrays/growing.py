@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable, join
+from langchain_klue_rerank.engine.priority import gently
 
 #: Strings that are decoded at a time.
 _AT_ONCE = 1 << 16
@@ -120,7 +121,8 @@ class GrowingStrings(Sequence[str]):
     def find(self, strings: Sequence[str]) -> NDArray[np.int64]:
         """Return the number of each string; -1 for one that is not here."""
         numbers = self._numbers
-        found = np.fromiter((numbers.get(string, -1) for string in strings), np.int64, len(strings))
+        known = (numbers.get(string, -1) for string in gently(strings, 4096))
+        found = np.fromiter(known, np.int64, len(strings))
         for start, table in zip(self._starts.tolist(), self._tables, strict=False):
             missing = np.flatnonzero(found < 0)
             if not len(missing):
@@ -134,7 +136,7 @@ class GrowingStrings(Sequence[str]):
         # What is in the dictionary is here; what an interrupted call appended to the list alone is not.
         del self._new[len(self._numbers) :]
         found = self.find(strings)
-        for place in np.flatnonzero(found < 0).tolist():
+        for place in gently(np.flatnonzero(found < 0).tolist(), 1024):
             string = strings[place]
             number = self._numbers.get(string)
             if number is None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.mapped import release
 from langchain_klue_rerank.engine.arrays.ragged import gather
+from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Bytes whose hashes are computed at a time; bounds the memory beside the result to some 50 MB.
@@ -73,7 +74,7 @@ class StringTable(Sequence[str]):
     @classmethod
     def of(cls, strings: Iterable[str]) -> StringTable:
         """Make a table of distinct strings."""
-        encoded = [string.encode("utf-8", "surrogatepass") for string in strings]
+        encoded = [string.encode("utf-8", "surrogatepass") for string in gently(strings, 1024)]
         offsets = np.zeros(len(encoded) + 1, np.int64)
         np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), out=offsets[1:])
         return cls(b"".join(encoded), offsets)
@@ -144,7 +145,8 @@ class StringTable(Sequence[str]):
         wanted = hashes(asked.bytes, asked.offsets)
         order, sorted_hashes = self.search
         firsts = np.searchsorted(sorted_hashes, wanted)
-        for place in np.flatnonzero(sorted_hashes[np.minimum(firsts, len(self) - 1)] == wanted).tolist():
+        known = np.flatnonzero(sorted_hashes[np.minimum(firsts, len(self) - 1)] == wanted)
+        for place in gently(known.tolist(), 256):
             at, string = int(firsts[place]), strings[place]
             while at < len(self) and sorted_hashes[at] == wanted[place]:
                 number = int(order[at])

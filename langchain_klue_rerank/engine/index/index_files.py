@@ -34,6 +34,7 @@ from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
 from langchain_klue_rerank.engine.index.segments.terms import Terms, TermsPart
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: The list of segments and of parts of the terms, in their order; up to version 2 of the format there is none.
@@ -78,7 +79,7 @@ def _write_segment(segment: Segment, folder: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "ids.json").write_bytes(to_json(list(segment.passages.ids)))
     with (folder / "passages.jsonl").open("wb") as file:
-        for row in range(len(segment)):
+        for row in gently(range(len(segment))):
             file.write(segment.passages.line(row))
     if segment.tokens is not None:
         write_ragged(folder / "tokens", segment.tokens)

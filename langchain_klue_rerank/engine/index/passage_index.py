@@ -19,7 +19,7 @@ from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
-from langchain_klue_rerank.engine.priority import searching
+from langchain_klue_rerank.engine.priority import gently, reading_all, searching
 from langchain_klue_rerank.engine.text.spellings import respelled
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
@@ -146,7 +146,7 @@ class PassageIndex(SavedIndex):
         """
         last = {passage.id: number for number, passage in enumerate(passages)}
         numbers = np.fromiter(last.values(), np.int64, len(last))
-        kept = [passages[number].plain() for number in numbers.tolist()]
+        kept = [passages[number].plain() for number in gently(numbers.tolist())]
         if self.settings.lexical and len(tokens or ()) != len(passages):
             raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
         if self.settings.dense and vectors is None and passages:
@@ -281,7 +281,8 @@ class PassageIndex(SavedIndex):
         others = None
         if second is not None:
             others = SecondQueries(as_unit_vectors(second, self.second_dimension), second_weight, SECOND_VECTORS)
-        mask = allowed(state, keep)
+        with reading_all():
+            mask = allowed(state, keep)
         return [
             Candidates(
                 state.passages(found.rows),

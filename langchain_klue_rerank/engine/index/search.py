@@ -16,12 +16,13 @@ from langchain_klue_rerank.engine.index.segments import scoring
 from langchain_klue_rerank.engine.index.segments.columns import evaluate
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
+from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 #: Scores of a batch of queries computed at a time; bounds the memory of a batch over a large index to some 100 MB.
 _SCORES_AT_ONCE = 8_000_000
 #: Passages copied at a time for a function that filters them.
-_PASSAGES_AT_ONCE = 512
+_PASSAGES_AT_ONCE = 64
 #: Passages whose windows are compared with a query: the best by whole-passage cosine, at least this many, this many for
 #: each requested result, and this share of all. On KLUE-MRC reading all of them finds no more answers.
 _READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
@@ -89,6 +90,7 @@ def allowed(snapshot: Snapshot, keep: Keep | None) -> NDArray[np.bool_] | None:
             kept = np.zeros(len(passages), bool)
             rows = view.rows()
             for start in range(0, len(rows), _PASSAGES_AT_ONCE):
+                give_way()
                 some = rows[start : start + _PASSAGES_AT_ONCE]
                 kept[some] = [keep(passage) for passage in passages.copies(some.tolist())]
                 view.segment.release()
@@ -242,7 +244,7 @@ def _fused(
     fields = [field] if opinion is None else [field, opinion.field]
     if any(len(view.segment.vectors[name].windows.values) for view in snapshot.views for name in fields):
         read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
-        rows = np.union1d(fusion.top(scores, read, mask, above=-1), leading)
+        rows = fusion.union(fusion.top(scores, read, mask, above=-1), leading)
         kept = None
         cosines = _blanks_last(snapshot, rows, _best_windows(snapshot, rows, query, field), field)
         second = opinion.scores(snapshot, rows) if opinion is not None else None
@@ -309,7 +311,7 @@ def _skimmed(
     cosines = _blanks_last(snapshot, rows, cosines, field)
     scores = combine(lexical[rows] if words is not None else None, cosines)
     leading = np.sort(leading[:keep_lexical])
-    rows = np.union1d(rows[fusion.top(scores, read, above=-1)], leading)
+    rows = fusion.union(rows[fusion.top(scores, read, above=-1)], leading)
     cosines = _blanks_last(snapshot, rows, _best_windows(snapshot, rows, query, field), field)
     scores = combine(lexical[rows] if words is not None else None, cosines)
     least = 0 if words is not None else -1 if query.any() else 1

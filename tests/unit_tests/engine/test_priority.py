@@ -8,7 +8,9 @@ import time
 import pytest
 
 from langchain_klue_rerank.engine import priority
-from langchain_klue_rerank.engine.priority import give_way, searching
+from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from langchain_klue_rerank.engine.priority import gently, give_way, searching
+from tests.unit_tests.engine.helpers import SETTINGS, add, passage, tokens_of
 
 
 def in_thread(work: object) -> threading.Thread:
@@ -63,3 +65,35 @@ def test_a_search_never_waits_for_itself_or_another() -> None:
         other.join(10)
         assert not other.is_alive()
     assert not priority._searching
+
+
+@pytest.mark.parametrize(("count", "waits"), [(64, False), (65, True)])
+def test_a_long_loop_waits_for_searches_and_a_short_one_does_not(
+    monkeypatch: pytest.MonkeyPatch, count: int, waits: bool
+) -> None:
+    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    done: list[int] = []
+    with searching():
+        loop = in_thread(lambda: done.extend(gently(range(count), 64)))
+        loop.join(0.2 if waits else 10)
+        assert loop.is_alive() == waits
+    loop.join(10)
+    assert done == list(range(count))
+
+
+def test_a_filter_that_reads_every_passage_waits_for_other_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    index = PassageIndex(SETTINGS)
+    add(index, *(passage(str(number), "전입신고 안내") for number in range(3)))
+    found: list[str] = []
+
+    def search() -> None:
+        [candidates] = index.search(3, tokens=tokens_of(["전입신고"]), keep=lambda one: one.id != "1")
+        found.extend(sorted(one.id for one in candidates.passages))
+
+    with searching():
+        filtered = in_thread(search)
+        filtered.join(0.2)
+        assert filtered.is_alive()
+    filtered.join(10)
+    assert found == ["0", "2"]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.index.filters import AllOf, AnyOf, Compare, Condition, Not, OneOf, Order, matches
 from langchain_klue_rerank.engine.index.metadata import is_number
+from langchain_klue_rerank.engine.priority import gently
 
 #: The code of a passage without the key.
 ABSENT: Final = -1
@@ -50,7 +51,7 @@ class Column:
         numbers: dict[Any, int] = {}
         values: list[Any] = []
         codes = np.full(count, ABSENT, np.int32)
-        for row, own in enumerate(metadata):
+        for row, own in enumerate(gently(metadata)):
             if key in own:
                 value = own[key]
                 kind = _identity(value)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.strings import StringTable, join
 from langchain_klue_rerank.engine.index.passages import Passage, copies, from_line, to_line
 from langchain_klue_rerank.engine.index.segments.columns import Column
+from langchain_klue_rerank.engine.priority import gently
 
 #: Passages up to which identifiers are found by a dictionary.
 _FEW: Final = 256
@@ -117,7 +118,7 @@ class PassageTable:
                 lines.append(table._lines if some is None else table._lines.take(some))
             else:
                 numbers = range(len(table)) if some is None else some.tolist()
-                lines.append(_table([table.line(row) for row in numbers]))
+                lines.append(_table([table.line(row) for row in gently(numbers)]))
         return cls(ids, lines=join(lines), columns=columns)
 
     def _read(self, row: int) -> Passage:

@@ -122,10 +122,10 @@ def _add(
 ) -> None:
     """Add what a term adds to the scores of some rows, all distinct: ``weight * tf / (tf + norm)``."""
     places = rows.astype(np.intp)
-    added = norms.take(places)
-    added += frequencies
-    np.divide(frequencies, added, out=added, dtype=np.float32)
-    added *= np.float32(weight)
+    below = norms.take(places)
+    below += frequencies
+    added = frequencies * np.float32(weight)
+    added /= below
     np.add.at(out, places, added)  # twice as fast as `out[places] += added`
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.growing import GrowingRagged, GrowingStrings
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable
+from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.engine.text.spellings import INITIAL_OF
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import bigrams_of, split_words
@@ -234,7 +235,7 @@ def new_name() -> str:
 
 
 def _rows(strings: GrowingStrings, rows: Sequence[Sequence[str]]) -> Ragged:
-    numbers = strings.add([string for row in rows for string in row])
+    numbers = strings.add([string for row in gently(rows, 1024) for string in row])
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     return Ragged(numbers.astype(np.int32), offsets)

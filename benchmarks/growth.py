@@ -1,6 +1,7 @@
 """How an index grows: queries, filters, adding, saving, opening, memory and disk from a thousand passages to a million.
 
     python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,10000,100000,1000000 --plot growth.png
+    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,1000000 --folder index --json growth.json
     python -m benchmarks.growth --raw ../shared/data/raw --busy 20000
     python -m benchmarks.growth --json growth.json --plot docs/assets/growth.png
     python -m benchmarks.growth --raw ../shared/data/raw --sizes 200000 --index folder
@@ -8,8 +9,10 @@
 
 Passages of about 300 characters are cut from the texts of a folder (one paragraph a line, ``.txt`` or ``.txt.xz``). An
 index grows from size to size; at every size it is saved and opened by a process of its own, which is asked the same
-questions. ``--busy`` asks them while another thread adds, saves and merges; ``--index`` asks those of an index that
-was saved before. Beside the time that passed stands the processor's time, which a busy machine hardly changes.
+questions. With ``--folder`` and ``--json`` every size is kept as it is measured: the same command, given again after an
+interruption or with larger sizes, goes on from the last one. ``--busy`` asks them while another thread adds, saves and
+merges; ``--index`` asks those of an index that was saved before. Beside the time that passed stands the processor's
+time, which a busy machine hardly changes.
 """
 
 from __future__ import annotations
@@ -91,9 +94,7 @@ def main() -> None:
         if options.busy:
             busy(passages, options.busy, questions, folder)
             return
-        every = grow(passages, sizes, questions, folder)
-    if options.json:
-        options.json.write_text(json.dumps(every, indent=1), encoding="utf-8")
+        every = grow(passages, sizes, questions, folder, options.json)
     if options.plot:
         plot(every, options.plot)
 
@@ -186,14 +187,33 @@ def memory() -> _Figures:
     return {name: int(status[key].split()[0]) / 1024 for name, key in (("peak_mib", "VmHWM"), ("anon_mib", "RssAnon"))}
 
 
-def grow(passages: Sequence[Passage], sizes: Sequence[int], questions: Sequence[str], folder: Path) -> list[_Figures]:
-    """Measure an index at every size."""
-    retriever = KlueRetriever()
+def grow(
+    passages: Sequence[Passage], sizes: Sequence[int], questions: Sequence[str], folder: Path, kept_in: Path | None
+) -> list[_Figures]:
+    """Measure an index at every size.
+
+    Args:
+        passages: At least as many as the largest size, and some to add at every size.
+        sizes: Rising.
+        questions: What is asked.
+        folder: Where the index is saved; what is there is gone on with.
+        kept_in: A file with the figures of the sizes that are measured, brought up to date after every size.
+
+    Returns:
+        The figures of every size.
+    """
+    every: list[_Figures] = []
+    if kept_in is not None and kept_in.exists() and (folder / "manifest.json").exists():
+        every = json.loads(kept_in.read_text(encoding="utf-8"))
+    retriever = KlueRetriever.load(folder) if every else KlueRetriever()
+    done = every[-1]["passages"] if every else 0
+    retriever.delete([one.id for one in passages[done:]])  # what was added to measure adding
     retriever.add_documents([Document("준비", id="준비")])  # Kiwi's start does not count
     retriever.delete(["준비"])
-    every, done = [], 0
     extra = iter(passages[max(sizes) :])
     for size in sizes:
+        if size <= done:
+            continue
         start = time.perf_counter()
         for first in range(done, size, _AT_ONCE):
             retriever.add_documents(documents(passages[first : min(first + _AT_ONCE, size)]))
@@ -212,6 +232,8 @@ def grow(passages: Sequence[Passage], sizes: Sequence[int], questions: Sequence[
         figures |= search_saved(folder, questions)
         print("  " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items() if isinstance(v, float)), file=sys.stderr)
         every.append(figures)
+        if kept_in is not None:
+            kept_in.write_text(json.dumps(every, indent=1), encoding="utf-8")
     return every
 
 

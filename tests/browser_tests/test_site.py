@@ -48,10 +48,24 @@ def test_the_search_finds_a_word_in_its_page(address: str, browser: Browser, wor
     context.close()
 
 
-@pytest.mark.parametrize("page", ["results.html", "ko/cli.html", "api.html", "ko/training.html"])
+@pytest.mark.parametrize(
+    "page", ["results.html", "ko/cli.html", "api.html", "ko/training.html", "ko/benchmarks.html", "ko/langchain.html"]
+)
 def test_wide_tables_scroll_within_the_page(address: str, browser: Browser, page: str) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844})
     visited = context.new_page()
     visited.goto(f"{address}/{page}")
     assert visited.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
+
+
+def test_the_menu_leads_to_the_same_page_in_the_other_language(address: str, browser: Browser) -> None:
+    visited = browser.new_page()
+    visited.goto(f"{address}/concepts.html")
+    visited.locator(".md-header .md-select").hover()
+    visited.locator(".md-header a[hreflang=ko]").click()
+    visited.wait_for_url("**/ko/concepts.html")
+    assert "바이인코더" in visited.locator("article").inner_text()
+    titles = visited.locator(".md-nav--primary .md-nav__link").all_inner_texts()
+    assert {"빠른 시작", "막힐 때", "명령줄"} <= {title.strip() for title in titles}
+    visited.close()

@@ -108,6 +108,18 @@ def test_the_first_example_prints_what_stands_below_it(
     assert readme[first].code.count("\n") <= 14  # it fits on the first screen
 
 
+@pytest.mark.filterwarnings("ignore:.langchain-community. is being sunset:DeprecationWarning")
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_the_readme_runs_from_its_beginning(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("langchain_classic")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "page"}
+    run = [block for block in blocks(ROOT / name) if block.kind == "python" and block.run]
+    assert len(run) >= 3
+    for block in run:
+        run_python(block, ROOT / name, names)
+
+
 @pytest.mark.parametrize("name", langchain_klue_rerank.__all__)
 def test_the_examples_of_a_public_name_run(name: str) -> None:
     public = getattr(langchain_klue_rerank, name)
@@ -147,9 +159,10 @@ def test_the_api_page_has_the_public_names() -> None:
     assert sorted(shown) == sorted([*langchain_klue_rerank.__all__, "errors"])
 
 
-def test_the_command_lines_page_has_every_option() -> None:
+@pytest.mark.parametrize("page", ["cli.md", "cli.ko.md"])
+def test_the_command_lines_page_has_every_option(page: str) -> None:
     [commands] = [action.choices for action in cli._parser()._actions if isinstance(action, argparse._SubParsersAction)]
-    sections = re.split(r"^## `klue-rerank ", (DOCS / "cli.md").read_text(encoding="utf-8"), flags=re.M)[1:]
+    sections = re.split(r"^## `klue-rerank ", (DOCS / page).read_text(encoding="utf-8"), flags=re.M)[1:]
     assert [section.split()[0] for section in sections] == list(commands)
     for section, parser in zip(sections, commands.values(), strict=True):
         written = set(re.findall(r"`(--?[a-z][\w-]*)", section))

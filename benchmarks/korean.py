@@ -23,7 +23,7 @@ NAMES: frozenset[str] = frozenset(_PHRASES["names"])
 CELLS: dict[str, str] = _PHRASES["cells"]
 LINES: dict[str, str] = _PHRASES["lines"]
 _WORD = re.compile(r"[A-Za-z]{2,}")
-_CODE = re.compile(r"`[^`]*`|\]\([^)]*\)|https?://\S+|<br>")
+_CODE = re.compile(r"`[^`]*`|\]\([^)]*\)|https?://\S+|<br>|<!--.*?-->")
 
 
 def translated(text: str) -> str:

@@ -97,7 +97,8 @@ class PassageIndex(SavedIndex):
         """
         with self._lock:
             if not len(self):
-                self._state = Snapshot.empty(replace(self.settings, token_vectors=model))
+                self.settings = replace(self.settings, token_vectors=model)
+                self._state = Snapshot.empty(self.settings)
 
     def respelled(self, query: str) -> str:
         """Write the words of a query that occur in no passage as the passages write them; see `spellings.respelled`."""

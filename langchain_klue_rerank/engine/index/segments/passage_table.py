@@ -36,6 +36,7 @@ class PassageTable:
         columns: Mapping[str, Column] | None = None,
     ) -> None:
         self.ids = ids
+        self._count = len(ids)
         self._passages = passages
         self._lines = lines
         self._columns = dict(columns or {})
@@ -48,7 +49,7 @@ class PassageTable:
 
     def __len__(self) -> int:
         """Return the number of passages."""
-        return len(self.ids)
+        return self._count
 
     def find(self, identifiers: Sequence[str]) -> NDArray[np.int64]:
         """Return the row of each identifier; -1 for one that is not here."""

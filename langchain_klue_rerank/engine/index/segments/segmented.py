@@ -11,7 +11,6 @@ from langchain_klue_rerank.engine.arrays.origins import Origins
 from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.index.segments import merging
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
-from langchain_klue_rerank.engine.index.settings import IndexSettings
 
 logger = logging.getLogger(__name__)
 
@@ -26,10 +25,14 @@ class Segmented:
 
     Args:
         state: The state to begin with.
+
+    Attributes:
+        settings: What the index holds; those of every state.
     """
 
     def __init__(self, state: Snapshot) -> None:
         self._state = state
+        self.settings = state.settings
         self._lock = ForkSafeLock()
         self._merging: threading.Thread | None = None
         self._merged_from = 0  # the segments before this one are being merged
@@ -37,11 +40,6 @@ class Segmented:
         self._origins = Origins()
         self._changes = 0  # made so far
         self._saved_changes = 0  # of those, the ones that the folder of origin has
-
-    @property
-    def settings(self) -> IndexSettings:
-        """What the index holds."""
-        return self._state.settings
 
     @property
     def token_vector_bytes(self) -> float:

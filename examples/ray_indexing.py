@@ -229,8 +229,6 @@ def index(
             batch_size=batch_size,
             compute=ray.data.ActorPoolStrategy(size=workers),
             num_cpus=1,
-            max_restarts=-1,
-            max_task_retries=-1,
         )
         for batch in dataset.iter_batches(batch_size=None if engine.shared else batch_size):
             if engine.shared:

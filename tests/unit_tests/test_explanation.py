@@ -40,6 +40,30 @@ def test_the_sentence_and_the_words(retriever):
     assert explain_match("민원", TEXT, title="민원 안내").matched == ("민원/NNG",)
 
 
+FEES = (
+    "주민등록 등본은 창구에서 신청합니다. 발급 수수료는 400원입니다. 창구는 오전 9시부터 오후 6시까지 엽니다. "
+    "무인 발급기는 1층 현관 앞에 있습니다. 이것은 밤에도 쓸 수 있습니다."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("등본 떼는 데 얼마 들어요?", "발급 수수료는 400원입니다."),
+        ("등본 창구 언제 열어요?", "창구는 오전 9시부터 오후 6시까지 엽니다."),
+        ("무인 발급기 어디 있나요", "무인 발급기는 1층 현관 앞에 있습니다."),
+    ],
+)
+def test_the_sentence_has_what_the_question_asks_for(question, sentence):
+    assert explain_match(question, FEES, title="등본").sentence == sentence
+
+
+def test_the_order_of_the_sentences_of_a_long_text_does_not_matter():
+    sentences = [f"{number}번 창구는 {number}층에 있습니다." for number in range(1, 150)]
+    found = explain_match("77번 창구는 어디예요?", " ".join(sentences))
+    assert found.sentence == "77번 창구는 77층에 있습니다."
+
+
 def test_scores_are_those_of_the_search(retriever):
     for found in retriever.invoke(QUESTION):
         explanation = retriever.explain(QUESTION, found)
@@ -135,6 +159,17 @@ def test_sentences_lie_one_after_the_other(text):
     for start, stop in sentence_spans(text, shared_analyzer()):
         assert end <= start < stop <= len(text)
         end = stop
+
+
+def test_a_quoted_word_begins_the_next_sentence():
+    text = "한 달에 5천 원 안팎입니다. '절전'을 켜면 3할을 줄입니다. 물을 끕니다. '필터 갈기'에서 보세요."
+    sentences = [text[start:end] for start, end in sentence_spans(text, shared_analyzer())]
+    assert sentences == [
+        "한 달에 5천 원 안팎입니다.",
+        "'절전'을 켜면 3할을 줄입니다.",
+        "물을 끕니다.",
+        "'필터 갈기'에서 보세요.",
+    ]
 
 
 def test_answers_of_the_samples_stand_in_their_passages():

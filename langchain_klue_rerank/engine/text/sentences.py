@@ -17,6 +17,11 @@ Span = tuple[int, int]
 _LINE_END = re.compile(
     r"(?<![^\S\n])(?:(?<=[.?!…:。])|(?<![^\n]{30})|(?=[^\S\n]*+\n[^\S\n]*+(?:[-*•·○●▪#>|]|\(?\d+[.)]|\n)))[^\S\n]*+\n\s*"
 )
+#: A sentence and, after it, the quoted word with which the next one begins.
+_QUOTED_TAIL = re.compile(
+    r"[.?!\u2026\u3002](\s+)(?:['\u2018\u300c\u300e\"\u201c\u300a\u3008]([^'\"\u2019\u201d\u300d\u300f\u300b\u3009.?!]{1,30})"
+    r"['\u2019\u300d\u300f\"\u201d\u300b\u3009])$"
+)
 _PIECE = re.compile(r"\s+|\S+")
 _RUN = re.compile(r"[^\W_]+")
 #: Characters of a run without a space that are mapped one by one; the sentences of longer ones are found roughly.
@@ -46,18 +51,34 @@ def sentence_spans(text: str, analyzer: Analyzer) -> list[Span]:
     begin = 0
     for line in _LINE_END.split(cleaned):
         begin = cleaned.index(line, begin)
-        line, end = line.replace("\n", " "), 0
-        for sentence in analyzer.sentences(line):
-            sentence = sentence.strip()
-            start = line.find(sentence, end) if sentence else -1
-            if start >= 0:
-                end = start + len(sentence)
-                spans.append((begin + start, begin + end))
+        spans += [(begin + start, begin + end) for start, end in _in_line(line.replace("\n", " "), analyzer)]
         begin += len(line)
     if cleaned == text:
         return spans
     places = _places(text, [place for span in spans for place in span])
     return list(zip(places[::2], places[1::2], strict=True))
+
+
+def _in_line(line: str, analyzer: Analyzer) -> list[Span]:
+    """Return where the sentences of a line stand.
+
+    Kiwi puts a quoted word with the sentence before it ("끝납니다. '예약'" and "을 누르면 ..."): it begins the next.
+    """
+    spans: list[Span] = []
+    end = 0
+    for sentence in analyzer.sentences(line):
+        sentence = sentence.strip()
+        start = line.find(sentence, end) if sentence else -1
+        if start < 0:
+            continue
+        end = start + len(sentence)
+        tail = _QUOTED_TAIL.search(line[spans[-1][0] : spans[-1][1]]) if spans else None
+        if tail:
+            before, _ = spans.pop()
+            spans.append((before, before + tail.start(1)))
+            start = before + tail.end(1)
+        spans.append((start, end))
+    return spans
 
 
 def _places(text: str, places: Sequence[int]) -> list[int]:

@@ -1,48 +1,167 @@
-"""Which of a passage's sentences the words of a question are nearest to."""
+"""Which of a passage's sentences answers a question: a few numbers of each sentence and their weights.
+
+The weights are fitted by ``training/packaged/sentence_weights.py`` and copied from what it prints.
+"""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.models.packaged.asked import KINDS, goes_on, said
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 #: How sharply a word prefers the sentence that it is nearest to: cosines are multiplied with it before the softmax.
 _SHARPNESS: Final = 16.0
+#: Numbers of a sentence, in the order of the weights.
+NAMES: Final = (
+    "reranker",  # log-odds of its score
+    "votes",  # share of the question's words that are nearest to this sentence
+    "new votes",  # the same, words that the title has count less
+    "nearness",  # mean nearness of those words
+    "worst",  # the heaviest word that nothing is near to
+    "votes before",  # votes of the sentence before
+    "votes after",
+    "goes on",  # votes of the sentence before, if this one goes on about its subject
+    *KINDS,  # whether the sentence has what the question asks for
+)
+#: Weights of `NAMES`.
+WEIGHTS: Final = np.array(
+    [
+        0.270,  # reranker
+        2.581,  # votes
+        1.901,  # new votes
+        1.852,  # nearness
+        -1.298,  # worst
+        0.818,  # votes before
+        0.346,  # votes after
+        0.140,  # goes on
+        1.940,  # amount
+        1.174,  # time
+        0.593,  # place
+        0.780,  # person
+        0.780,  # reason
+        0.571,  # way
+        0.798,  # money
+    ]
+)
+#: Weights of `NAMES` and of an encoder's standardised cosines, where there is an encoder.
+ENCODER_WEIGHTS: Final = np.array(
+    [
+        0.357,  # reranker
+        1.930,  # votes
+        2.645,  # new votes
+        -0.040,  # nearness
+        -2.263,  # worst
+        0.514,  # votes before
+        -0.222,  # votes after
+        1.630,  # goes on
+        1.513,  # amount
+        0.288,  # time
+        0.547,  # place
+        1.240,  # person
+        0.686,  # reason
+        0.568,  # way
+        0.870,  # money
+        0.416,  # encoder
+    ]
+)
 
 
-def word_shares(query: TokenizedTexts, sentences: TokenizedTexts, model: StaticBiEncoder) -> NDArray[np.float64]:
+def rank_sentences(features: NDArray[np.float64], cosines: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    """Return how well each sentence answers, as `sentence_features` describe them.
+
+    Args:
+        features: (n, `NAMES`).
+        cosines: (n,): of question and sentence by an encoder; None without one. Only their order and their distances in
+            standard deviations count, so that any encoder's will do.
+
+    Returns:
+        (n,): to be compared within a passage only.
+    """
+    if cosines is None:
+        return np.asarray(features @ WEIGHTS)
+    return np.asarray(with_encoder(features, cosines) @ ENCODER_WEIGHTS)
+
+
+def with_encoder(features: NDArray[np.float64], cosines: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Add an encoder's cosines, in standard deviations, as the last number."""
+    return np.column_stack([features, (cosines - cosines.mean()) / (cosines.std() + 1e-6)])
+
+
+def sentence_features(
+    question: str,
+    sentences: list[str],
+    tokens: TokenizedTexts,
+    scores: NDArray[np.float64],
+    model: StaticBiEncoder,
+) -> NDArray[np.float64]:
+    """Describe the sentences of a passage by numbers; the time is linear in its length.
+
+    Args:
+        question: The question.
+        sentences: The n sentences of the passage, n at least 1.
+        tokens: The question, the title (maybe empty) and the sentences, tokenized together.
+        scores: (n,): the packaged reranker's, each sentence with the title.
+        model: The packaged bi-encoder.
+
+    Returns:
+        (n, `NAMES`).
+    """
+    vectors = model.word_vectors(tokens.words, tokens.morphemes)
+    weights = np.linalg.norm(vectors, axis=1).astype(np.float64)
+    unit = vectors / np.where(weights > 0, weights, 1)[:, None].astype(np.float32)
+    asked = np.array(list(dict.fromkeys(tokens.word_ids[: tokens.offsets[1]].tolist())), np.int64)
+    near = _nearest(unit[asked] @ unit.T, tokens)
+    weight = weights[asked]
+    in_title, near = near[0], near[1:]
+    new_weight = weight * (1 - in_title)
+    votes, new_votes = _votes(near, weight), _votes(near, new_weight)
+    before, after = np.concatenate([[0], votes[:-1]]), np.concatenate([votes[1:], [0]])
+    clipped = np.clip(scores, 1e-4, 1 - 1e-4)
+    return np.column_stack(
+        [
+            np.log(clipped / (1 - clipped)),
+            votes,
+            new_votes,
+            near @ new_weight / max(new_weight.sum(), 1e-6),
+            -((1 - near) * weight).max(axis=1, initial=0) / max(weight.max(initial=0), 1e-6),
+            before,
+            after,
+            before * goes_on(sentences),
+            said(question, sentences),
+        ]
+    )
+
+
+def _nearest(cosines: NDArray[np.float32], tokens: TokenizedTexts) -> NDArray[np.float64]:
+    """Return the cosine of the nearest word of each text but the first, 0..1: (texts - 1, words of the question)."""
+    starts, ends = tokens.offsets[1:-1], tokens.offsets[2:]
+    nearest = np.zeros((len(starts), len(cosines)))
+    filled = ends > starts
+    if filled.any() and len(cosines):
+        stood = cosines[:, tokens.word_ids[tokens.offsets[1] :]]
+        nearest[filled] = np.maximum.reduceat(stood, starts[filled] - tokens.offsets[1], axis=1).T
+    return np.clip(nearest, 0, 1)
+
+
+def _votes(near: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """Let every word of a question vote for the sentences that have it, or something like it.
 
     A word's vote is divided among the sentences by how near the nearest word of each is to it: what stands in one
     sentence alone tells them apart, what stands in all does not.
 
     Args:
-        query: The question, one tokenized text.
-        sentences: The n sentences of a passage, tokenized.
-        model: The packaged bi-encoder. The length of a word's vector is its weight.
+        near: (n, words): how near the nearest word of each sentence is.
+        weight: (words,): how much each word's vote counts.
 
     Returns:
-        (n,) shares of the votes, adding up to 1; zeros if the question or the sentences have no word.
+        (n,) shares of the votes, adding up to 1; zeros if no word counts.
     """
-    asked = model.word_vectors(query.words, query.morphemes)
-    there = model.word_vectors(sentences.words, sentences.morphemes)
-    weights = np.linalg.norm(asked, axis=1).astype(np.float64)
-    if not len(there) or not weights.sum():
-        return np.zeros(len(sentences))
-    cosines = _unit(asked) @ _unit(there).T
-    nearest = np.zeros((len(sentences), len(asked)))
-    for row, (start, end) in enumerate(pairwise(sentences.offsets.tolist())):
-        if end > start:
-            nearest[row] = cosines[:, sentences.word_ids[start:end]].max(axis=1)
-    votes = np.exp(_SHARPNESS * (nearest - nearest.max(axis=0)))
-    return np.asarray(votes / votes.sum(axis=0) @ weights / weights.sum())
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(norms > 0, norms, 1), np.float32)
+    if not weight.sum():
+        return np.zeros(len(near))
+    votes = np.exp(_SHARPNESS * (near - near.max(axis=0)))
+    return np.asarray(votes / votes.sum(axis=0) @ weight / weight.sum())

@@ -7,7 +7,9 @@ A server (`klue-rerank serve`, a process of its own) serves the samples to 1, 16
 machine, which take a part of it. They ask in two ways: each as fast as answers come, and each once in five seconds, as
 a person does. Answered requests a second, median and 99th percentile of their time, errors, and requests without an
 answer. Then what the server costs: processor time of a request from the server and from the library in the same
-process, in turns, which does not depend on what else the machine does; medians of five turns. Linux.
+process, in turns, which does not depend on what else the machine does; medians of five turns. From the library's the
+least that 64 clients can wait who ask without a pause: on average the processor time of 64 requests, divided among the
+cores, even if the server itself cost nothing. Linux.
 """
 
 from __future__ import annotations
@@ -160,6 +162,8 @@ def main() -> None:
                 print("|---|---:|---:|---:|---:|---:|")
                 for clients in CLIENTS:
                     outcome = asyncio.run(load(port, bodies, clients, options.seconds, pause))
+                    if clients == 1 and not pause:
+                        alone = outcome
                     print(f"| {clients} | {outcome.row()} |", flush=True)
             turns = [
                 (served(port, server.pid, bodies, 4), in_process(options.path, retriever, asked, 4)) for _ in range(5)
@@ -169,6 +173,11 @@ def main() -> None:
             server.wait()
     there, here = np.median(turns, axis=0)
     print(f"\nprocessor time of a request: server {there:.1f} ms, library {here:.1f} ms, {there / here - 1:+.0%}")
+    least, p50, p99 = _TOGETHER * here / (os.cpu_count() or 1), *np.percentile(1000 * np.array(alone.seconds), (50, 99))
+    print(
+        f"{_TOGETHER} clients without a pause wait at least {least:.0f} ms on average: "
+        f"{least / p50:.1f} times one client's median, {least / p99:.1f} times its p99"
+    )
 
 
 def _wait(port: int) -> None:

@@ -84,22 +84,24 @@ class Guard:
             )
             await refusal(scope, receive, send)
             return
-        too_large = error_response(413, f"The body is larger than {self._max_body} bytes; send fewer texts at a time.")
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length) > self._max_body:
-            await too_large(scope, receive, send)
+            await self._too_large()(scope, receive, send)
             return
         try:
             async with asyncio.timeout(self._timeout):
                 body = await _body(receive, self._max_body)
                 if body is None:
-                    await too_large(scope, receive, send)
+                    await self._too_large()(scope, receive, send)
                 else:
                     await self._app(scope, _replay(body, receive), send)
         except TimeoutError:
             if not answered():
                 late = error_response(504, f"Not answered within {self._timeout:g} s; try again.", "timeout_error")
                 await late(scope, receive, send)
+
+    def _too_large(self) -> JSONResponse:
+        return error_response(413, f"The body is larger than {self._max_body} bytes; send fewer texts at a time.")
 
     def _allowed(self, path: str, authorization: bytes) -> bool:
         if self._key is None or path in OPEN:

@@ -113,9 +113,9 @@ def sentence_features(
     """
     vectors = model.word_vectors(tokens.words, tokens.morphemes)
     weights = np.linalg.norm(vectors, axis=1).astype(np.float64)
-    unit = vectors / np.where(weights > 0, weights, 1)[:, None].astype(np.float32)
+    unit = np.asarray(vectors / np.where(weights > 0, weights, 1)[:, None], np.float32)
     asked = np.array(list(dict.fromkeys(tokens.word_ids[: tokens.offsets[1]].tolist())), np.int64)
-    near = _nearest(unit[asked] @ unit.T, tokens)
+    near = _nearest(np.asarray(unit[asked] @ unit.T, np.float32), tokens)
     weight = weights[asked]
     in_title, near = near[0], near[1:]
     new_weight = weight * (1 - in_title)

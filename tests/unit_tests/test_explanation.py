@@ -112,11 +112,11 @@ class Pointing(Embeddings):
         return [1.0, 0.0]
 
 
-@pytest.mark.parametrize("word", ["여권", "주민등록증"])
+@pytest.mark.parametrize("word", ["여권", "도장"])
 def test_a_second_encoder_has_a_say(word):
-    question = "뭐가 필요해요?"
-    assert word in explain_match(question, TEXT, encoder=Pointing(word)).sentence
-    found = KlueRetriever.from_documents([Document(TEXT, id="long")], second_embeddings=Pointing(word))
+    question, text = "구청에서 뭐 만들어요?", "여권은 구청에서 만듭니다. 도장은 구청에서 만듭니다."
+    assert word in explain_match(question, text, encoder=Pointing(word)).sentence
+    found = KlueRetriever.from_documents([Document(text, id="long")], second_embeddings=Pointing(word))
     assert word in found.explain(question, "long").sentence
 
 

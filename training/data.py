@@ -21,6 +21,9 @@ from typing import Any
 #: The plain texts of `raw/`, one file each.
 RAW_TEXTS = ("boddari", "petitions", "tech_docs", "ms_docs", "nsmc_reviews")
 
+#: Corpora of questions written for this project.
+EVERYDAY, PARAPHRASED = (Path(__file__).parent / "packaged" / name for name in ("everyday", "paraphrased"))
+
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _HANGUL = re.compile("[가-힣]")
 # Spoken and written sentences alike: many lines of petitions have no full stop after "다" and "요".
@@ -115,6 +118,18 @@ def read_welfare(data: Path) -> list[tuple[Pair, str]]:
     """Return question and answer of the welfare help desk, each with the programme it is about."""
     rows = read_jsonl(data / "welfare_qa" / "train.jsonl")
     return [(Pair(row["question"], row["answer"]), row["programme"]) for row in rows]
+
+
+def read_written() -> Iterator[tuple[str, list[Pair]]]:
+    """Yield the corpora of questions written for this project, in other words than their passages.
+
+    Yields:
+        A name, and the questions with the titles and texts of the passages that answer them.
+    """
+    for folder in sorted(path for room in (EVERYDAY, PARAPHRASED) for path in room.iterdir() if path.is_dir()):
+        texts = {row["id"]: f"{row['title']}\n{row['text']}" for row in read_jsonl(folder / "passages.jsonl")}
+        asked = read_jsonl(folder / "questions.jsonl")
+        yield folder.name, [Pair(row["question"], texts[one]) for row in asked for one in row["passages"]]
 
 
 def read_strategy(data: Path) -> list[Pair]:

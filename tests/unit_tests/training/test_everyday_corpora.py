@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from training.data import read_jsonl
-from training.packaged.confidence import EVERYDAY
+from training.data import EVERYDAY, read_jsonl
 
 CORPORA = sorted(path for path in EVERYDAY.iterdir() if path.is_dir())
 

@@ -16,8 +16,8 @@ FOLDER = Path(training.packaged.__file__).parent / "paraphrased"
 
 
 def rows(name: str) -> list[dict[str, Any]]:
-    lines = (FOLDER / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines]
+    paths = sorted(FOLDER.glob(f"*/{name}.jsonl"))
+    return [json.loads(line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def test_every_passage_has_three_questions_of_its_own() -> None:

@@ -37,7 +37,7 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
         >>> hub = KlueEmbeddings(model="BAAI/bge-m3", model_kwargs={"device": "cuda"})  # doctest: +SKIP
 
     Args:
-        model: ``None`` (the packaged weights), ``"packaged-encoder"`` (multilingual-e5-small at four bits, without
+        model: ``None`` (the packaged weights), ``"packaged-encoder"`` (multilingual-e5-small tuned on Korean, without
             torch: it reads sentences and is slower by far), the path of a folder, or a hub id.
         cache_folder: Where files from the hub are kept; None for the hub's own cache. Not for weights in the packaged
             format, nor are the following four.

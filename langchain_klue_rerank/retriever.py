@@ -267,7 +267,7 @@ class KlueRetriever(ExplainingRetriever):
             morphemes=self._needs_morphemes,
             with_tokens=self.kiwi and isinstance(self.reranker, RankerCompressor) and self.reranker._reads_tokens,
             token_vectors_of=self._vectors_of,
-            second=self._second,
+            second=self._second if self.second_weight else None,
             second_weight=self.second_weight,
         )
 

@@ -195,8 +195,9 @@ class SecondStage:
             or not scores.is_read.all()
         ):
             return {}
-        known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens)
-        return {"confidence": float(packaged_confidence()(known))}
+        second = evidence.second
+        known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, second)
+        return {"confidence": float(packaged_confidence(second is not None)(known))}
 
     def _first_stage_only(self, candidates: CandidateDocuments, options: Options) -> list[Document]:
         """Return the first stage's best, with its scores as the final ones."""

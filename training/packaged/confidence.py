@@ -7,7 +7,9 @@ group) taken out, so that the nearest others remain; and every corpus is asked q
 are cut out of the data sets, 6 to 2,000 passages each, at random or around a topic, with whole passages and with
 pieces of them, with titles and without. Data sets ask in the words of their passages, people do not: the corpora in
 ``training/packaged/everyday``, written for this, ask as people type, and have questions that no passage answers. They
-weigh four fifths. The questions of ``benchmarks/everyday`` fit nothing.
+weigh four fifths, three of them those that are no harder than what people ask. The questions of ``benchmarks/everyday``
+fit nothing. With the packaged encoder as second bi-encoder the same is done again, with fewer passages of each data
+set, since it is slow.
 
 Signals are computed with the retriever that serves and kept in ``--work``, one file a kind; ``--resume`` takes them
 from there. Prints what a model fitted without a kind does on that kind. Run it again when the bi-encoder, the reranker
@@ -22,9 +24,9 @@ import json
 import random
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,16 +46,21 @@ from langchain_klue_rerank.evaluation.metrics import calibration_error
 from training import data as readers
 from training.data import Pair
 
-EVERYDAY: Final = Path(__file__).parent / "everyday"
+#: The kind that has all everyday corpora as one.
+ALL: Final = "everyday: all"
 #: Corpora cut out of each kind, and questions asked of each.
 _CORPORA, _QUESTIONS, _STRANGERS = 10, 12, 5
 #: Largest corpus.
 _LARGEST = 2000
-#: Passages of a kind that are looked at, at most: tokenizing them takes most of the time.
-_POOL = 2000
-#: How often questions are answerable, near and off topic: of three questions to a bot two are answered in its files.
-_SHARES: Final = {"answerable": 0.62, "near": 0.28, "off_topic": 0.10}
-_EVERYDAY_SHARE = 0.8
+#: Passages of a kind that are looked at, at most: tokenizing them takes most of the time, a second bi-encoder more.
+_POOL, _SECOND_POOL = 2000, 100
+#: How often questions are answerable, near and off topic: three of five questions to a bot are answered in its files.
+_SHARES: Final = {"answerable": 0.6, "near": 0.2, "off_topic": 0.2}
+#: Weight of everyday corpora that ask as people do, of those that were written to be harder, and of data sets.
+_EVERYDAY_SHARE, _HARD_SHARE, _DATA_SHARE = 0.6, 0.2, 0.2
+#: Everyday corpora that ask as people do; the others avoid the words of their passages.
+_USUAL_CORPORA = ("bank", "exam", "gym", "museum", "pension", "purifier", "telecom")
+_USUAL: Final = frozenset(f"everyday: {name}" for name in _USUAL_CORPORA)
 _SENTENCE = re.compile(r"(?<=[.?!])\s+|\n+")
 
 
@@ -72,6 +79,12 @@ class Kind:
     passages: list[tuple[str, str, str]]
     questions: list[tuple[str, frozenset[int]]]
     labels: list[str]
+
+    def first(self, count: int) -> Kind:
+        """Return the first passages and the questions that they answer."""
+        kept = [number for number, (_, right) in enumerate(self.questions) if max(right, default=0) < count]
+        asked, labels = ([rows[number] for number in kept] for rows in (self.questions, self.labels))
+        return replace(self, passages=self.passages[:count], questions=asked, labels=labels)
 
 
 @dataclass(frozen=True)
@@ -149,9 +162,12 @@ def read_kinds(data: Path) -> Iterator[Kind]:
 
 
 def read_everyday() -> list[Kind]:
-    """Read the corpora written for this, each by itself and all as one."""
-    kinds, passages, questions, labels = [], [], [], []
-    for folder in sorted(path for path in EVERYDAY.iterdir() if path.is_dir()):
+    """Read the corpora written for this, each by itself and all as one.
+
+    What a corpus does not answer, another may: of all as one only the questions with an answer are asked.
+    """
+    kinds, passages, questions = [], [], []
+    for folder in sorted(path for path in readers.EVERYDAY.iterdir() if path.is_dir()):
         rows = readers.read_jsonl(folder / "passages.jsonl")
         number = {row["id"]: place for place, row in enumerate(rows)}
         own = [(row["title"], row["text"], f"{folder.name} {row['id']}") for row in rows]
@@ -159,27 +175,26 @@ def read_everyday() -> list[Kind]:
         right = [frozenset(number[one] for one in row["passages"]) for row in asked]
         pairs = [(row["question"], one) for row, one in zip(asked, right, strict=True)]
         kinds.append(Kind(f"everyday: {folder.name}", own, pairs, [row["kind"] for row in asked]))
-        questions += [(text, frozenset(n + len(passages) for n in one)) for text, one in pairs]
-        labels += kinds[-1].labels
+        questions += [(text, frozenset(n + len(passages) for n in one)) for text, one in pairs if one]
         passages += own
-    return [*kinds, Kind("everyday: all", passages, questions, labels)]
+    return [*kinds, Kind(ALL, passages, questions, ["answerable"] * len(questions))]
 
 
 class Searched:
     """A kind's passages, tokenized and embedded once, of which corpora are made."""
 
-    def __init__(self, kind: Kind) -> None:
-        self.kind = kind
-        retriever = KlueRetriever()
+    def __init__(self, kind: Kind, second: str | None = None) -> None:
+        self.kind, self.second = kind, second
+        retriever = KlueRetriever(second_embeddings=second)
         self.passages = [
             Passage(str(number), text, {"title": title} if title else {})
             for number, (title, text, _) in enumerate(kind.passages)
         ]
         texts = [searchable_text(one.text, one.metadata, retriever.title_key) for one in self.passages]
         self.tokens = retriever._tokenize(texts)
-        vectors = retriever._embed(self.passages, self.tokens)
-        assert vectors is not None
-        self.vectors = vectors[VECTORS]
+        fields = retriever._embed(self.passages, self.tokens)
+        assert fields is not None
+        self.fields = fields
         self.groups = [group or str(number) for number, (_, _, group) in enumerate(kind.passages)]
 
     def rows(self, size: int, draw: random.Random) -> list[int]:
@@ -188,16 +203,15 @@ class Searched:
         if size >= count:
             return list(range(count))
         if draw.random() < 0.6:
-            wholes = self.vectors.wholes
+            wholes = self.fields[VECTORS].wholes
             return np.sort(np.argsort(-(wholes @ wholes[draw.randrange(count)]))[:size]).tolist()  # type: ignore[no-any-return]
         return sorted(draw.sample(range(count), size))
 
     def corpus(self, rows: Sequence[int]) -> KlueRetriever:
         """Make a retriever over some of the passages."""
-        retriever, numbers = KlueRetriever(), np.asarray(rows)
-        retriever._index.add(
-            [self.passages[row] for row in rows], self.tokens.take(numbers), self.vectors.take(numbers)
-        )
+        retriever, numbers = KlueRetriever(second_embeddings=self.second), np.asarray(rows)
+        fields = {name: vectors.take(numbers) for name, vectors in self.fields.items()}
+        retriever._index.add([self.passages[row] for row in rows], self.tokens.take(numbers), fields)
         return retriever
 
 
@@ -241,7 +255,7 @@ def ask(
     assert evidence.lexical is not None
     assert evidence.cosines is not None
     assert evidence.tokens is not None
-    known = engine.signals(blended, evidence.lexical, evidence.cosines, evidence.tokens)
+    known = engine.signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second)
     return known, numbers[kept[int(blended.argmax())]] in right and not take_out
 
 
@@ -253,7 +267,7 @@ def ask_all(searched: Searched, strangers: Sequence[str]) -> Asked:
     rows: list[tuple[NDArray[np.float64], bool, str]] = []
 
     def add(retriever: KlueRetriever, question: str, right: frozenset[int], label: str) -> None:
-        for take_out in (False, True) if right else (False,):
+        for take_out in (False, True) if right and kind.name != ALL else (False,):
             one = ask(searched, retriever, question, right, take_out=take_out)
             if one is not None:
                 rows.append((*one, "near" if take_out else label))
@@ -295,16 +309,22 @@ def fit(parts: dict[str, Asked], threshold: float = 0.5) -> engine.ConfidenceMod
     return engine.ConfidenceModel(result, float(found[-1]), threshold)
 
 
+def share_of(name: str) -> tuple[str, float]:
+    """Return the group of a kind and the weight that the group has."""
+    if not name.startswith("everyday"):
+        return "data", _DATA_SHARE
+    return ("usual", _EVERYDAY_SHARE) if name in _USUAL else ("hard", _HARD_SHARE)
+
+
 def example_weights(name: str, asked: Asked, parts: dict[str, Asked]) -> NDArray[np.float64]:
-    """Return weights that give everyday corpora their share, every kind the same, and every label its share."""
-    everyday = name.startswith("everyday")
-    alike = sum(other.startswith("everyday") == everyday for other in parts)
-    total = _EVERYDAY_SHARE if everyday else 1 - _EVERYDAY_SHARE
+    """Return weights that give groups of kinds their shares, every kind of one the same, and every label its share."""
+    group = share_of(name)
+    alike = sum(share_of(other) == group for other in parts)
     weights = np.zeros(len(asked.right))
     for label, share in _SHARES.items():
         own = asked.labels == label
         weights[own] = share / max(int(own.sum()), 1)
-    return weights * total / alike
+    return weights * group[1] / alike
 
 
 def area(high: NDArray[np.float64], low: NDArray[np.float64]) -> float:
@@ -338,37 +358,50 @@ def main() -> None:
     parser.add_argument("--threshold", type=float, default=0.5, help="the threshold to recommend; default 0.5")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, Asked] = {}
-    strangers: list[str] = []
-    for kind in (*read_everyday(), *read_kinds(options.data)):
-        path = options.work / f"{kind.name.replace(': ', '_').replace(', ', '_').replace(' ', '_')}.npz"
-        if options.resume and path.exists():
-            with np.load(path, allow_pickle=False) as saved:
-                parts[kind.name] = Asked(saved["signals"], saved["right"], saved["labels"])
-        else:
-            parts[kind.name] = ask_all(Searched(kind), strangers)
-            one = parts[kind.name]
-            np.savez(path, signals=one.signals, right=one.right, labels=one.labels)
-        strangers = [question for question, _ in kind.questions]
-    print("| kind left out | rows | @1 | ECE | AUC near | AUC off topic | right answered | near | off topic |")
-    print("| --- |" + " ---: |" * 8)
-    for name, asked in parts.items():
-        if name == "everyday: all":
-            continue
-        rest = {k: v for k, v in parts.items() if k != name and not (name[:3] == "eve" and k == "everyday: all")}
-        print(row(name, asked, fit(rest, options.threshold)), flush=True)
-    model = fit(parts, options.threshold)
-    config = {
-        "format": engine.FORMAT,
-        "format_version": engine.FORMAT_VERSION,
-        "weights": dict(zip(engine.SIGNALS, np.round(model.weights, 4).tolist(), strict=True)),
-        "bias": round(model.bias, 4),
-        "threshold": model.threshold,
-    }
+    config: dict[str, Any] = {"format": engine.FORMAT, "format_version": engine.FORMAT_VERSION}
+    for key, second in ((engine.FIRST, None), (engine.SECOND, "packaged-encoder")):
+        print(f"\n{key}\n")
+        parts = collect(options.data, options.work / key, second, resume=options.resume)
+        print("| kind left out | rows | @1 | ECE | AUC near | AUC off topic | right answered | near | off topic |")
+        print("| --- |" + " ---: |" * 8)
+        for name, asked in parts.items():
+            if name != ALL:
+                rest = {k: v for k, v in parts.items() if k != name and not (name.startswith("everyday") and k == ALL)}
+                print(row(name, asked, fit(rest, options.threshold)), flush=True)
+        model = fit(parts, options.threshold)
+        names = engine.SIGNALS + (engine.SECOND_SIGNALS if second else ())
+        weights = dict(zip(names, np.round(model.weights, 4).tolist(), strict=True))
+        config[key] = {"weights": weights, "bias": round(model.bias, 4)}
+    config["threshold"] = options.threshold
     options.out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(config, indent=2) + "\n"
     (options.out / engine.CONFIG_FILE).write_text(text, encoding="utf-8")
     print(text)
+
+
+def collect(data: Path, work: Path, second: str | None, *, resume: bool) -> dict[str, Asked]:
+    """Ask all kinds' questions and keep what is known of them.
+
+    Args:
+        data: The data folder.
+        work: Where signals are kept, one file a kind.
+        second: Name of the second bi-encoder; None for none.
+        resume: Whether to take signals that are there already.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, Asked] = {}
+    strangers: list[str] = []
+    for whole in (*read_everyday(), *read_kinds(data)):
+        kind = whole if second is None or whole.name.startswith("everyday") else whole.first(_SECOND_POOL)
+        path = work / f"{kind.name.replace(': ', '_').replace(', ', '_').replace(' ', '_')}.npz"
+        if resume and path.exists():
+            with np.load(path, allow_pickle=False) as saved:
+                parts[kind.name] = Asked(saved["signals"], saved["right"], saved["labels"])
+        else:
+            one = parts[kind.name] = ask_all(Searched(kind, second), strangers)
+            np.savez(path, signals=one.signals, right=one.right, labels=one.labels)
+        strangers = [question for question, _ in kind.questions]
+    return parts
 
 
 if __name__ == "__main__":

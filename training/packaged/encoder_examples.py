@@ -2,6 +2,8 @@
 
 A question comes with the window of 40 words of its passage that answers it and with windows of wrong passages, those
 that the package's own hybrid search ranks best: in-batch passages alone are told apart at once and teach nothing.
+Questions written for this project (``everyday``, ``paraphrased``) avoid the words of their passage, so that no word
+shows which of its windows answers: they come with all of them, of which the nearest counts.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,16 +33,17 @@ _DEPTH, _WRONG = 20, 6
 
 @dataclass(frozen=True)
 class Asked:
-    """A question, the window that answers it, and windows of passages that do not.
+    """A question, windows that answer it, and windows of passages that do not.
 
     Attributes:
         query: The question.
-        right: The window of the right passage that holds its answer, or else shares most with the question.
+        right: The window of the right passage that holds its answer, or else shares most with the question; or all
+            windows of its passages, of which one answers.
         wrong: Windows of wrong passages, the best of the search first.
     """
 
     query: str
-    right: str
+    right: list[str]
     wrong: list[str]
 
 
@@ -70,7 +73,15 @@ def questions(data: Path, leave_out: Sequence[str], generator: random.Random, mo
         yield from _mined(name, pairs, pairs[:most])
 
 
-def _mined(name: str, pairs: Sequence[sets.Pair], asked: Sequence[sets.Pair]) -> Iterator[Asked]:
+def written() -> Iterator[Asked]:
+    """Yield the questions written for this project, each corpus searched by itself."""
+    for name, pairs in sets.read_written():
+        yield from _mined(name, pairs, pairs, every_window=True)
+
+
+def _mined(
+    name: str, pairs: Sequence[sets.Pair], asked: Sequence[sets.Pair], every_window: bool = False
+) -> Iterator[Asked]:
     passages = list(dict.fromkeys(pair.passage for pair in pairs))
     right: dict[str, set[str]] = {}
     for pair in pairs:
@@ -89,24 +100,31 @@ def _mined(name: str, pairs: Sequence[sets.Pair], asked: Sequence[sets.Pair]) ->
             ]
             if wrong:
                 windows = [_window(pair.query, text) for text in wrong[:_WRONG]]
-                yield Asked(pair.query, _window(pair.query, pair.passage, pair.answer), windows)
+                if every_window:
+                    own = [window for text in sorted(right[pair.query]) for window in _windows(text)]
+                else:
+                    own = [_window(pair.query, pair.passage, pair.answer)]
+                yield Asked(pair.query, own, windows)
 
 
-def _window(query: str, passage: str, answer: str = "") -> str:
+def _windows(passage: str) -> list[str]:
     title, _, text = passage.partition("\n")
     if not text:
         title, text = "", passage
-    windows, _ = cut_texts([text], [title], WINDOW_WORDS)
-    wanted = terms(query)
+    return cut_texts([text], [title], WINDOW_WORDS)[0]
+
+
+def _window(query: str, passage: str, answer: str = "") -> str:
+    windows, wanted = _windows(passage), terms(query)
     holding = [window for window in windows if answer and answer in window]
     return max(holding or windows, key=lambda window: len(wanted & terms(window)))
 
 
-def remembered(path: Path, data: Path, leave_out: Sequence[str], seed: int, most: int) -> list[Asked]:
-    """Return the questions, found before or now, in random order."""
+def remembered(path: Path, find: Callable[[], Iterable[Asked]], seed: int) -> list[Asked]:
+    """Return questions, found before and kept in a file or found now, in random order."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        rows = list(questions(data, leave_out, random.Random(seed), most))
+        rows = list(find())
         random.Random(seed).shuffle(rows)
         temporary = path.with_name(path.name + ".new")
         temporary.write_text(

@@ -5,9 +5,10 @@ r"""Tune the base of the packaged encoder: sentence pairs, entailments and quest
     python -m training.packaged.encoder --base runs/encoder/model --data D
 
 Every step has one task, drawn by chance: KLUE-STS and KorSTS with the CoSENT loss; KLUE-NLI's entailments against its
-contradictions, and paraphrases; questions against windows of passages (`training.packaged.encoder_examples`). Texts
-have the prompts of e5. Word vectors and the lowest layers stay as they are. ``--leave-out`` keeps kinds of questions
-away, to choose settings by. An interrupted run goes on with ``--resume`` as if nothing had happened.
+contradictions, and paraphrases; questions against windows of passages, those of data sets and those written for this
+project (`training.packaged.encoder_examples`). Texts have the prompts of e5. Word vectors and the lowest layers stay as
+they are. ``--leave-out`` keeps kinds of questions away, to choose settings by. An interrupted run goes on with
+``--resume`` as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ from transformers import AutoModel, AutoTokenizer
 from training import data as sets
 from training.folders import open_folder
 from training.packaged.encoder import PROMPTS
-from training.packaged.encoder_examples import Asked, remembered
+from training.packaged.encoder_examples import Asked, questions, remembered, written
 from training.settings import SettingsError, parse, require_positive
 
 logger = logging.getLogger(__name__)
 
 #: Tasks and how often each is drawn.
-TASKS: Final = {"questions": 0.6, "similarity": 0.2, "meaning": 0.2}
+TASKS: Final = {"questions": 0.4, "written": 0.2, "similarity": 0.3, "meaning": 0.1}
 #: By what cosines are divided before they are compared, and the scale of CoSENT.
 _TEMPERATURE, _SCALE = 0.02, 20.0
 
@@ -84,13 +85,15 @@ class Examples:
     """All examples, from which every step draws its own by seed and number.
 
     Attributes:
-        questions: Questions with windows.
+        questions: Questions of data sets, with windows.
+        written: Questions written for this project, with windows.
         similarity: Two sentences and how alike they are.
         meaning: Two sentences that mean the same, or of which one follows from the other, and one that contradicts the
             first; "" where there is none.
     """
 
     questions: list[Asked]
+    written: list[Asked]
     similarity: list[tuple[str, str, float]]
     meaning: list[tuple[str, str, str]]
 
@@ -98,11 +101,16 @@ class Examples:
     def read(cls, settings: Settings) -> Examples:
         """Read them; the questions' windows are found once and kept in the run's folder."""
         data = settings.data
-        path = settings.output / "questions.jsonl"
+        seed, folder = settings.seed, settings.output
         meaning = [(one.anchor, one.positive, one.negative) for one in sets.read_nli(data)]
         meaning += [(one.query, one.passage, "") for one in sets.read_paraphrases(data)]
         return cls(
-            questions=remembered(path, data, settings.leave_out, settings.seed, settings.most),
+            questions=remembered(
+                folder / "questions.jsonl",
+                lambda: questions(data, settings.leave_out, random.Random(seed), settings.most),
+                seed,
+            ),
+            written=remembered(folder / "written.jsonl", written, seed),
             similarity=[
                 (one.first, one.second, one.score) for one in sets.read_klue_sts(data) + sets.read_kor_sts(data)
             ],
@@ -113,25 +121,26 @@ class Examples:
         """Return the task of a step and its examples."""
         chance = random.Random(settings.seed * 1_000_003 + step)
         [task] = chance.choices(list(TASKS), list(TASKS.values()))
-        size = settings.batch_size * (1 if task == "questions" else 2)
+        asked = task in ("questions", "written")
+        size = settings.batch_size * (1 if asked else 2)
         rows: list[Any] = getattr(self, task)
         drawn = chance.sample(rows, min(size, len(rows)))
-        if task == "questions":
+        if asked:
             count = settings.wrong
             drawn = [Asked(one.query, one.right, chance.sample(one.wrong, min(count, len(one.wrong)))) for one in drawn]
         return task, drawn
 
 
-def ranking_loss(anchors: torch.Tensor, right: torch.Tensor, wrong: torch.Tensor) -> torch.Tensor:
-    """Return the cross-entropy of each anchor's own text among all texts of the batch.
+def ranking_loss(anchors: torch.Tensor, texts: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Return the cross-entropy of each anchor's right texts among all texts of the batch, the nearest counting most.
 
     Args:
         anchors: (n, d) unit vectors.
-        right: (n, d) of each anchor's own text.
-        wrong: (m, d) of wrong texts, for all anchors.
+        texts: (m, d) unit vectors.
+        right: (n, m) booleans, which texts are right for which anchor; at least one in every row.
     """
-    scores = anchors @ torch.cat([right, wrong]).T / _TEMPERATURE
-    return functional.cross_entropy(scores, torch.arange(len(anchors), device=anchors.device))
+    scores = anchors @ texts.T / _TEMPERATURE
+    return (scores.logsumexp(1) - scores.masked_fill(~right, -torch.inf).logsumexp(1)).mean()
 
 
 def cosent_loss(cosines: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -158,11 +167,17 @@ def loss_of(task: str, rows: list[Any], embed: Callable[[Sequence[str], str], to
         first, second = (embed([row[side] for row in rows], "query") for side in (0, 1))
         return cosent_loss((first * second).sum(1), torch.tensor([row[2] for row in rows], device=first.device))
     if task == "meaning":
-        anchors, right = (embed([row[side] for row in rows], "query") for side in (0, 1))
-        others = [row[2] for row in rows if row[2]]
-        return ranking_loss(anchors, right, embed(others, "query") if others else right[:0])
-    windows = embed([row.right for row in rows] + [text for row in rows for text in row.wrong], "passage")
-    return ranking_loss(embed([row.query for row in rows], "query"), windows[: len(rows)], windows[len(rows) :])
+        anchors = [(row[0], [row[1]]) for row in rows]
+        texts = [text for row in rows for text in row[1:] if text]
+        prompt = "query"
+    else:
+        anchors = [(row.query, row.right) for row in rows]
+        texts = [text for row in rows for text in (*row.right, *row.wrong)]
+        prompt = "passage"
+    texts = list(dict.fromkeys(texts))
+    vectors = embed(texts, prompt)
+    right = torch.tensor([[text in own for text in texts] for _, own in anchors], device=vectors.device)
+    return ranking_loss(embed([query for query, _ in anchors], "query"), vectors, right)
 
 
 def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.read) -> Path:

@@ -21,20 +21,30 @@ from numpy.typing import ArrayLike, NDArray
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 FORMAT: Final = "klue-confidence"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 CONFIG_FILE: Final = "config.json"
 #: Candidates that are considered, and the minimum number for which a lead is meaningful.
 CANDIDATES: Final = 30
 LEAST_CANDIDATES: Final = 10
 #: What is known of a query's candidates, in the order of the weights.
 SIGNALS: Final = ("score", "lead", "lexical", "lexical_lead", "cosine", "cosine_lead")
+#: What is known besides where a second bi-encoder has a say.
+SECOND_SIGNALS: Final = ("second", "second_lead")
+#: Keys of the two models in the file: without a second bi-encoder and with one.
+FIRST, SECOND = "hybrid", "hybrid_with_second"
 
 _FLOOR: Final = 1e-3
 #: Share of the words of the shorter one from which two passages say the same, as copies and overlapping pieces do.
 _SAME: Final = 0.7
 
 
-def signals(scores: ArrayLike, lexical: ArrayLike, cosines: ArrayLike, tokens: TokenizedTexts) -> NDArray[np.float64]:
+def signals(
+    scores: ArrayLike,
+    lexical: ArrayLike,
+    cosines: ArrayLike,
+    tokens: TokenizedTexts,
+    second: ArrayLike | None = None,
+) -> NDArray[np.float64]:
     """Turn what is known of a query's candidates into the model's input.
 
     Args:
@@ -43,26 +53,30 @@ def signals(scores: ArrayLike, lexical: ArrayLike, cosines: ArrayLike, tokens: T
         lexical: (n,) their lexical scores in 0..1.
         cosines: (n,) their cosines.
         tokens: Their n tokenized texts.
+        second: (n,) their scores in 0..1 by a second bi-encoder; None without one.
 
     Returns:
-        (`SIGNALS`,): the log odds of the best score; the logarithm of its ratio to the next; the best one's lexical
-        score and how far it is ahead of the best of the others; its cosine and how far it is ahead of the mean of all.
-        Others that say the same as the best one are not counted.
+        (`SIGNALS`,), and with a second bi-encoder `SECOND_SIGNALS` after them: the log odds of the best score; the
+        logarithm of its ratio to the next; the best one's lexical score and how far it is ahead of the best of the
+        others; its cosine and how far it is ahead of the mean of all; its score by the second bi-encoder and how far it
+        is ahead of the best of the others. Others that say the same as the best one are not counted.
     """
     ranked, words, meaning = (np.asarray(one, np.float64)[:CANDIDATES] for one in (scores, lexical, cosines))
     best = int(ranked.argmax())
     others = ~_same(tokens, best, len(ranked))
-    top, second = ranked[best], ranked[others].max(initial=0.0)
-    return np.array(
-        [
-            np.log(top + _FLOOR) - np.log(1 - top + _FLOOR),
-            np.log((top + _FLOOR) / (second + _FLOOR)),
-            words[best],
-            words[best] - words[others].max(initial=0.0),
-            meaning[best],
-            meaning[best] - np.append(meaning[others], meaning[best]).mean(),
-        ]
-    )
+    top, next_best = ranked[best], ranked[others].max(initial=0.0)
+    known = [
+        np.log(top + _FLOOR) - np.log(1 - top + _FLOOR),
+        np.log((top + _FLOOR) / (next_best + _FLOOR)),
+        words[best],
+        words[best] - words[others].max(initial=0.0),
+        meaning[best],
+        meaning[best] - np.append(meaning[others], meaning[best]).mean(),
+    ]
+    if second is not None:
+        opinion = np.asarray(second, np.float64)[:CANDIDATES]
+        known += [opinion[best], opinion[best] - opinion[others].max(initial=0.0)]
+    return np.array(known)
 
 
 def _same(tokens: TokenizedTexts, best: int, count: int) -> NDArray[np.bool_]:
@@ -79,7 +93,7 @@ class ConfidenceModel:
     """The probability that the first result of a search answers.
 
     Args:
-        weights: (`SIGNALS`,) float64, none negative.
+        weights: (`SIGNALS`,) float64, none negative; with a second bi-encoder those of `SECOND_SIGNALS` after them.
         bias: Log odds where all signals are 0.
         threshold: Confidence from which an answer is recommended.
     """
@@ -101,8 +115,12 @@ class ConfidenceModel:
         return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float64)
 
     @classmethod
-    def load(cls, folder: Path) -> ConfidenceModel:
+    def load(cls, folder: Path, second: bool = False) -> ConfidenceModel:
         """Open the weights in a folder.
+
+        Args:
+            folder: The folder.
+            second: Whether a second bi-encoder has a say.
 
         Raises:
             FileNotFoundError: If the file is missing.
@@ -117,15 +135,16 @@ class ConfidenceModel:
                 f"The weights in {path} have format version {config.get('format_version')}; this release reads version "
                 f"{FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
             )
-        if tuple(config["weights"]) != SIGNALS:
-            raise ValueError(f"{path} has weights for {', '.join(config['weights'])}; expected {', '.join(SIGNALS)}.")
-        weights = np.array(list(config["weights"].values()), np.float64)
+        model, wanted = config[SECOND if second else FIRST], SIGNALS + (SECOND_SIGNALS if second else ())
+        if tuple(model["weights"]) != wanted:
+            raise ValueError(f"{path} has weights for {', '.join(model['weights'])}; expected {', '.join(wanted)}.")
+        weights = np.array(list(model["weights"].values()), np.float64)
         if not bool((np.isfinite(weights) & (weights >= 0)).all()):
             raise ValueError(f"{path} has a weight that is negative or no number.")
-        return cls(weights, float(config["bias"]), float(config["threshold"]))
+        return cls(weights, float(model["bias"]), float(config["threshold"]))
 
 
 @cache
-def packaged_confidence() -> ConfidenceModel:
-    """Return the model that comes with the package, for its own models' scores."""
-    return ConfidenceModel.load(Path(__file__).parents[2] / "weights" / "confidence")
+def packaged_confidence(second: bool = False) -> ConfidenceModel:
+    """Return the model that comes with the package, for its own models' scores, with a second bi-encoder's or not."""
+    return ConfidenceModel.load(Path(__file__).parents[2] / "weights" / "confidence", second)

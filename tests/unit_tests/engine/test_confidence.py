@@ -12,6 +12,10 @@ from hypothesis import strategies as st
 
 from langchain_klue_rerank.engine.rerank.confidence import (
     CONFIG_FILE,
+    FIRST,
+    FORMAT_VERSION,
+    SECOND,
+    SECOND_SIGNALS,
     SIGNALS,
     ConfidenceModel,
     packaged_confidence,
@@ -29,17 +33,19 @@ def test_it_is_a_probability_whatever_the_scores(rows: list[tuple[float, float, 
     assert 0 <= float(packaged_confidence()(signals(scores, lexical, cosines, TEXTS))) <= 1
 
 
-@given(SHARES, SHARES, SHARES)
-def test_a_better_best_candidate_never_lowers_it(one: float, other: float, rest: float) -> None:
+@pytest.mark.parametrize("second", [False, True])
+@given(one=SHARES, other=SHARES, rest=SHARES)
+def test_a_better_best_candidate_never_lowers_it(second: bool, one: float, other: float, rest: float) -> None:
     low, high = sorted((one, other))
-    model = packaged_confidence()
-    for place in range(3):
-        columns = [np.array([0.5, 0.1, 0.05]) * rest for _ in range(3)]
+    model, count = packaged_confidence(second), 4 if second else 3
+    for place in range(count):
+        columns = [np.array([0.5, 0.1, 0.05]) * rest for _ in range(count)]
         columns[0][0] = max(columns[0][0], 0.5 * rest)
         worse, better = [column.copy() for column in columns], [column.copy() for column in columns]
         worse[place][0] += low / 2
         better[place][0] += high / 2
-        assert float(model(signals(*better, TEXTS))) >= float(model(signals(*worse, TEXTS))) - 1e-12
+        least = float(model(signals(*worse[:3], TEXTS, *worse[3:])))
+        assert float(model(signals(*better[:3], TEXTS, *better[3:]))) >= least - 1e-12
 
 
 def test_a_runner_up_close_behind_makes_doubt() -> None:
@@ -55,11 +61,16 @@ def test_a_copy_of_the_best_passage_makes_no_doubt() -> None:
     assert signals([0.4, 0.4, 0.02, 0.01], [0.5, 0.5, 0.1, 0.1], [0.5, 0.5, 0.2, 0.1], twice) == pytest.approx(once)
 
 
-def test_the_packaged_weights_are_what_the_release_reads() -> None:
-    model = packaged_confidence()
-    assert model.weights.shape == (len(SIGNALS),)
+@pytest.mark.parametrize(("second", "count"), [(False, len(SIGNALS)), (True, len(SIGNALS + SECOND_SIGNALS))])
+def test_the_packaged_weights_are_what_the_release_reads(second: bool, count: int) -> None:
+    model = packaged_confidence(second)
+    assert model.weights.shape == (count,)
     assert model.weights.max() > 0
     assert 0 < model.threshold < 1
+
+
+def _model(weights: dict[str, float]) -> dict[str, object]:
+    return {"weights": weights, "bias": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -67,13 +78,13 @@ def test_the_packaged_weights_are_what_the_release_reads() -> None:
     [
         ({"format": "other"}, "does not describe"),
         ({"format_version": 99}, "format version 99"),
-        ({"weights": {"score": 1.0}}, "expected score, lead"),
-        ({"weights": dict.fromkeys(SIGNALS, -1.0)}, "negative"),
+        ({FIRST: _model({"score": 1.0})}, "expected score, lead"),
+        ({FIRST: _model(dict.fromkeys(SIGNALS, -1.0))}, "negative"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
-    weights = dict.fromkeys(SIGNALS, 1.0)
-    config = {"format": "klue-confidence", "format_version": 1, "weights": weights, "bias": 0.0, "threshold": 0.5}
+    good = {FIRST: _model(dict.fromkeys(SIGNALS, 1.0)), SECOND: _model(dict.fromkeys(SIGNALS + SECOND_SIGNALS, 1.0))}
+    config = {"format": "klue-confidence", "format_version": FORMAT_VERSION, **good, "threshold": 0.5}
     (tmp_path / CONFIG_FILE).write_text(json.dumps({**config, **change}), encoding="utf-8")
     with pytest.raises(ValueError, match=message):
         ConfidenceModel.load(tmp_path)

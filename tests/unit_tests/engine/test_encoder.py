@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -79,11 +80,13 @@ def test_a_question_in_other_words_is_nearest_to_its_answer(in_numpy: EncoderBiE
     assert cosines.argmax(axis=1).tolist() == [3, 0, 5]
 
 
-def test_rounding_twice_is_rounding_once() -> None:
+@pytest.mark.parametrize(("bits", "error"), [(4, 0.3), (8, 0.02)])
+def test_rounding_twice_is_rounding_once(bits: Literal[4, 8], error: float) -> None:
     matrix = np.random.default_rng(0).normal(size=(5, 96)).astype(np.float32)
-    once = BlockMatrix.rounded(matrix)
-    assert np.abs(once.floats() - matrix).max() < 0.3
-    assert (BlockMatrix.rounded(once.floats()).floats() == once.floats()).all()
+    once = BlockMatrix.rounded(matrix, bits)
+    assert (once.bits, once.shape) == (bits, (5, 96))
+    assert np.abs(once.floats() - matrix).max() < error
+    assert (BlockMatrix.rounded(once.floats(), bits).floats() == once.floats()).all()
     assert (once.rows(np.array([3, 1])) == once.floats()[[3, 1]]).all()
 
 
@@ -102,8 +105,8 @@ def test_a_folder_in_its_format_is_opened_and_another_version_refused(tmp_path: 
     vector = KlueEmbeddings(model=str(folder)).embed_query("질문")
     assert vector == pytest.approx(KlueEmbeddings(model="packaged-encoder").embed_query("질문"), abs=1e-5)
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    (folder / "config.json").write_text(json.dumps({**config, "format_version": 2}), encoding="utf-8")
-    with pytest.raises(ModelLoadError, match="version 2"):
+    (folder / "config.json").write_text(json.dumps({**config, "format_version": 99}), encoding="utf-8")
+    with pytest.raises(ModelLoadError, match="version 99"):
         KlueEmbeddings(model=str(folder)).embed_query("질문")
 
 

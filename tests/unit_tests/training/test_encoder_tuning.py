@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -13,14 +14,17 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 
+from langchain_klue_rerank.engine.models.encoder.blocks import BlockMatrix
 from tests.tiny_models import save_bert_tokenizer
 from tests.unit_tests.fakes import TEXTS
-from training.packaged.encoder_examples import Asked, remembered
+from training.packaged.encoder import mean_of, packed
+from training.packaged.encoder_examples import Asked, remembered, written
 from training.packaged.encoder_tuning import Examples, Settings, cosent_loss, ranking_loss, tune
 from training.settings import SettingsError
 
 EXAMPLES = Examples(
-    questions=[Asked(text[:6], text, [other for other in TEXTS if other != text]) for text in TEXTS],
+    questions=[Asked(text[:6], [text], [other for other in TEXTS if other != text]) for text in TEXTS],
+    written=[Asked(text[:4], [text, text[:20]], [other for other in TEXTS if other != text]) for text in TEXTS],
     similarity=[(text, text, 5.0) for text in TEXTS] + [(text, text[::-1], 0.0) for text in TEXTS],
     meaning=[(text, text[:8], "") for text in TEXTS[:2]] + [(text, text[:8], text[::-1]) for text in TEXTS[2:]],
 )
@@ -83,17 +87,43 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(base: Path, tmp_path
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
 
 
+def test_what_is_at_four_bits_stays_and_what_was_learned_gets_eight() -> None:
+    matrix = np.random.default_rng(0).standard_normal((8, 64), np.float32)
+    short = packed(BlockMatrix.rounded(matrix).floats())
+    assert short.bits == 4
+    assert packed(short.floats() + 0.01 * matrix).bits == 8
+
+
+def test_the_mean_of_two_models_lies_between_them(base: Path) -> None:
+    model, other = (transformers.AutoModel.from_pretrained(base, add_pooling_layer=False) for _ in range(2))
+    before, name = model.state_dict(), "encoder.layer.1.output.dense.weight"
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1.0)
+    expected = before[name] + 0.25
+    mean_of(model, other, 0.25)
+    torch.testing.assert_close(model.state_dict()[name], expected)
+
+
 def test_the_losses_fall_where_the_right_text_is_nearer() -> None:
     anchors = torch.eye(3)
-    near, far = torch.eye(3), torch.eye(3).roll(1, 0)
-    nothing = torch.zeros(0, 3)
-    assert ranking_loss(anchors, near, nothing) < 0.01 < ranking_loss(anchors, far, nothing)
-    assert ranking_loss(anchors, near, near) > ranking_loss(anchors, near, nothing)  # a wrong text that is as near
+    near, far, own = torch.eye(3), torch.eye(3).roll(1, 0), torch.eye(3, dtype=torch.bool)
+    assert ranking_loss(anchors, near, own) < 0.01 < ranking_loss(anchors, far, own)
+    one_of_two = torch.cat([own, own], 1)
+    assert ranking_loss(anchors, torch.cat([near, -near]), one_of_two) < 0.01  # one right text that is near is enough
+    as_near = torch.cat([own, ~own & own], 1)
+    assert ranking_loss(anchors, torch.cat([near, near]), as_near) > ranking_loss(anchors, near, own)
     labels = torch.tensor([0.0, 2.5, 5.0])
     assert cosent_loss(torch.tensor([0.1, 0.5, 0.9]), labels) < cosent_loss(torch.tensor([0.9, 0.5, 0.1]), labels)
 
 
 def test_windows_that_were_found_are_read_again(tmp_path: Path) -> None:
     path = tmp_path / "questions.jsonl"
-    path.write_text('{"query": "언제?", "right": "내일", "wrong": ["어제"]}\n', encoding="utf-8")
-    assert remembered(path, tmp_path / "no data", (), 0, 1) == [Asked("언제?", "내일", ["어제"])]
+    path.write_text('{"query": "언제?", "right": ["내일"], "wrong": ["어제"]}\n', encoding="utf-8")
+    assert remembered(path, lambda: pytest.fail("sought again"), 0) == [Asked("언제?", ["내일"], ["어제"])]
+
+
+def test_the_questions_written_for_this_have_right_windows_and_wrong_neighbours() -> None:
+    rows = list(written())
+    assert len(rows) > 150
+    assert all(row.right and row.wrong and not set(row.right) & set(row.wrong) for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -60,9 +61,10 @@ class EncoderBiEncoder:
 
 
 def open_network(weights: EncoderWeights) -> Network:
-    """Open what computes fastest of what is installed."""
+    """Open what computes fastest of what is installed; an ONNX Runtime that is too old is as good as none."""
     if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
         from langchain_klue_rerank.engine.models.encoder.onnx_network import OnnxNetwork
 
-        return OnnxNetwork(weights)
+        with suppress(ImportError):
+            return OnnxNetwork(weights)
     return NumpyNetwork(weights)

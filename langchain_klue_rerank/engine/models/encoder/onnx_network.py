@@ -1,4 +1,4 @@
-"""The network for ONNX Runtime, whose kernels multiply by matrices at four bits as they are."""
+"""The network for ONNX Runtime, whose kernels multiply by matrices at four or eight bits as they are."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ class OnnxNetwork:
         weights: The weights.
 
     Raises:
-        ImportError: If onnx or onnxruntime is not installed.
+        ImportError: If onnx or onnxruntime is not installed, or onnxruntime is older than 1.22, which cannot multiply
+            by matrices at eight bits.
     """
 
     def __init__(self, weights: EncoderWeights) -> None:
         import onnxruntime
 
+        if tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 22):
+            raise ImportError(f"onnxruntime {onnxruntime.__version__} is installed; the encoder needs 1.22 or newer.")
         self._weights = weights
         self._graph = build_graph(weights)
         self._runtime = onnxruntime
@@ -86,7 +89,7 @@ def build_graph(weights: EncoderWeights) -> bytes:
         ]
         rows, columns = matrix.shape
         # accuracy_level 4: the states are rounded to bytes, block by block
-        settings = {"N": rows, "K": columns, "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
+        settings = {"N": rows, "K": columns, "bits": matrix.bits, "block_size": BLOCK, "accuracy_level": 4}
         return node("MatMulNBits", inputs, [name], _CONTRIB, **settings)
 
     def added(change: str, states: str, name: str) -> str:

@@ -16,7 +16,7 @@ from langchain_klue_rerank.engine.arrays.mapped import open_regular, read_small
 from langchain_klue_rerank.engine.models.encoder.blocks import BLOCK, BlockMatrix
 
 FORMAT: Final = "klue-encoder"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 CONFIG_FILE: Final = "config.json"
 #: The most bytes that the configuration may have.
 _CONFIG_BYTES: Final = 1 << 20
@@ -113,6 +113,7 @@ class EncoderWeights:
             "format_version": FORMAT_VERSION,
             **asdict(self.sizes),
             "prompts": self.prompts,
+            "eight_bits": [name for name, matrix in self.matrices.items() if matrix.bits == 8],
             "sha256": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _FILES},
             "about": dict(about),
         }
@@ -159,9 +160,9 @@ class EncoderWeights:
             prompts = {kind: str(config["prompts"][kind]) for kind in ("query", "passage")}
         except (KeyError, TypeError) as error:
             raise ValueError(f"{folder / CONFIG_FILE} does not say the sizes and prompts ({error}).") from error
-        counts = {name: size for name, size in asdict(sizes).items() if name != "epsilon"}
-        if not all(type(size) is int and 0 < size < 1 << 24 for size in counts.values()) or sizes.hidden % sizes.heads:
-            raise ValueError(f"{folder / CONFIG_FILE} has sizes that are none: {counts}.")
+        given = {name: size for name, size in asdict(sizes).items() if name != "epsilon"}
+        if not all(type(size) is int and 0 < size < 1 << 24 for size in given.values()) or sizes.hidden % sizes.heads:
+            raise ValueError(f"{folder / CONFIG_FILE} has sizes that are none: {given}.")
         blocks = np.load(folder / "blocks.npy", mmap_mode="r", allow_pickle=False)
         scales = np.load(folder / "block_scales.npy", allow_pickle=False)
         floats = np.load(folder / "floats.npy", allow_pickle=False)
@@ -169,21 +170,24 @@ class EncoderWeights:
         pieces = (folder / "pieces.txt").read_bytes().decode().split("\n")[:-1]
         piece_scores = np.load(folder / "piece_scores.npy", allow_pickle=False)
         shapes, lengths = sizes.matrices(), sizes.vectors()
-        count = sum(rows * columns // BLOCK for rows, columns in shapes.values())
+        eight_bits = config.get("eight_bits")
+        if not isinstance(eight_bits, list) or not all(name in shapes for name in eight_bits):
+            raise ValueError(f"{folder / CONFIG_FILE} does not say which matrices are at eight bits.")
+        counts = {name: rows * columns // BLOCK for name, (rows, columns) in shapes.items()}
         if (
-            blocks.shape != (count, BLOCK // 2)
-            or scales.shape != (count,)
+            blocks.shape != (sum(count * (1 + (name in eight_bits)) for name, count in counts.items()), BLOCK // 2)
+            or scales.shape != (sum(counts.values()),)
             or floats.shape != (sum(lengths.values()),)
             or positions.shape != (sizes.positions, sizes.hidden)
             or not len(pieces) == len(piece_scores) == sizes.pieces
         ):
             raise ValueError(f"The files in {folder} are not of the sizes that {CONFIG_FILE} says.")
-        matrices, start = {}, 0
+        matrices, start, first = {}, 0, 0
         for name, (rows, columns) in shapes.items():
-            wide = columns // BLOCK
-            own = slice(start, start + rows * wide)
-            matrices[name] = BlockMatrix(blocks[own].reshape(rows, wide, -1), scales[own].reshape(rows, wide))
-            start += rows * wide
+            end, last = start + counts[name] * (1 + (name in eight_bits)), first + counts[name]
+            packed = blocks[start:end].reshape(rows, columns // BLOCK, -1)
+            matrices[name] = BlockMatrix(packed, scales[first:last].reshape(rows, -1))
+            start, first = end, last
         cuts = np.cumsum(list(lengths.values()))[:-1]
         vectors = dict(zip(lengths, np.split(floats, cuts), strict=True))
         return cls(sizes, prompts, matrices, vectors, positions, pieces, piece_scores)

@@ -29,7 +29,7 @@ quick: $(VENV)/ready
 	$(VENV)/bin/python -m pytest tests/unit_tests -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 
 # The share of the package's lines and branches that the quick tests run, the command line's processes included; COVERED= for all tests.
-COVERED ?= tests/unit_tests -m "not slow"
+COVERED ?= tests/unit_tests -m "not slow" -n auto --maxprocesses 4 --dist loadfile
 coverage: $(VENV)/ready
 	$(VENV)/bin/python -m coverage erase
 	$(VENV)/bin/python -m coverage run -m pytest $(COVERED)

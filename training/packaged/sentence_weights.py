@@ -85,7 +85,7 @@ def named_cases() -> Iterator[Case]:
             passages[name] = {one["id"]: one for one in readers.read_jsonl(HERE / name / "passages.jsonl")}
         passage = passages[name][row["passage"]]
         kind, _, folder = name.partition("/")
-        group = folder or row["passage"].rpartition("-")[0]
+        group = folder if kind == "everyday" else row["passage"].rpartition("-")[0]
         yield Case(kind, group, row["question"], passage["title"], passage["text"], tuple(row["answers"]))
 
 

@@ -22,6 +22,7 @@ from langchain_klue_rerank.errors import IndexFormatError
 
 #: Rows compared at a time: what is computed of them fits into a processor's cache.
 _AT_ONCE: Final = 1 << 15
+#: Rows whose cosines are computed at a time.
 _COMPARED_AT_ONCE: Final = 256
 #: Distances that are looked at to guess where to begin to search for one.
 _SAMPLED: Final = 4096

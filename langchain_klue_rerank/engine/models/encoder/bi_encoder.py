@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -20,12 +20,14 @@ from langchain_klue_rerank.engine.models.encoder.weights import EncoderWeights
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import has_words
 
+logger = logging.getLogger(__name__)
+
 #: Texts cut into pieces and sorted by length at a time.
 _TEXTS_AT_ONCE: Final = 1024
 
 
 class EncoderBiEncoder:
-    """A transformer encoder at four bits, without torch.
+    """A transformer encoder at four and eight bits, without torch.
 
     With the ``onnx`` extra ONNX Runtime computes it, faster than NumPy.
 
@@ -65,6 +67,8 @@ def open_network(weights: EncoderWeights) -> Network:
     if find_spec("onnxruntime") is not None and find_spec("onnx") is not None:
         from langchain_klue_rerank.engine.models.encoder.onnx_network import OnnxNetwork
 
-        with suppress(ImportError):
+        try:
             return OnnxNetwork(weights)
+        except ImportError as error:
+            logger.warning("The packaged encoder runs in NumPy, which is slower: %s", error)
     return NumpyNetwork(weights)

@@ -105,6 +105,14 @@ def test_both_pages_have_the_same_headings_code_and_figures(name: str) -> None:
     assert {figure for figure in figures(its_twin) - figures(english) if "." in figure} == set()
 
 
+@pytest.mark.parametrize("name", sorted(ENGLISH_ONLY))
+def test_a_page_without_a_korean_one_links_whole_pages(name: str) -> None:
+    # it stands on the Korean site too, where the same link leads to the Korean page, whose headings have other anchors
+    page = DOCS / name
+    linked = _LINK.findall(page.read_text(encoding="utf-8")) if page.is_file() else []
+    assert [f"{target}{anchor}" for target, anchor in linked if anchor and target in TWINS] == []
+
+
 @pytest.mark.parametrize("name", TWINS)
 def test_a_korean_page_leads_to_korean_pages(name: str) -> None:
     linked = _LINK.findall(korean(name).read_text(encoding="utf-8").split("\n\n", 2)[2])

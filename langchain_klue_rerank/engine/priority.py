@@ -41,6 +41,11 @@ def searching() -> Iterator[None]:
         _searching.discard(thread)
 
 
+def searches() -> int:
+    """Return how many threads compute a search."""
+    return len(_searching)
+
+
 @contextmanager
 def reading_all() -> Iterator[None]:
     """Let what this thread computes make way for other searches although it is part of one; see `searching`."""

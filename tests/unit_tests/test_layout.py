@@ -16,7 +16,7 @@ NAME = PACKAGE.name
 
 #: From the bottom up. A module may import from its own layer and from those below it.
 LAYERS = [
-    ["errors", "engine.deadline", "engine.forks", "engine.priority"],
+    ["errors", "engine.deadline", "engine.forks", "engine.priority", "engine.parallel"],
     ["engine.lazy"],
     ["engine.arrays"],
     ["engine.text"],

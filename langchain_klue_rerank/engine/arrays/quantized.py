@@ -74,7 +74,7 @@ class SmallVectors:
     def take(self, rows: NDArray[np.integer]) -> Self:
         """Return the vectors of some passages, in that order."""
         index, offsets = gather(self.offsets[rows], self.offsets[np.asarray(rows) + 1])
-        return type(self)(self.values[index], self.scales[index], offsets)
+        return type(self)(self.values.take(index, axis=0), self.scales.take(index), offsets)
 
     def best_cosines(self, query: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return for each passage the mean, over a query's vectors, of the best cosine with any of its own.

@@ -14,7 +14,13 @@ from langchain_klue_rerank.engine.index.filters import Condition
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments import scoring
 from langchain_klue_rerank.engine.index.segments.columns import evaluate
-from langchain_klue_rerank.engine.index.segments.segment import Segment
+from langchain_klue_rerank.engine.index.segments.skimming import (
+    READ_FOR_EACH,
+    Ranked,
+    best_windows,
+    blanks_last,
+    skimmed,
+)
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
@@ -23,39 +29,13 @@ from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 _SCORES_AT_ONCE = 8_000_000
 #: Passages copied at a time for a function that filters them.
 _PASSAGES_AT_ONCE = 64
-#: Passages whose windows are compared with a query: the best by whole-passage cosine, at least this many, this many for
-#: each requested result, and this share of all. On KLUE-MRC reading all of them finds no more answers.
-_READ, _READ_FOR_EACH, _READ_SHARE = 500, 10, 0.05
-
-
-#: Where a segment is so large that not every passage is scored: passages whose windows are compared, and passages that
-#: the words alone bring into hybrid search, at least so many and so many for each requested result.
-_SKIMMED, _WORDED, _WORDED_FOR_EACH = 400, 200, 5
-#: Passages nearest to the query whose lexical scores are computed, for each whose windows are compared.
-_WEIGHED = 2
+#: Passages whose windows are compared with a query: the best by whole-passage cosine, at least this many,
+#: `READ_FOR_EACH` for each requested result, and this share of all. On KLUE-MRC reading all finds no more answers.
+_READ, _READ_SHARE = 500, 0.05
 
 
 #: What may be found: a condition on metadata, or a function of a passage.
 Keep = Condition | Callable[[Passage], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """The best passages of a query.
-
-    Attributes:
-        rows: Their rows, the best first.
-        scores: Their scores.
-        cosines: Their cosines; None for lexical search.
-        lexical: Their lexical scores; None for dense search.
-        second: Their scores by a second bi-encoder, in 0..1; None without one.
-    """
-
-    rows: NDArray[np.int64]
-    scores: NDArray[np.float32]
-    cosines: NDArray[np.float32] | None
-    lexical: NDArray[np.float32] | None
-    second: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +115,7 @@ def rank(
             combine = partial(
                 fusion.first_stage, dense_weight=dense_weight, exact=exact[number] if exact is not None else 0.0
             )
-            yield _skimmed(snapshot, k, words, query, combine, mask, field, keep_lexical)
+            yield skimmed(snapshot, k, words, query, combine, mask, field, keep_lexical)
             for view in snapshot.views:
                 view.segment.searched()
         return
@@ -211,15 +191,8 @@ class _Opinion:
 
     def scores(self, snapshot: Snapshot, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Return the scores of all rows as wholes or, of some rows, those of their best windows."""
-        cosines = self.cosines if rows is None else _best_windows(snapshot, rows, self.query, self.field)
+        cosines = self.cosines if rows is None else best_windows(snapshot, rows, self.query, self.field)
         return fusion.lead(cosines, self.mean, self.spread)
-
-
-def _best_windows(
-    snapshot: Snapshot, rows: NDArray[np.int64], query: NDArray[np.float32], field: str
-) -> NDArray[np.float32]:
-    """Return the cosine of a query with the best window of some rows."""
-    return _cosines_of(snapshot, rows, lambda segment, own: segment.vectors[field].best_of(query, own))
 
 
 def _fused(
@@ -236,17 +209,17 @@ def _fused(
 ) -> Ranked:
     """Rank by both scores: all passages as wholes, then the best of them by their best window."""
     rows = np.arange(snapshot.size)
-    cosines = _blanks_last(snapshot, rows, cosines, field)
+    cosines = blanks_last(snapshot, rows, cosines, field)
     second = opinion.scores(snapshot) if opinion is not None else None
     scores = combine(lexical, cosines, second=second)
     leading = fusion.top(lexical, keep_lexical, mask) if lexical is not None else rows[:0]
     kept = mask
     fields = [field] if opinion is None else [field, opinion.field]
     if any(len(view.segment.vectors[name].windows.values) for view in snapshot.views for name in fields):
-        read = max(_READ, _READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
+        read = max(_READ, READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
         rows = fusion.union(fusion.top(scores, read, mask, above=-1), leading)
         kept = None
-        cosines = _blanks_last(snapshot, rows, _best_windows(snapshot, rows, query, field), field)
+        cosines = blanks_last(snapshot, rows, best_windows(snapshot, rows, query, field), field)
         second = opinion.scores(snapshot, rows) if opinion is not None else None
         scores = combine(lexical[rows] if lexical is not None else None, cosines, second=second)
     # a query without a word has no vector: nothing is near it
@@ -256,95 +229,3 @@ def _fused(
     rows = rows[best]
     words = lexical[rows] if lexical is not None else None
     return Ranked(rows, scores[best], cosines[best], words, second[best] if second is not None else None)
-
-
-def _skimmed(
-    snapshot: Snapshot,
-    k: int,
-    words: list[list[scoring.WeightedTerm]] | None,
-    query: NDArray[np.float32] | None,
-    combine: Callable[..., NDArray[np.float32]],
-    mask: NDArray[np.bool_] | None,
-    field: str,
-    keep_lexical: int,
-) -> Ranked:
-    """Rank without scoring every passage: only those that the words alone or a coarse look at the vectors rank first.
-
-    Args:
-        snapshot: The state of the index.
-        k: How many passages at most.
-        words: The query's terms by segment; None to search by vectors alone.
-        query: Its unit vector; None to search by words alone.
-        combine: Makes one score of lexical scores and cosines.
-        mask: Which rows may be found; None for all.
-        field: The field of vectors.
-        keep_lexical: See `rank`.
-    """
-    read = max(_SKIMMED, _READ_FOR_EACH * k)
-    lexical = np.zeros(snapshot.size, np.float32)
-    near, close, worded = [], [], []
-    for number, (start, view) in enumerate(zip(snapshot.starts.tolist(), snapshot.views, strict=False)):
-        own_mask = None if mask is None else mask[start : start + len(view.segment)]
-        rows = np.zeros(0, np.int64)
-        if query is not None:
-            rows, cosines = view.segment.vectors[field].nearest(query, read, own_mask)
-            if len(rows) > _WEIGHED * read:
-                best = np.sort(fusion.top(cosines, _WEIGHED * read, above=-2))
-                rows, cosines = rows[best], cosines[best]
-            near.append(rows + start)
-            close.append(cosines)
-        if words is not None:
-            most = max(1, k) if query is None else max(_WORDED_FOR_EACH * k, _WORDED)
-            out = lexical[start : start + len(view.segment)]
-            scored = scoring.leaders(snapshot, view.segment, words[number], most, own_mask, rows, out)
-            allowed = np.zeros(len(out), bool)
-            allowed[scored] = True if own_mask is None else own_mask[scored]
-            worded.append(fusion.top(out, most, allowed) + start)
-    leading = np.concatenate(worded) if words is not None else np.zeros(0, np.int64)
-    leading = leading[np.argsort(-lexical[leading], kind="stable")]
-    if query is None:
-        return Ranked(leading[:k], lexical[leading[:k]], None, lexical[leading[:k]])
-    rows, cosines = np.concatenate(near), np.concatenate(close)  # the rows rise, and none comes twice
-    others = np.sort(leading[~np.isin(leading, rows)])
-    rows = np.concatenate([rows, others])
-    cosines = np.concatenate([cosines, _whole_cosines(snapshot, others, query, field)])
-    cosines = _blanks_last(snapshot, rows, cosines, field)
-    scores = combine(lexical[rows] if words is not None else None, cosines)
-    leading = np.sort(leading[:keep_lexical])
-    rows = fusion.union(rows[fusion.top(scores, read, above=-1)], leading)
-    cosines = _blanks_last(snapshot, rows, _best_windows(snapshot, rows, query, field), field)
-    scores = combine(lexical[rows] if words is not None else None, cosines)
-    least = 0 if words is not None else -1 if query.any() else 1
-    best = fusion.top(scores, k, above=least)
-    best = fusion.with_leading(best, np.searchsorted(rows, leading), scores, k)
-    rows = rows[best]
-    return Ranked(rows, scores[best], cosines[best], lexical[rows] if words is not None else None)
-
-
-def _whole_cosines(
-    snapshot: Snapshot, rows: NDArray[np.int64], query: NDArray[np.float32], field: str
-) -> NDArray[np.float32]:
-    """Return the cosine of a query with some rows as wholes, which may err by as much as rounding to bytes does."""
-    return _cosines_of(snapshot, rows, lambda segment, own: segment.vectors[field].whole_cosines(query, own))
-
-
-def _cosines_of(
-    snapshot: Snapshot, rows: NDArray[np.int64], compare: Callable[[Segment, NDArray[np.int64]], NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """Return the cosines of some rows, asked for segment by segment."""
-    cosines = np.empty(len(rows), np.float32)
-    for segment, places, own in snapshot.places(rows):
-        cosines[places] = compare(segment, own)
-    return cosines
-
-
-def _blanks_last(
-    snapshot: Snapshot, rows: NDArray[np.int64], cosines: NDArray[np.float32], field: str
-) -> NDArray[np.float32]:
-    """Give passages without a word, whose vectors are zero, the lowest cosine that there is."""
-    zero = np.flatnonzero(cosines == 0)
-    blank = zero[~snapshot.wholes(field, rows[zero]).any(axis=1)]
-    if len(blank):
-        cosines = cosines.copy()
-        cosines[blank] = -1
-    return cosines

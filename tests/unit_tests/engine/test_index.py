@@ -139,7 +139,7 @@ def test_windows_are_read_of_what_is_nearest_as_a_whole(lexical: bool, monkeypat
     words = ["강물", "바다", "산길", "하늘"]
     add(index, *(passage(str(n), f"{words[n % 4]} {words[n // 4 % 4]} {words[n // 16]}") for n in range(64)))
     every = search(index, "바다 하늘", 64)
-    for name in ("_READ", "_READ_FOR_EACH", "_READ_SHARE"):
+    for name in ("_READ", "READ_FOR_EACH", "_READ_SHARE"):
         monkeypatch.setattr(f"langchain_klue_rerank.engine.index.search.{name}", {"_READ": 16}.get(name, 0))
     few = search(index, "바다 하늘", 4)
     assert len(few) == 4

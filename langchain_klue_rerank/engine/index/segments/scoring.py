@@ -129,16 +129,34 @@ def _add(
     np.add.at(out, places, added)  # twice as fast as `out[places] += added`
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Leaders:
+    """The rows of a segment that can be among the best by words, and what it takes to score others.
+
+    Attributes:
+        rows: Rows, rising: the best k of those that may be found and have a term, ties with the k-th included.
+        scores: Their scores, float32.
+    """
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    _segment: Segment
+    _norms: dict[str, NDArray[np.float32]]
+    _read: NDArray[np.float32]  # the sums over the terms whose lists were read completely, of all rows
+    _skipped: list[WeightedTerm]  # the others
+
+    def scores_of(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the scores of any rows, given rising."""
+        found = self._read[rows]
+        for term in self._skipped:
+            _add_to_some(self._segment, term, self._norms[term.field], rows, found, None)
+        return found
+
+
 def leaders(
-    snapshot: Snapshot,
-    segment: Segment,
-    terms: list[WeightedTerm],
-    k: int,
-    mask: NDArray[np.bool_] | None,
-    others: NDArray[np.int64],
-    out: NDArray[np.float32],
-) -> NDArray[np.int64]:
-    """Score the rows of a segment that can be among the best k, and some others (MaxScore, Turtle and Flood 1995).
+    snapshot: Snapshot, segment: Segment, terms: list[WeightedTerm], k: int, mask: NDArray[np.bool_] | None
+) -> Leaders:
+    """Score the rows of a segment that can be among the best k (MaxScore, Turtle and Flood 1995).
 
     Terms are taken in falling order of the most that they can add. Once the remaining ones together add less than the
     k-th best score, only rows that have a score already can be among the best, and of the remaining lists, which are
@@ -150,79 +168,103 @@ def leaders(
         terms: The query's terms in it.
         k: How many of the best rows are needed.
         mask: Which rows may be found, (n,) bool; None for all.
-        others: Rows that are scored in any case.
-        out: (n,) float32, zeros; set to the scores of the rows that are returned, and for others to no more.
-
-    Returns:
-        Rows with their full scores, rising: the best k of those that may be found and have a term, ties with the k-th
-        included, and `others`.
     """
     norms = _norms(snapshot, segment)
     bounds = [_most(segment, term, norms[term.field]) for term in terms]
     order = np.argsort(-np.asarray(bounds), kind="stable").tolist()
-    remaining = float(sum(bounds))
+    total = remaining = float(sum(bounds))
     since = _CHECKED_AFTER
-    member = np.zeros(len(segment), bool)
-    member[others] = True
-    chosen: NDArray[np.int64] | None = None
+    read = np.zeros(len(segment), np.float32)
+    member: NDArray[np.bool_] | None = None
+    chosen: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None  # rows and their scores
+    skipped: list[WeightedTerm] = []
     for place in order:
         term = terms[place]
-        postings = segment.fields[term.field]
-        rows: NDArray[np.integer] = postings.rows[term.start : term.end]
-        frequencies = postings.frequencies[term.start : term.end]
-        if len(rows) >= _LONG and since >= _CHECKED_AFTER:
-            reached, since = _in_reach(out, k, mask, remaining, chosen), 0
+        length = term.end - term.start
+        due = since >= _CHECKED_AFTER or chosen is not None
+        if length >= _LONG and due and remaining < total - remaining:  # no score is above the sum of the bounds so far
+            scores = read if chosen is None else chosen[1]
+            reached, since = _in_reach(scores, k, mask if chosen is None else None, remaining), 0
             if reached is not None:
-                if chosen is not None:
-                    member[chosen] = False
-                    member[others] = True
-                member[reached] = True
-                chosen = np.flatnonzero(member) if chosen is None else chosen[member[chosen]]
-        if chosen is not None:
-            if _PROBES * len(chosen) < len(rows):
-                places = np.minimum(np.searchsorted(rows, chosen.astype(rows.dtype)), len(rows) - 1)
-                places = places[rows[places] == chosen]
-            else:
-                places = np.flatnonzero(member.take(rows))
-            rows, frequencies = rows[places], frequencies[places]
-        _add(term.weight, rows, frequencies, norms[term.field], out)
+                rows = reached if chosen is None else chosen[0][reached]
+                if member is None:
+                    member = np.zeros(len(segment), bool)
+                elif chosen is not None:
+                    member[chosen[0]] = False
+                member[rows] = True
+                chosen = rows, scores[reached]
+        if chosen is None:
+            postings = segment.fields[term.field]
+            some = slice(term.start, term.end)
+            _add(term.weight, postings.rows[some], postings.frequencies[some], norms[term.field], read)
+        else:
+            skipped.append(term)
+            _add_to_some(segment, term, norms[term.field], *chosen, member)
         remaining -= bounds[place]
-        since += len(rows)
-    if chosen is not None:
-        return chosen
-    scored = out > 0
-    return np.flatnonzero(member | (scored if mask is None else scored & mask))
+        since += length
+    if chosen is None:
+        scored = read > 0
+        rows = np.flatnonzero(scored if mask is None else scored & mask)
+        chosen = rows, read[rows]
+    return Leaders(*chosen, segment, norms, read, skipped)
+
+
+def _add_to_some(
+    segment: Segment,
+    term: WeightedTerm,
+    norms: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    member: NDArray[np.bool_] | None,
+) -> None:
+    """Add what a term adds to the scores of some rows.
+
+    Args:
+        segment: The segment.
+        term: One of the query's terms in it.
+        norms: What `Segment.norms` returns for its field.
+        rows: The rows, rising.
+        scores: Their scores, which are changed.
+        member: Of every row whether it is one of them; None if that is not known.
+    """
+    postings = segment.fields[term.field]
+    listed = postings.rows[term.start : term.end]
+    if member is None or _PROBES * len(rows) < len(listed):
+        found = np.minimum(np.searchsorted(listed, rows.astype(listed.dtype)), len(listed) - 1)
+        places = np.flatnonzero(listed.take(found) == rows)
+        found = found.take(places)
+    else:
+        found = np.flatnonzero(member.take(listed))
+        places = np.searchsorted(rows, listed.take(found))
+    frequencies = postings.frequencies[term.start : term.end].take(found)
+    below = norms.take(rows.take(places))
+    below += frequencies
+    added = frequencies * np.float32(term.weight)
+    added /= below
+    scores[places] += added
 
 
 def _in_reach(
-    out: NDArray[np.float32],
-    k: int,
-    mask: NDArray[np.bool_] | None,
-    remaining: float,
-    chosen: NDArray[np.int64] | None,
+    scores: NDArray[np.float32], k: int, mask: NDArray[np.bool_] | None, remaining: float
 ) -> NDArray[np.int64] | None:
-    """Return the rows that can be among the best k if no score rises by more than `remaining`; None if any can.
+    """Return the places of scores that can be among the best k if none rises by more than `remaining`; None for all.
 
     Args:
-        out: The scores so far.
-        k: How many of the best rows are needed.
-        mask: Which rows may be found; None for all.
+        scores: The scores so far.
+        k: How many of the best are needed.
+        mask: Which may be found; None for all.
         remaining: What may still be added to a score.
-        chosen: The only rows that can be among the best; None for all.
     """
-    scores = out if chosen is None else out[chosen]
     best = np.flatnonzero(scores > remaining)  # unless there are k of them, a row without a score can be among the best
     if mask is not None:
-        best = best[mask[best if chosen is None else chosen[best]]]
+        best = best[mask[best]]
     if len(best) < k:
         return None
     threshold = float(np.partition(scores[best], len(best) - k)[len(best) - k]) * _SLACK
     if remaining >= threshold:
         return None
-    rows = np.flatnonzero(scores >= threshold - remaining)
-    if chosen is not None:
-        rows = chosen[rows]
-    return rows if mask is None else rows[mask[rows]]
+    places = np.flatnonzero(scores >= threshold - remaining)
+    return places if mask is None else places[mask[places]]
 
 
 def _most(segment: Segment, term: WeightedTerm, norms: NDArray[np.float32]) -> float:

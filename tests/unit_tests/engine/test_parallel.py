@@ -1,0 +1,124 @@
+"""Two parts of a search at the same time: results, errors, interrupts, forks, many callers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from langchain_klue_rerank.engine import parallel
+from langchain_klue_rerank.engine.parallel import both
+from langchain_klue_rerank.engine.priority import searching
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_cores", lambda: 2)
+
+
+def raises(error: BaseException) -> None:
+    raise error
+
+
+def wait_for_the_other(barrier: threading.Barrier) -> int:
+    barrier.wait(10)
+    return threading.get_ident()
+
+
+def test_both_are_called_at_the_same_time() -> None:
+    barrier = threading.Barrier(2)
+    first, second = both(lambda: wait_for_the_other(barrier), lambda: wait_for_the_other(barrier))
+    assert first == threading.get_ident() != second
+
+
+def test_one_core_has_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "_cores", lambda: 1)
+    assert both(threading.get_ident, threading.get_ident) == (threading.get_ident(),) * 2
+
+
+def test_searches_of_several_threads_have_one_core_each() -> None:
+    searched, done = threading.Event(), threading.Event()
+
+    @searching()
+    def search() -> None:
+        searched.set()
+        done.wait(10)
+
+    other = threading.Thread(target=search)
+    other.start()
+    searched.wait(10)
+    try:
+        with searching():
+            assert both(threading.get_ident, threading.get_ident) == (threading.get_ident(),) * 2
+    finally:
+        done.set()
+        other.join()
+
+
+@pytest.mark.parametrize("error", [ValueError("one"), KeyboardInterrupt(), SystemExit(3)])
+def test_what_either_raises_is_raised(error: BaseException) -> None:
+    with pytest.raises(type(error)) as seen:
+        both(lambda: 1, lambda: raises(error))
+    assert seen.value is error
+    with pytest.raises(type(error)) as seen:
+        both(lambda: raises(error), lambda: raises(RuntimeError("another")))
+    assert seen.value is error
+
+
+def test_without_a_thread_one_is_called_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuses)
+    assert both(lambda: 1, lambda: 2) == (1, 2)
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
+@pytest.mark.parametrize("which", ["first", "second"])
+def test_ctrl_c_is_raised_and_no_thread_stays(which: str) -> None:
+    before = threading.active_count()
+
+    def long() -> None:
+        for _ in range(20):
+            time.sleep(0.01)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            both(*((long, int) if which == "first" else (int, long)))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    until = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_meanwhile_can_do_the_same() -> None:
+    def fork() -> int:
+        child = os.fork()
+        if child == 0:  # pragma: no cover
+            signal.alarm(30)
+            os._exit(0 if both(lambda: 1, lambda: 2) == (1, 2) else 1)
+        return os.waitpid(child, 0)[1]
+
+    assert both(fork, lambda: time.sleep(0.05)) == (0, None)
+
+
+def test_many_callers_and_calls_within_calls() -> None:
+    def nested(depth: int) -> int:
+        return 1 if not depth else sum(both(lambda: nested(depth - 1), lambda: nested(depth - 1)))
+
+    with ThreadPoolExecutor(16) as threads:
+        assert list(threads.map(nested, [4] * 64)) == [16] * 64

@@ -28,10 +28,5 @@ def test_questions_agree_with_passages(folder: Path) -> None:
         assert set(row.get("near", [])) <= known, row
         assert row["kind"] == "near" or "near" not in row, row
     assert known == {one for row in questions for one in row["passages"]}
-    texts = {row["id"]: row["text"] for row in passages}
-    for row in questions:
-        assert all(any(one in texts[name] for name in row["passages"]) for one in row.get("answers", ())), row
-        assert set(row.get("near", ())) <= known, row
-        assert "near" not in row or row["kind"] == "near", row
     counts = Counter(re.sub(r"\W", "", row["question"]) for row in questions)
     assert max(counts.values()) == 1, counts.most_common(2)

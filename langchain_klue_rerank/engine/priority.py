@@ -16,8 +16,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-#: Seconds that indexing pauses before it goes on for as long, however many searches there are.
-_LONGEST_PAUSE = 0.05
+#: Seconds that indexing pauses before it goes on for as long, however many searches there are. A search that begins
+#: while indexing goes on takes longer by about as much.
+_LONGEST_PAUSE = 0.005
 
 #: Threads that compute a search.
 _searching: set[int] = set()

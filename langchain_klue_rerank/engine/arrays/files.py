@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE, check_checksums, release, stretches
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable
+from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Lines that are written at a time.
-_LINES_AT_ONCE = 1 << 16
+_LINES_AT_ONCE = 1 << 12
 #: Bytes of an array's file that are read as its header, which NumPy limits to 10,000.
 _HEADER_BYTES = 1 << 14
 
@@ -202,6 +203,7 @@ def write_array(path: Path, array: NDArray[Any]) -> None:
     """Write an array as ``.npy`` without pickle."""
     path.parent.mkdir(parents=True, exist_ok=True)
     array = np.ascontiguousarray(array)
+    give_way()
     with path.with_suffix(".npy").open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
         if array.size:  # not np.save: on a full disk that may leave the end out and say nothing
@@ -214,7 +216,21 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
     every = iter(lines)
     with path.open("wb") as file:
         while some := [*islice(every, _LINES_AT_ONCE)]:
+            give_way()
             file.write("".join(f"{line}\n" for line in some).encode("utf-8", "surrogatepass"))
+
+
+def write_strings(path: Path, strings: Sequence[str]) -> None:
+    """Write strings as a list in JSON, each lone surrogate by itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    every = iter(strings)
+    separator = b"["
+    with path.open("wb") as file:
+        while some := [*islice(every, _LINES_AT_ONCE)]:
+            give_way()
+            file.write(separator + json.dumps(some, ensure_ascii=False)[1:-1].encode("utf-8", "surrogatepass"))
+            separator = b", "
+        file.write(b"]" if len(strings) else b"[]")
 
 
 class Lines(Sequence[str]):

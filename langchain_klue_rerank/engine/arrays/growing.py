@@ -13,7 +13,7 @@ from langchain_klue_rerank.engine.arrays.strings import StringTable, join
 from langchain_klue_rerank.engine.priority import gently
 
 #: Strings that are decoded at a time.
-_AT_ONCE = 1 << 16
+_AT_ONCE = 1 << 12
 
 
 class GrowingRagged:
@@ -94,7 +94,7 @@ class GrowingStrings(Sequence[str]):
     def between(self, first: int, last: int) -> Iterator[str]:
         """Yield the strings from one number to before another one."""
         for start, table in zip(self._starts.tolist(), self._tables, strict=False):
-            for place in range(max(first - start, 0), min(last - start, len(table)), _AT_ONCE):
+            for place in gently(range(max(first - start, 0), min(last - start, len(table)), _AT_ONCE), 1):
                 yield from table.strings(np.arange(place, min(place + _AT_ONCE, last - start, len(table))))
         yield from self._new[max(first - self._first, 0) : max(last - self._first, 0)]
 

@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.mapped import release
-from langchain_klue_rerank.engine.arrays.ragged import gather
 from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.errors import IndexFormatError
 
-#: Bytes whose hashes are computed at a time; bounds the memory beside the result to some 50 MB.
-_BYTES_AT_ONCE = 1 << 21
+#: Bytes whose hashes are computed at a time; bounds the memory beside the result, and how long other threads wait.
+_BYTES_AT_ONCE = 1 << 19
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -133,8 +132,16 @@ class StringTable(Sequence[str]):
 
     def take(self, rows: NDArray[np.integer]) -> StringTable:
         """Return some of the strings, in that order."""
-        index, offsets = gather(self.offsets[rows], self.offsets[np.asarray(rows) + 1])
-        return StringTable(self.bytes[index].tobytes(), offsets)
+        starts, ends = self.offsets[rows], self.offsets[np.asarray(rows) + 1]
+        offsets = np.zeros(len(starts) + 1, np.int64)
+        np.cumsum(ends - starts, out=offsets[1:])
+        new = np.ones(len(starts), bool)  # where a stretch of neighbours begins
+        new[1:] = starts[1:] != ends[:-1]
+        firsts = np.flatnonzero(new)
+        begins, stops = starts[firsts].tolist(), np.append(ends[firsts[1:] - 1], ends[-1:]).tolist()
+        with memoryview(self.content) as content:
+            parts = [bytes(content[begin:stop]) for begin, stop in gently(zip(begins, stops, strict=True))]
+        return StringTable(b"".join(parts), offsets)
 
     def find(self, strings: Sequence[str]) -> NDArray[np.int64]:
         """Return the number of each string; -1 for one that is not here."""

@@ -21,6 +21,7 @@ from langchain_klue_rerank.engine.arrays.files import (
     write_array,
     write_lines,
     write_ragged,
+    write_strings,
 )
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
@@ -77,7 +78,7 @@ def write(state: Snapshot, terms: Sequence[TermsPart], folder: Path, there: Cont
 def _write_segment(segment: Segment, folder: Path) -> None:
     segment.verify()
     folder.mkdir(parents=True)
-    (folder / "ids.json").write_bytes(to_json(list(segment.passages.ids)))
+    write_strings(folder / "ids.json", segment.passages.ids)
     with (folder / "passages.jsonl").open("wb") as file:
         for row in gently(range(len(segment))):
             file.write(segment.passages.line(row))

@@ -15,6 +15,7 @@ from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_array
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.engine.arrays.quantized import SmallVectors
 from langchain_klue_rerank.engine.index.segments.coarse import CoarseVectors
+from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
 #: Passages from which on a segment's vectors have a coarse first pass.
@@ -86,7 +87,11 @@ class PassageVectors:
         several = np.repeat(counts > 1, counts)
         kept = np.zeros(len(offsets), np.int64)
         np.cumsum(np.where(counts > 1, counts, 0), out=kept[1:])
-        wholes = as_unit_vectors(np.add.reduceat(units, offsets[:-1], axis=0))
+        sums = np.empty((len(counts), units.shape[1]), np.float32)
+        for start in gently(range(0, len(counts), _AT_ONCE), 1):  # `np.add.reduceat` holds Python's lock
+            some = offsets[start : start + _AT_ONCE + 1]
+            sums[start : start + _AT_ONCE] = np.add.reduceat(units[some[0] : some[-1]], some[:-1] - some[0], axis=0)
+        wholes = as_unit_vectors(sums)
         return cls(wholes, SmallVectors.rounded(units[several], kept))
 
     @classmethod

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kiwipiepy import Kiwi
-from langchain_klue_rerank.engine.priority import give_way
+from langchain_klue_rerank.engine.priority import gently, give_way
 from langchain_klue_rerank.engine.text.words import clean
 
 logger = logging.getLogger(__name__)
@@ -36,6 +36,8 @@ _LONG_RUN = re.compile(rf"\S{{{_LONGEST_RUN + 1}}}")
 
 #: Words, a fraction of a millisecond, after which a search in another thread may go first.
 _WORDS_BETWEEN_PAUSES = 16
+#: Words that are looked up in the cache at a time.
+_LOOKED_UP_AT_ONCE = 4096
 
 
 class Analyzer:
@@ -90,8 +92,11 @@ class Analyzer:
             For each word its content morphemes as ``form/TAG``, in order; empty for a word of particles only.
         """
         distinct = list(dict.fromkeys(words))
-        with self._lock:
-            known = {word: self._cache[word] for word in distinct if word in self._cache}
+        known: dict[str, tuple[str, ...]] = {}
+        for start in gently(range(0, len(distinct), _LOOKED_UP_AT_ONCE), 1):
+            part = distinct[start : start + _LOOKED_UP_AT_ONCE]
+            with self._lock:  # nobody pauses while holding it
+                known.update({word: self._cache[word] for word in part if word in self._cache})
         new = [word for word in distinct if word not in known]
         # without the lock, and a part at a time: a caller with few words does not wait for one with thousands
         for start in range(0, len(new), _AT_ONCE):
@@ -102,7 +107,7 @@ class Analyzer:
                 self._cache.update(fresh)
                 for word in list(islice(self._cache, max(0, len(self._cache) - self._cache_size))):
                     del self._cache[word]
-        return [known[word] for word in words]
+        return [known[word] for word in gently(words, _LOOKED_UP_AT_ONCE)]
 
     def _analyze(self, words: list[str]) -> Iterator[tuple[str, ...]]:
         for place, tokens in enumerate(self.kiwi.tokenize(words)):

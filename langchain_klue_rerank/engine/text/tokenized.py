@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.engine.priority import give_way
+from langchain_klue_rerank.engine.priority import gently, give_way
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
 from langchain_klue_rerank.engine.text.mending import mend
 from langchain_klue_rerank.engine.text.words import split_words
@@ -50,8 +51,8 @@ class TokenizedTexts:
         texts = Ragged(self.word_ids, self.offsets).take(rows)
         used, local = np.unique(texts.values, return_inverse=True)
         return TokenizedTexts(
-            words=[self.words[number] for number in used.tolist()],
-            morphemes=[self.morphemes[number] for number in used.tolist()],
+            words=[self.words[number] for number in gently(used.tolist(), 4096)],
+            morphemes=[self.morphemes[number] for number in gently(used.tolist(), 4096)],
             word_ids=local.astype(np.int32),
             offsets=texts.offsets,
         )
@@ -69,13 +70,13 @@ def tokenize(texts: Iterable[str], analyzer: Analyzer | None) -> TokenizedTexts:
         The tokenized texts, in order.
     """
     vocabulary: dict[str, int] = {}
-    ids: list[int] = []
+    ids = array("i")  # made into NumPy's without a step for each
     offsets = [0]
     for text in texts:
         give_way()
         if isinstance(analyzer, Analyzer):
             text = mend(text, analyzer)
-        ids += [vocabulary.setdefault(word, len(vocabulary)) for word in split_words(text)]
+        ids.extend([vocabulary.setdefault(word, len(vocabulary)) for word in split_words(text)])
         offsets.append(len(ids))
     words = list(vocabulary)
     return TokenizedTexts(

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
+from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.engine.text.numbers import plain_numbers
 
 #: Changes whenever the same text gives other words or morphemes; saved with an index.
@@ -152,4 +153,4 @@ def bigrams(word: str) -> list[str]:
 
 def bigrams_of(words: Iterable[str]) -> list[list[str]]:
     """Return the character bigrams of each word."""
-    return [bigrams(word) for word in words]
+    return [bigrams(word) for word in gently(words, 1024)]

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from langchain_klue_rerank.engine import priority
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
+from langchain_klue_rerank.engine.index.segments import merging
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
+from langchain_klue_rerank.engine.models.names import WEIGHTS
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.priority import gently, give_way, searching
 from tests.unit_tests.engine.helpers import SETTINGS, add, passage, tokens_of
 
@@ -44,7 +51,8 @@ def test_searches_without_end_do_not_stop_indexing(monkeypatch: pytest.MonkeyPat
         assert not indexing.is_alive()
 
 
-def test_after_a_pause_indexing_works_for_as_long() -> None:
+def test_after_a_pause_indexing_works_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 0.3)
     waits = []
 
     def index() -> None:
@@ -55,7 +63,7 @@ def test_after_a_pause_indexing_works_for_as_long() -> None:
 
     with searching():
         in_thread(index).join(10)
-    assert waits[0] > 0.01 > max(waits[1:])
+    assert waits[0] >= 0.3 > max(waits[1:])
 
 
 def test_a_search_never_waits_for_itself_or_another() -> None:
@@ -97,3 +105,44 @@ def test_a_filter_that_reads_every_passage_waits_for_other_searches(monkeypatch:
         assert filtered.is_alive()
     filtered.join(10)
     assert found == ["0", "2"]
+
+
+def index_of(count: int) -> PassageIndex:
+    index = PassageIndex(SETTINGS)
+    add(index, *(passage(str(number), f"전입신고 안내 {number}") for number in range(count)))
+    return index
+
+
+def saves(folder: Path) -> Callable[[], object]:
+    index = index_of(3)
+    return lambda: index.save(folder / "index")
+
+
+def merges(_: Path) -> Callable[[], object]:
+    views = index_of(3)._state.views
+    return lambda: merging.merge(views)
+
+
+def embeds(_: Path) -> Callable[[], object]:
+    texts = tokens_of([" ".join(f"낱말{number}{letter}" for letter in "가나다라마바") for number in range(200)])
+    model = StaticBiEncoder.load(WEIGHTS / "bi_encoder")
+    return lambda: model.encode(texts)
+
+
+def joins_windows(_: Path) -> Callable[[], object]:
+    vectors, offsets = np.ones((2000, 4), np.float32), np.arange(0, 2001, 2)
+    return lambda: PassageVectors.of_windows(vectors, offsets)
+
+
+@pytest.mark.parametrize("prepare", [saves, merges, embeds, joins_windows])
+def test_what_takes_long_waits_for_searches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Path], Callable[[], object]]
+) -> None:
+    work = prepare(tmp_path)
+    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    with searching():
+        thread = in_thread(work)
+        thread.join(0.5)
+        assert thread.is_alive()
+    thread.join(60)
+    assert not thread.is_alive()

@@ -76,7 +76,7 @@ class Column:
         for column, keep in zip(columns, kept, strict=True):
             new = np.empty(len(column.values) + 1, np.int32)
             new[ABSENT] = ABSENT
-            for code, value in enumerate(column.values):
+            for code, value in enumerate(gently(column.values, 256)):
                 kind = _identity(value)
                 number = numbers.get(kind)
                 if number is None:

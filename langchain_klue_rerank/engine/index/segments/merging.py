@@ -11,6 +11,7 @@ import numpy as np
 
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
+from langchain_klue_rerank.engine.priority import give_way
 
 
 def plan(views: Sequence[View]) -> int | None:
@@ -69,6 +70,7 @@ def merge(views: Sequence[View]) -> Segment:
     def check() -> None:
         if _at_exit.is_set():
             raise InterpreterEndsError
+        give_way()
 
     return Segment.merge([view.segment for view in views], [view.alive for view in views], check)
 

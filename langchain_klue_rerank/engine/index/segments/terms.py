@@ -148,6 +148,8 @@ class Terms:
             numbers, places = np.unique(own.values, return_inverse=True)
             used[name], rows[name] = numbers.astype(np.int64), Ragged(places.astype(np.int32), own.offsets)
         morphemes, bigrams = self.morphemes.table(used["morpheme"]), self.bigrams.table(used["bigram"])
+        for strings in (morphemes, bigrams):
+            _ = strings.search  # else the first query would make it
         return Terms([self.words.table(words)], [morphemes], [bigrams], rows["morpheme"], rows["bigram"]), used
 
     def texts(self, passages: Ragged) -> TokenizedTexts:

@@ -29,6 +29,7 @@ from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.contracts import Kind
 from langchain_klue_rerank.engine.models.packaged import static_files
 from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
+from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 
@@ -69,7 +70,8 @@ class WordFeatures:
             One row of numbers per word: morphemes first, then bigrams, then trigrams. Never empty.
         """
         counts = np.fromiter((len(parts) for parts in morphemes), np.int64, len(words))
-        known = np.fromiter((self._row(morpheme) for parts in morphemes for morpheme in parts), np.int64, counts.sum())
+        every = (self._row(morpheme) for parts in gently(morphemes, 512) for morpheme in parts)
+        known = np.fromiter(every, np.int64, counts.sum())
         owners_of_known = np.repeat(np.arange(len(words)), counts)
         uncovered = counts == 0
         uncovered[owners_of_known[known >= self._first_unknown]] = True
@@ -206,7 +208,7 @@ class StaticBiEncoder:
             the same vector in every call.
         """
         vectors = np.empty((len(words), self.dimension), np.float32)
-        for start in range(0, len(words), _WORDS_AT_ONCE):
+        for start in gently(range(0, len(words), _WORDS_AT_ONCE), 1):
             part = slice(start, start + _WORDS_AT_ONCE)
             features = self._features(words[part], morphemes[part])
             used, ids = np.unique(features.values, return_inverse=True)
@@ -237,7 +239,7 @@ class StaticBiEncoder:
         by_word = self.word_vectors(texts.words, texts.morphemes)
         weights = repeat_weights(texts, self.config.repeat_power)
         sums = np.zeros((len(texts), self.dimension), np.float32)
-        for text, (start, end) in enumerate(pairwise(texts.offsets.tolist())):
+        for text, (start, end) in enumerate(gently(pairwise(texts.offsets.tolist()), 16)):
             for first in range(start, end, _POSITIONS_AT_ONCE):  # more than one round for enormous texts only
                 last = min(first + _POSITIONS_AT_ONCE, end)
                 sums[text] += weights[first:last] @ by_word[texts.word_ids[first:last]]
@@ -261,7 +263,7 @@ def _sum_rows(
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")
     buffer = np.empty((_SUMS_AT_ONCE, table.shape[1]), np.float32)
-    for start in range(0, len(order), _SUMS_AT_ONCE):
+    for start in gently(range(0, len(order), _SUMS_AT_ONCE), 1):
         block = order[start : start + _SUMS_AT_ONCE]
         starts, rising = offsets[block], -lengths[block]
         sums = np.zeros((len(block), table.shape[1]), np.float32)

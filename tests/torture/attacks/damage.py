@@ -89,11 +89,9 @@ def signed(files: dict[Path, bytes], folder: Path) -> None:
     """Make the manifest say what the files are now."""
     path = folder / MANIFEST
     manifest = json.loads(files[path])
-    data = folder / manifest["data"]
-    manifest["files"] = {
-        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        for name, content in ((name, (data / name).read_bytes()) for name in manifest["files"])
-    }
+    for name, entry in manifest["files"].items():
+        content = (folder / entry.get("data", manifest["data"]) / name).read_bytes()
+        entry |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     manifest["checksum"] = checksum_of(manifest)
     path.write_text(json.dumps(manifest), encoding="utf-8")
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from langchain_klue_rerank.engine.arrays.storage import LOCK, SOURCES, state_of, writer_lock
+from langchain_klue_rerank.engine.arrays.storage import LOCK, SOURCES, replace_file, state_of, writer_lock
 from langchain_klue_rerank.errors import MissingExtraError
 from langchain_klue_rerank.files.folders import find_files
 from langchain_klue_rerank.files.isolated import IsolatedReader, Limits
@@ -101,7 +100,7 @@ class Sources:
         temporary = index / f"{SOURCES}.new"
         content = {"state": state_of(index), "reading": self.reading, "files": self.files, "passages": self.passages}
         temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, index / SOURCES)
+        replace_file(temporary, index / SOURCES)
 
 
 def _identity(reading: Reading) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import mmap
 import os
 import shutil
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,9 @@ SOURCES: Final = ".sources.json"
 _LOCK_TIMEOUT = 30.0
 #: Files that are synchronised at a time.
 _SYNCED_AT_ONCE = 8
+#: What Windows says of a file that somebody has open, and seconds to wait for him, again and again.
+_OPEN_ELSEWHERE = frozenset({5, 32})
+_PAUSES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 #: How often a reader begins again because the index was saved again in the meantime.
 _READ_AGAIN = 50
 #: What the system says where a folder cannot be synchronised at all, in contrast to a failure of the disk.
@@ -161,7 +165,7 @@ def save_folder(
                 _fsync_all([*data.rglob("*"), data, temporary])
                 _fsync(folder)
                 origins.saving(folder, named, name)
-                os.replace(temporary, folder / manifest.MANIFEST)
+                replace_file(temporary, folder / manifest.MANIFEST)
             except BaseException:
                 # An interrupt may arrive just after the replacement, so the manifest itself says whether it happened.
                 if not manifest.may_name(folder, name):
@@ -179,6 +183,25 @@ def save_folder(
                 manifest.remove_unnamed(folder, _WRITING)
         finally:
             _WRITING.discard(name)
+
+
+def replace_file(new: Path, old: Path) -> None:
+    """Put a file in the place of another one. On Windows it waits until nobody has either open, for two seconds.
+
+    Readers open a manifest for a moment, virus scanners what was just written; Windows then refuses to replace it.
+
+    Raises:
+        OSError: If it cannot be replaced.
+    """
+    for pause in _PAUSES:
+        try:
+            os.replace(new, old)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in _OPEN_ELSEWHERE:
+                raise
+            time.sleep(pause)
+    os.replace(new, old)
 
 
 def check_target(folder: Path) -> None:

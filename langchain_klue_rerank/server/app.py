@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -21,7 +22,7 @@ from starlette.responses import JSONResponse
 
 from langchain_klue_rerank import __version__
 from langchain_klue_rerank.server.batching import BusyError, UnusableError
-from langchain_klue_rerank.server.guard import Guard, error_response
+from langchain_klue_rerank.server.guard import ASSETS, Guard, error_response
 from langchain_klue_rerank.server.requests import (
     EmbeddingsRequest,
     RerankRequest,
@@ -83,7 +84,10 @@ def create_app(
         for batcher in services.batchers.values():
             await batcher.stop()
 
-    app = FastAPI(title="klue-rerank", version=__version__, lifespan=life, redoc_url=None)
+    # the page at /docs with its scripts from here: FastAPI's own has a browser fetch them from another host
+    app = FastAPIOffline(
+        title="klue-rerank", version=__version__, lifespan=life, redoc_url=None, static_url=ASSETS.rstrip("/")
+    )
     registry = CollectorRegistry()
     requests = Counter("klue_rerank_requests_total", "Requests", ["path", "status"], registry=registry)
     seconds = Histogram("klue_rerank_request_seconds", "Seconds of a request", ["path"], registry=registry)

@@ -14,8 +14,9 @@ from starlette.responses import JSONResponse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Paths that need no key.
+#: Paths that need no key, and where the scripts of the page at ``/docs`` lie.
 OPEN = frozenset({"/health", "/docs", "/openapi.json"})
+ASSETS = "/docs/assets/"
 
 
 def error_body(message: str, kind: str) -> dict[str, Any]:
@@ -104,7 +105,7 @@ class Guard:
         return error_response(413, f"The body is larger than {self._max_body} bytes; send fewer texts at a time.")
 
     def _allowed(self, path: str, authorization: bytes) -> bool:
-        if self._key is None or path in OPEN:
+        if self._key is None or path in OPEN or path.startswith(ASSETS):
             return True
         scheme, _, key = authorization.partition(b" ")
         same = hmac.compare_digest(sha256(key.strip()).digest(), self._key)  # as long for every key

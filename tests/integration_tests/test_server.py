@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -189,6 +190,19 @@ def test_a_key_is_asked_for():
         assert httpx.post(f"{address}/v2/rerank", json=body, headers=right).status_code == 200
         assert httpx.get(f"{address}/health").status_code == 200
         assert httpx.get(f"{address}/metrics").status_code == 401
+
+
+def test_the_description_needs_no_other_host_and_no_key():
+    with serving(create_app(services(), api_key="열쇠")) as address:
+        page = httpx.get(f"{address}/docs").text
+        addresses = re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)["']""", page)
+        assert [one for one in addresses if one.endswith(".js")]
+        assert [one for one in addresses if one.endswith(".css")]
+        for one in addresses:
+            assert one.startswith("/")
+            assert not one.startswith("//")
+            assert httpx.get(f"{address}{one}").status_code == 200
+        assert not re.search("https?://", page)
 
 
 def test_large_bodies_are_refused_with_and_without_their_length():

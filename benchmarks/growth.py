@@ -1,16 +1,16 @@
-"""How an index grows: queries, filters, adding, saving, opening, memory and disk from a thousand passages to a million.
+r"""How an index grows: queries, filters, adding, opening, memory and disk from a thousand passages to a million.
 
-    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,10000,100000,1000000 --plot growth.png
-    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,1000000 --folder index --json growth.json
+    python -m benchmarks.growth --raw ../shared/data/raw --sizes 1000,10000,100000,1000000 --folder runs/million \
+        --json growth.json --plot growth.png
     python -m benchmarks.growth --raw ../shared/data/raw --busy 20000
     python -m benchmarks.growth --json growth.json --plot docs/assets/growth.png
     python -m benchmarks.growth --raw ../shared/data/raw --sizes 200000 --index folder
 
-
 Passages of about 300 characters are cut from the texts of a folder (one paragraph a line, ``.txt`` or ``.txt.xz``). An
 index grows from size to size; at every size it is saved and opened by a process of its own, which is asked the same
-questions. With ``--folder`` and ``--json`` every size is kept as it is measured: the same command, given again after an
-interruption or with larger sizes, goes on from the last one. ``--busy`` asks them while another thread adds, saves and
+questions. With ``--folder`` and ``--json`` the index is saved every 50,000 passages and every size is kept as it is
+measured: the same command, given again after an interruption or with larger sizes, goes on from there. In the end a
+table of every size is printed, and what came of the bars. ``--busy`` asks them while another thread adds, saves and
 merges; ``--index`` asks those of an index that was saved before. Beside the time that passed stands the processor's
 time, which a busy machine hardly changes.
 """
@@ -33,6 +33,7 @@ from typing import Any
 import numpy as np
 from langchain_core.documents import Document
 
+from benchmarks.growth_report import bars, plot, table
 from benchmarks.raw_passages import raw_passages
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.engine.index import vectors
@@ -73,8 +74,12 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="draw the figures; without --raw those that --json has")
     parser.add_argument("--index", type=Path, help="measure this saved index instead of building one")
     options = parser.parse_args()
-    if options.raw is None and options.json and options.plot:
-        plot(json.loads(options.json.read_text(encoding="utf-8")), options.plot)
+    if options.raw is None and options.json:
+        measured = json.loads(options.json.read_text(encoding="utf-8"))
+        print(table(measured))
+        print(bars(measured[-1]))
+        if options.plot:
+            plot(measured, options.plot)
         return
     if options.raw is None:
         parser.error("--raw is needed")
@@ -88,6 +93,7 @@ def main() -> None:
             **search_saved(options.index, questions),
         }
         print(json.dumps(figures, indent=1))
+        print(bars(figures))
         return
     with tempfile.TemporaryDirectory() as place:
         folder = options.folder or Path(place) / "index"
@@ -95,6 +101,8 @@ def main() -> None:
             busy(passages, options.busy, questions, folder)
             return
         every = grow(passages, sizes, questions, folder, options.json)
+    print(table(every))
+    print(bars(every[-1]))
     if options.plot:
         plot(every, options.plot)
 
@@ -131,9 +139,8 @@ def timed(
 def show(name: str, times: Sequence[float]) -> _Figures:
     """Print and return percentiles."""
     p50, p95, p99 = (float(value) for value in np.percentile(times, (50, 95, 99)))
-    print(
-        f"  {name:44s} p50 {p50:9.2f}  p95 {p95:9.2f}  p99 {p99:9.2f} ms (n={len(times)})", file=sys.stderr, flush=True
-    )
+    line = f"  {name:44s} p50 {p50:9.2f}  p95 {p95:9.2f}  p99 {p99:9.2f} ms (n={len(times)})"
+    print(line, file=sys.stderr, flush=True)
     return {name: {"p50": p50, "p95": p95, "p99": p99}}
 
 
@@ -187,6 +194,54 @@ def memory() -> _Figures:
     return {name: int(status[key].split()[0]) / 1024 for name, key in (("peak_mib", "VmHWM"), ("anon_mib", "RssAnon"))}
 
 
+class Building:
+    """An index that is being built, saved from time to time, and how far it is.
+
+    Args:
+        folder: Where it is saved; what is there is gone on with.
+        progress: A file that says how far the saved index is; None to begin anew and save at the end alone.
+        every: Passages after which it is saved, and read again: what is mapped needs no memory.
+    """
+
+    def __init__(self, folder: Path, progress: Path | None, every: int = 50_000) -> None:
+        self.folder, self.progress, self.every = folder, progress, every
+        self.done, self.seconds, self.since = 0, 0.0, 0  # passages; seconds that adding those after `since` took
+        if progress is not None and progress.exists() and (folder / "manifest.json").exists():
+            self.done, self.seconds, self.since = json.loads(progress.read_text(encoding="utf-8"))
+        self.retriever = KlueRetriever.load(folder) if self.done else KlueRetriever()
+
+    def clear(self, passages: Sequence[Passage]) -> None:
+        """Remove what was added after the last save, and load Kiwi, whose start does not count."""
+        self.retriever.delete([one.id for one in passages[self.done :]])
+        self.retriever.add_documents([Document("준비", id="준비")])
+        self.retriever.delete(["준비"])
+
+    def add(self, passages: Sequence[Passage], size: int) -> float:
+        """Add passages up to a size, and return how many a second were added since the last size, without saving."""
+        while self.done < size:
+            until = min(size, (self.done // self.every + 1) * self.every)
+            start = time.perf_counter()
+            for first in range(self.done, until, _AT_ONCE):
+                self.retriever.add_documents(documents(passages[first : min(first + _AT_ONCE, until)]))
+            self.retriever._index.wait_for_merges()
+            self.seconds += time.perf_counter() - start
+            self.done = until
+            if self.progress is not None and until < size:
+                self.save()
+                self.retriever = KlueRetriever.load(self.folder)
+                rate = (until - self.since) / self.seconds
+                print(f"  {until} passages saved, {rate:.0f} passages/s", file=sys.stderr, flush=True)
+        rate = (self.done - self.since) / max(self.seconds, 1e-9)
+        self.seconds, self.since = 0.0, self.done
+        return rate
+
+    def save(self) -> None:
+        """Save the index, and say how far it is."""
+        self.retriever.save(self.folder)
+        if self.progress is not None:
+            self.progress.write_text(json.dumps([self.done, self.seconds, self.since]), encoding="utf-8")
+
+
 def grow(
     passages: Sequence[Passage], sizes: Sequence[int], questions: Sequence[str], folder: Path, kept_in: Path | None
 ) -> list[_Figures]:
@@ -197,31 +252,25 @@ def grow(
         sizes: Rising.
         questions: What is asked.
         folder: Where the index is saved; what is there is gone on with.
-        kept_in: A file with the figures of the sizes that are measured, brought up to date after every size.
+        kept_in: A file with the figures of the sizes that are measured, brought up to date after every size; beside it
+            lies one that says how far the index is.
 
     Returns:
         The figures of every size.
     """
+    building = Building(folder, kept_in.with_suffix(".progress") if kept_in is not None else None)
     every: list[_Figures] = []
-    if kept_in is not None and kept_in.exists() and (folder / "manifest.json").exists():
+    if kept_in is not None and kept_in.exists() and building.done:
         every = json.loads(kept_in.read_text(encoding="utf-8"))
-    retriever = KlueRetriever.load(folder) if every else KlueRetriever()
-    done = every[-1]["passages"] if every else 0
-    retriever.delete([one.id for one in passages[done:]])  # what was added to measure adding
-    retriever.add_documents([Document("준비", id="준비")])  # Kiwi's start does not count
-    retriever.delete(["준비"])
+    building.clear(passages)
     extra = iter(passages[max(sizes) :])
     for size in sizes:
-        if size <= done:
+        if every and size <= every[-1]["passages"]:
             continue
-        start = time.perf_counter()
-        for first in range(done, size, _AT_ONCE):
-            retriever.add_documents(documents(passages[first : min(first + _AT_ONCE, size)]))
-        figures: _Figures = {"passages": size, "passages_per_s": (size - done) / (time.perf_counter() - start)}
-        done = size
+        figures: _Figures = {"passages": size, "passages_per_s": building.add(passages, size)}
         print(f"{size} passages, {figures['passages_per_s']:.0f} passages/s", file=sys.stderr, flush=True)
-        figures["save_s"] = timed(retriever.save, [folder])[0] / 1000
-        some = [next(extra) for _ in range(60)]
+        figures["save_s"] = timed(lambda _: building.save(), [None])[0] / 1000
+        retriever, some = building.retriever, [next(extra) for _ in range(60)]
         figures |= show("add one document", timed(retriever.add_documents, [documents([one]) for one in some]))
         figures |= show(
             "query after adding one document", timed(partial(_add_and_ask, retriever, some), questions[:30])
@@ -293,35 +342,6 @@ def _beside(write: Callable[[], Any], asked: KlueRetriever, questions: Sequence[
         times += timed(asked.invoke, [questions[len(times) % len(questions)]])
     thread.join()
     return times
-
-
-def plot(every: Sequence[_Figures], picture: Path) -> None:
-    """Draw latency, memory and time to open over the number of passages."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    import matplotlib.pyplot as plt
-
-    sizes = [one["passages"] for one in every]
-    left, right = plt.subplots(1, 2, figsize=(11, 4.2))[1]
-    for name in ("lexical", "dense", "hybrid", "hybrid, dictionary filter", "hybrid, reranked", "add one document"):
-        measured = [one.get(name, {}).get("p50", np.nan) for one in every]  # `--index` adds nothing
-        left.plot(sizes, measured, marker="o", label=f"{name}, p50")
-    left.plot(sizes, [one["hybrid"]["p95"] for one in every], linestyle=":", marker=".", label="hybrid, p95")
-    left.set(xscale="log", yscale="log", xlabel="passages", ylabel="milliseconds", title="One query, one document")
-    for name, unit, scale in (
-        ("peak_mib", "peak memory with mapped files, MiB", 1),
-        ("anon_mib", "memory without them, MiB", 1),
-        ("disk_bytes", "disk, MiB", 2**-20),
-    ):
-        right.plot(sizes, [one[name] * scale for one in every], marker="o", label=unit)
-    right.plot(sizes, [1000 * one["open_s"] for one in every], marker="o", label="open, ms")
-    right.set(xscale="log", yscale="log", xlabel="passages", title="Memory, disk, opening")
-    for axes in (left, right):
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
-    plt.tight_layout()
-    plt.savefig(picture, dpi=110)
 
 
 if __name__ == "__main__":

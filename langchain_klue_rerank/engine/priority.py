@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -81,7 +82,9 @@ def gently(items: Iterable[T], every: int = 64) -> Iterator[T]:
         items: What a loop that holds Python's lock goes through.
         every: Items between two pauses; a millisecond or less.
     """
-    for number, item in enumerate(items):
-        if number and not number % every:  # not before the first: a query's few words do not wait
-            give_way()
+    iterator = iter(items)
+    yield from islice(iterator, every)  # not before the first: a query's few words do not wait
+    for item in iterator:
+        give_way()
         yield item
+        yield from islice(iterator, every - 1)

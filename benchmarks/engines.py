@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from benchmarks.growth import bytes_in, documents, make_questions
 from benchmarks.raw_passages import raw_passages
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, klue_tokens
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.index.settings import VECTORS
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
 from langchain_klue_rerank.adapters.documents import searchable_text
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence, ScoreRequest
 from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction, pool
 from langchain_klue_rerank.engine.rerank.ranker import blend_scores

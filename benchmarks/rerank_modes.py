@@ -256,7 +256,7 @@ def _search_price(task: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from langchain_klue_rerank import KlueEmbeddings
-    from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+    from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
     from langchain_klue_rerank.engine.index.fusion import top
 
     embeddings = KlueEmbeddings(model=task["model"], model_kwargs={"device": "cpu"})

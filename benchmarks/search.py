@@ -26,7 +26,7 @@ from langchain_klue_rerank import KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.adapters.documents import to_passages
 from langchain_klue_rerank.adapters.embedding import embed_for_index
 from langchain_klue_rerank.embeddings import KlueEmbeddings
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.index.fusion import top
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.vectors import PassageVectors

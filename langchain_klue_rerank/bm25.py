@@ -19,6 +19,7 @@ from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.threads import searching
 
 
 class KlueBM25Retriever(IndexedRetriever):
@@ -50,6 +51,7 @@ class KlueBM25Retriever(IndexedRetriever):
     def _embed(self, passages: Sequence[Passage], tokens: TokenizedTexts) -> None:
         check_one_kind(self._index.settings)
 
+    @searching()
     def _get_relevant_documents(
         self,
         query: str,

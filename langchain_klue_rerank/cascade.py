@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 from pydantic import Field
 
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.rerank.ranker import Ranker
 from langchain_klue_rerank.reranker import KlueReranker
 
@@ -37,17 +38,18 @@ class KlueCascade(RankerCompressor):
 
     stages: list[KlueReranker] = Field(min_length=2, frozen=True)
 
+    def model_post_init(self, context: Any, /) -> None:
+        """Take the stages' properties over."""
+        self._name = " > ".join(stage._name for stage in self.stages)
+        self._reads_tokens = any(stage._reads_tokens for stage in self.stages)
+
     @property
     def _ranker(self) -> Ranker:
         return Ranker(tuple(chain.from_iterable(stage._ranker.stages for stage in self.stages)))
 
     @property
-    def _name(self) -> str:
-        return " > ".join(stage._name for stage in self.stages)
-
-    @property
-    def _reads_tokens(self) -> bool:
-        return any(stage._reads_tokens for stage in self.stages)
+    def _reads_all(self) -> bool:
+        return all(stage._reads_all for stage in self.stages)
 
     @property
     def _token_vectors(self) -> str | None:

@@ -13,11 +13,11 @@ from langchain_klue_rerank.adapters.documents import check_texts
 from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.options import EncodeKwargs, ModelKwargs, refuse_for_packaged
 from langchain_klue_rerank.engine.contracts import Kind
-from langchain_klue_rerank.engine.lazy import Lazy
 from langchain_klue_rerank.engine.models.names import PACKAGED, PACKAGED_ENCODER, identity, resolve
 from langchain_klue_rerank.engine.models.opening import is_encoder, is_static, load_bi_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.packaged.blanks import mark_blanks
+from langchain_klue_rerank.engine.threads import Lazy
 
 if TYPE_CHECKING:
     from langchain_klue_rerank.engine.contracts import BiEncoder

@@ -13,13 +13,13 @@ from pydantic import Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.options import ModelKwargs, RerankKwargs, refuse_for_packaged
 from langchain_klue_rerank.adapters.reranking import RankedDocument, RankerCompressor
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
-from langchain_klue_rerank.engine.lazy import Lazy
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.models.names import PACKAGED, identity, is_late_interaction, resolve
 from langchain_klue_rerank.engine.models.opening import load_cross_encoder
 from langchain_klue_rerank.engine.models.options import MAX_VECTORS, Backend, CrossEncoderOptions
 from langchain_klue_rerank.engine.rerank.early_stop import calibrate
 from langchain_klue_rerank.engine.rerank.ranker import Ranker, Stage
+from langchain_klue_rerank.engine.threads import Lazy
 from langchain_klue_rerank.errors import ModelLoadError
 
 if TYPE_CHECKING:
@@ -90,13 +90,13 @@ class KlueReranker(RankerCompressor):
 
     _encoder: Lazy[CrossEncoder] = PrivateAttr()
     _vectors_of: Lazy[str] = PrivateAttr()
-    _packaged: bool = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Check the model's name, once and for all; loading waits for the first use."""
         found = resolve(self.model_name)
-        self._packaged = found == PACKAGED
-        if self._packaged:
+        self._name = self.model_name or PACKAGED
+        self._reads_tokens = self._has_confidence = found == PACKAGED
+        if found == PACKAGED:
             refuse_for_packaged(
                 "packaged reranker",
                 backend=self.backend if self.backend != "torch" else None,
@@ -136,20 +136,12 @@ class KlueReranker(RankerCompressor):
         return Ranker((Stage(self._encoder, self.read_n, self.early_stop),))
 
     @property
-    def _name(self) -> str:
-        return self.model_name or PACKAGED
-
-    @property
-    def _reads_tokens(self) -> bool:
-        return self._packaged
-
-    @property
-    def _has_confidence(self) -> bool:
-        return self._packaged
+    def _reads_all(self) -> bool:
+        return self.read_n is None and self.early_stop is None
 
     @property
     def _token_vectors(self) -> str | None:
-        if self._packaged:
+        if self._reads_tokens:
             return None
         try:
             return self._vectors_of() or None

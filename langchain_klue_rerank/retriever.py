@@ -12,7 +12,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
 from pydantic import Field, PrivateAttr, field_validator
 
-from langchain_klue_rerank.adapters.batches import answer_together
+from langchain_klue_rerank.adapters.batches import HANDED_OVER, answer_together
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     check_model,
@@ -29,7 +29,7 @@ from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage
 from langchain_klue_rerank.adapters.sources import Source
 from langchain_klue_rerank.embeddings import KlueEmbeddings
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
@@ -194,52 +194,42 @@ class KlueRetriever(ExplainingRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **arguments: Any
     ) -> list[Document]:
         callbacks = run_manager.get_child()
-        if (answer := self._batch_answer()) is not None:
+        asked, answer = HANDED_OVER.get()
+        if asked is self:
             return self._second_stage.report(query, answer, callbacks)
         first_stage, options = self._prepare(arguments)
-        query = first_stage.read(query)
-        if not query or not options.k:
-            return []
         candidates = first_stage.find(query, options, callbacks)
-        return self._second_stage.order(query, candidates, options, callbacks)
+        return self._second_stage.order(candidates, options, callbacks) if candidates is not None else []
 
     async def _aget_relevant_documents(
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **arguments: Any
     ) -> list[Document]:
         callbacks = run_manager.get_child()
-        if (answer := self._batch_answer()) is not None:
+        asked, answer = HANDED_OVER.get()
+        if asked is self:
             return await self._second_stage.areport(query, answer, callbacks)
         # in a thread: the first call with a reranker from the hub asks the hub
         first_stage, options = await run_in_executor(None, self._prepare, arguments)
-        query = await run_in_executor(None, first_stage.read, query)
-        if not query or not options.k:
-            return []
         candidates = await first_stage.afind(query, options, callbacks)
-        return await self._second_stage.aorder(query, candidates, options, callbacks)
+        return await self._second_stage.aorder(candidates, options, callbacks) if candidates is not None else []
 
     def _prepare(self, arguments: dict[str, Any]) -> tuple[FirstStage, Options]:
         """Return the first stage and the options of a call; see the class for the arguments.
 
         Raises:
             TypeError: If an argument is unknown.
-            ValueError: If a number is out of range, or the index cannot be searched that way.
+            ValueError: If a number is out of range.
             ModelMismatchError: If the vectors are not of the given model.
         """
         if unknown := arguments.keys() - _ARGUMENTS:
             raise TypeError(f"Unknown arguments: {', '.join(sorted(unknown))}.")
         given = {name: value for name, value in arguments.items() if value is not None}
-        options = Options(
-            k=given.get("k", self.k),
-            fetch_k=given.get("fetch_k", self.fetch_k),
-            score_threshold=given.get("score_threshold", self.score_threshold),
-            search_type=given.get("search_type", self.search_type),
-            filter=given.get("filter"),
-        )
-        first_stage = self._first_stage
-        first_stage.check(options.search_type)
+        options = Options(self.k, self.fetch_k, self.score_threshold, self.search_type)
+        if given:
+            options = options.given(given)
         if options.search_type != "lexical":
             self._check_vectors()
-        return first_stage, options
+        return self._first_stage, options
 
     def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[Answer] | None:
         """Answer queries together; None where that is not possible and each has to be asked by itself."""
@@ -259,6 +249,7 @@ class KlueRetriever(ExplainingRetriever):
     @property
     def _first_stage(self) -> FirstStage:
         """What finds the candidates, as the fields are now."""
+        kept = self._index.settings.token_vectors
         return FirstStage(
             index=self._index,
             sources=self.sources,
@@ -266,7 +257,7 @@ class KlueRetriever(ExplainingRetriever):
             dense_weight=self.dense_weight,
             morphemes=self._needs_morphemes,
             with_tokens=self.kiwi and isinstance(self.reranker, RankerCompressor) and self.reranker._reads_tokens,
-            token_vectors_of=self._vectors_of,
+            with_token_vectors=kept is not None and kept == self._vectors_of,
             second=self._second if self.second_weight else None,
             second_weight=self.second_weight,
         )

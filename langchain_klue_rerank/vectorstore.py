@@ -38,6 +38,7 @@ from langchain_klue_rerank.engine.index.faiss_folder import read_community_folde
 from langchain_klue_rerank.engine.index.fusion import maximal_marginal_relevance
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.settings import IndexSettings
+from langchain_klue_rerank.engine.threads import searching
 
 
 class KlueVectorStore(Indexed, VectorStore):
@@ -55,8 +56,7 @@ class KlueVectorStore(Indexed, VectorStore):
 
     Args:
         embedding: The embedding model. Default: the packaged bi-encoder.
-        title_key: The metadata key of a title that is embedded with the text. Default
-            ``"title"``; None for the text alone.
+        title_key: The metadata key of a title embedded with the text. Default ``"title"``; None for the text alone.
         window_words: A longer document gets one vector for each window of this many words; None for one vector a
             document. Default ``"auto"``: 50 with the packaged bi-encoder and those adapted from it, None with others.
     """
@@ -227,6 +227,7 @@ class KlueVectorStore(Indexed, VectorStore):
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         return lambda score: score
 
+    @searching()
     def _search(self, vector: ArrayLike, k: int, filter: Filter | None) -> list[tuple[Document, float]]:
         vectors = index_vectors(self._embedding, vector)
         [found] = self._index.search(check_count("k", k), vectors=vectors, keep=to_keep(filter))
@@ -331,8 +332,7 @@ class KlueVectorStore(Indexed, VectorStore):
             ModelMismatchError: If the vectors have another dimension than the model's.
         """
         content = read_community_folder(Path(folder), index_name, with_vectors=not re_embed)
-        vectors = content.vectors
-        if vectors is None:
+        if (vectors := content.vectors) is None:
             store = cls(embedding)
             store.add_documents([to_document(passage) for passage in content.passages])
             return store

@@ -16,8 +16,8 @@ from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, First
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
 from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage
 
-#: The retriever whose batch is being answered, and the answer to the query whose run is open.
-_HANDED_OVER: ContextVar[tuple[object, Answer] | None] = ContextVar("handed_over", default=None)
+#: The retriever whose batch is being answered, and its answer to the query whose run is open.
+HANDED_OVER: ContextVar[tuple[object, Answer]] = ContextVar("handed_over", default=(None, Answer()))
 
 
 class BatchedRetriever(IndexedRetriever, ABC):
@@ -26,19 +26,6 @@ class BatchedRetriever(IndexedRetriever, ABC):
     @abstractmethod
     def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[Answer] | None:
         """Answer queries together; None where that is not possible and each has to be asked by itself."""
-
-    def _batch_answer(self) -> Answer | None:
-        """Return the answer that a batch of this retriever has for the query whose run is open; None outside a batch.
-
-        Raises:
-            Exception: The query's error, if it failed.
-        """
-        handed_over = _HANDED_OVER.get()
-        if handed_over is None or handed_over[0] is not self:
-            return None
-        if handed_over[1].error is not None:
-            raise handed_over[1].error
-        return handed_over[1]
 
     def batch(
         self,
@@ -98,26 +85,10 @@ def answer_together(
         queries: The queries; blank ones find nothing.
         options: What is asked for.
     """
-    answers = [Answer()] * len(queries)
-    if not options.k:
-        return answers
-    searched: dict[int, str] = {}
-    for place, query in enumerate(queries):
-        try:
-            if checked := first_stage.read(query):
-                searched[place] = checked
-        except TypeError as error:
-            answers[place] = Answer(error=error)
-    candidates: dict[int, CandidateDocuments] = {}
-    for place, one in zip(searched, first_stage.search_each(list(searched.values()), options), strict=True):
-        if isinstance(one, Exception):
-            answers[place] = Answer(error=one)
-        else:
-            candidates[place] = one
-    ordered = second_stage.order_each([searched[place] for place in candidates], list(candidates.values()), options)
-    for place, answer in zip(candidates, ordered, strict=True):
-        answers[place] = answer
-    return answers
+    found = first_stage.find_each(queries, options)
+    candidates = [one for one in found if isinstance(one, CandidateDocuments)]
+    ordered = iter(second_stage.order_each(candidates, options))
+    return [next(ordered) if isinstance(one, CandidateDocuments) else Answer(error=one) for one in found]
 
 
 @contextmanager
@@ -129,7 +100,7 @@ def _hand_over(retriever: object, answer: Answer, errors: list[Any] | None) -> I
         answer: The answer.
         errors: Where to append the query's error; None to raise it.
     """
-    token = _HANDED_OVER.set((retriever, answer))
+    token = HANDED_OVER.set((retriever, answer))
     try:
         yield
     except Exception as error:
@@ -137,4 +108,4 @@ def _hand_over(retriever: object, answer: Answer, errors: list[Any] | None) -> I
             raise
         errors.append(error)
     finally:
-        _HANDED_OVER.reset(token)
+        HANDED_OVER.reset(token)

@@ -9,7 +9,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.embedding import embed_passages, model_identity
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.index.faiss_folder import CommunityFolder
 from langchain_klue_rerank.engine.text.words import has_words
 from langchain_klue_rerank.errors import ModelMismatchError

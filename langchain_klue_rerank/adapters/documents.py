@@ -12,8 +12,8 @@ from langchain_core.documents import Document
 
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
-from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.engine.text.words import has_words
+from langchain_klue_rerank.engine.threads import gently
 
 #: Characters of a query that are read; a longer one is a text, not a question, and would block other callers.
 MAX_QUERY = 10_000
@@ -132,6 +132,11 @@ def searchable_text(text: str, metadata: dict[str, Any], title_key: str | None) 
     """Return the text that is searched: the title, if there is one, a line break, and the text."""
     title = title_of(metadata, title_key)
     return f"{title}\n{text}" if title else text
+
+
+def searchable_texts(passages: Sequence[Passage], title_key: str | None) -> list[str]:
+    """Return the texts of passages that are searched; see `searchable_text`."""
+    return [searchable_text(passage.text, passage.metadata, title_key) for passage in gently(passages)]
 
 
 def check_one_kind(settings: IndexSettings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -12,8 +13,8 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import ArrayLike, NDArray
 
-from langchain_klue_rerank.adapters.documents import searchable_text, title_of
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.adapters.documents import searchable_texts, title_of
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.contracts import BiEncoder
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -21,9 +22,10 @@ from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS,
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.models.packaged.blanks import ADDED, without_marks
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
-from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, count_words, tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_texts, cut_tokens
 from langchain_klue_rerank.engine.text.words import has_words
+from langchain_klue_rerank.engine.threads import making_way
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 
 if TYPE_CHECKING:
@@ -142,15 +144,16 @@ def embed_for_index(
     """
     key, words = settings.title_key, settings.window_words
     if words is None:
-        return embed_passages(embedding, _searchable_texts(passages, key), tokens)
+        return embed_passages(embedding, searchable_texts(passages, key), tokens)
     titles = [title_of(passage.metadata, key) for passage in passages]
     if reads_tokens(embedding):
-        tokens = tokens if tokens is not None else tokenize(_searchable_texts(passages, key), shared_analyzer())
-        headings = tokenize(titles, shared_analyzer()).lengths().tolist() if any(titles) else [0] * len(titles)
+        tokens = tokens if tokens is not None else tokenize(searchable_texts(passages, key), shared_analyzer())
+        headings = count_words(titles, shared_analyzer())
         parts = []
         for start in range(0, len(passages), _PASSAGES_AT_ONCE):
             rows = np.arange(start, min(start + _PASSAGES_AT_ONCE, len(passages)))
-            windows, offsets = cut_tokens(tokens.take(rows), headings[start : start + len(rows)], words)
+            some = tokens if len(rows) == len(passages) else tokens.take(rows)
+            windows, offsets = cut_tokens(some, headings[start : start + len(rows)], words)
             parts.append(PassageVectors.of_windows(embed_passages(embedding, [], windows), offsets))
         return PassageVectors.join(parts)
     cut, offsets = cut_texts([passage.text for passage in passages], titles, words)
@@ -178,7 +181,8 @@ def embed_fields(
     """
     if settings.second_model is not None and second is None:
         raise ModelMismatchError(f"To add documents, give second_embeddings: {settings.second_model!r}.")
-    fields = {VECTORS: PassageVectors.checked(embed_for_index(embedding, settings, passages, tokens))}
+    vectors = embed_for_index(embedding, settings, passages, tokens)
+    fields = {VECTORS: vectors if isinstance(vectors, PassageVectors) else PassageVectors.checked(vectors)}
     return fields if second is None else {**fields, **embed_second(second, settings, passages)}
 
 
@@ -199,10 +203,6 @@ def embed_second(
     titles = [title_of(passage.metadata, settings.title_key) for passage in passages]
     cut, offsets = cut_texts([passage.text for passage in passages], titles, words)
     return {SECOND_VECTORS: PassageVectors.of_windows(embed_passages(embedding, cut), offsets)}
-
-
-def _searchable_texts(passages: Sequence[Passage], title_key: str | None) -> list[str]:
-    return [searchable_text(passage.text, passage.metadata, title_key) for passage in passages]
 
 
 def embed_queries(
@@ -230,7 +230,7 @@ def embed_each(
     """
     if isinstance(embedding, EncoderEmbeddings):
         try:
-            return list(as_unit_vectors(embedding.encoder.encode(texts, "query", tokens), dimension))
+            return list(embedding.encoder.encode(texts, "query", tokens))
         except Exception as error:
             if len(texts) == 1:
                 return [error]
@@ -257,7 +257,11 @@ def embed_by_all(
     Returns:
         The first error of each query that a model failed at; and for each model the unit vectors of the others.
     """
-    table = [embed_each(model, texts, tokens, dimension) for model, dimension in models]
+    table = []
+    for model, dimension in models:
+        # one of another kind may wait for a service, and indexing need not meanwhile
+        with nullcontext() if reads_tokens(model) else making_way():
+            table.append(embed_each(model, texts, tokens, dimension))
     failed: dict[int, Exception] = {}
     for vectors in table:
         for row, vector in enumerate(vectors):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from langchain_core.callbacks import Callbacks
@@ -23,10 +22,10 @@ from langchain_klue_rerank.engine.index.fusion import LEXICAL_SHARE
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.models.names import packaged_identity
-from langchain_klue_rerank.engine.priority import searching
-from langchain_klue_rerank.engine.text.exact import exact_share
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize
+from langchain_klue_rerank.engine.text.words import exact_share
+from langchain_klue_rerank.engine.threads import searching
 
 #: Weight of ranks in a store's ranking relative to cosines: the cosines of 30 candidates differ by about this much.
 _RANK_WEIGHT = 0.4
@@ -44,25 +43,28 @@ class Options:
         score_threshold: Lowest score to return, 0..1; None returns all.
         search_type: By which scores candidates are found.
         filter: Which documents may be found; None for all.
-
-    Raises:
-        ValueError: If a number is out of range, or there is no such search type.
     """
 
     k: int
     fetch_k: int
     score_threshold: float | None
     search_type: SearchType
-    filter: Filter | None
+    filter: Filter | None = None
 
-    def __post_init__(self) -> None:
-        """Check what a caller gave."""
-        check_count("k", self.k)
-        check_count("fetch_k", self.fetch_k)
-        if self.score_threshold is not None and not 0 <= self.score_threshold <= 1:
-            raise ValueError(f"score_threshold={self.score_threshold!r} is not in 0..1.")
-        if self.search_type not in get_args(SearchType):
-            raise ValueError(f"search_type={self.search_type!r} is none of {', '.join(get_args(SearchType))}.")
+    def given(self, arguments: Mapping[str, Any]) -> Options:
+        """Return the options with the arguments of a call in their place.
+
+        Raises:
+            ValueError: If a number is out of range, or there is no such search type.
+        """
+        options = replace(self, **arguments)
+        check_count("k", options.k)
+        check_count("fetch_k", options.fetch_k)
+        if options.score_threshold is not None and not 0 <= options.score_threshold <= 1:
+            raise ValueError(f"score_threshold={options.score_threshold!r} is not in 0..1.")
+        if options.search_type not in get_args(SearchType):
+            raise ValueError(f"search_type={options.search_type!r} is none of {', '.join(get_args(SearchType))}.")
+        return options
 
     @property
     def candidates(self) -> int:
@@ -75,11 +77,13 @@ class CandidateDocuments:
     """The first stage's candidates for one query, best first.
 
     Attributes:
+        query: The query as it was searched.
         documents: n documents as they were added, or as a source returned them.
         scores: (n,) float32, the first stage's scores in 0..1.
         evidence: What the index knows of them, for the reranker; None for candidates of other sources.
     """
 
+    query: str
     documents: list[Document]
     scores: NDArray[np.float32]
     evidence: Evidence | None = None
@@ -96,7 +100,7 @@ class FirstStage:
         dense_weight: Weight of dense scores in hybrid search, the lexical ones having 1.
         morphemes: Whether queries are tokenized with morphemes.
         with_tokens: Whether the candidates' tokens are wanted, for a reranker that reads them.
-        token_vectors_of: Identity of the reranker whose token vectors are wanted; None for none.
+        with_token_vectors: Whether the candidates' token vectors are wanted, for a reranker that compares them.
         second: Turns queries into vectors of the index's second bi-encoder; None for none.
         second_weight: Weight of its scores in hybrid search.
     """
@@ -107,74 +111,92 @@ class FirstStage:
     dense_weight: float
     morphemes: bool
     with_tokens: bool
-    token_vectors_of: str | None
+    with_token_vectors: bool
     second: Embeddings | None = None
     second_weight: float = 0.0
 
-    def check(self, search_type: SearchType) -> None:
-        """Check that there is something to search in this way.
-
-        Raises:
-            ValueError: If the index was built for another search type.
-        """
-        settings = self.index.settings
-        dense = settings.dense or self.sources is not None
-        if (search_type != "lexical" and not dense) or (search_type != "dense" and not settings.lexical):
-            built = "vectors" if settings.dense else "words"
-            raise ValueError(f"search_type={search_type!r} is not possible: the index was built with {built} only.")
-
-    def read(self, query: str) -> str:
-        """Return a query as it is searched: cleaned, words that no passage has in another spelling; "" for a blank one.
-
-        Raises:
-            TypeError: If it is no text.
-        """
-        with searching():
-            return self.index.respelled(check_query(query))
-
-    def find(self, query: str, options: Options, callbacks: Callbacks) -> CandidateDocuments:
+    def find(self, query: str, options: Options, callbacks: Callbacks) -> CandidateDocuments | None:
         """Find the candidates of one query in the index, in the sources, or in both.
 
         Args:
-            query: The query, not blank.
+            query: The query.
             options: What is asked for.
             callbacks: Where sources report their runs.
+
+        Returns:
+            The candidates; None for a query without a word, or where no document is wanted.
+
+        Raises:
+            TypeError: If the query is no text.
+            ValueError: If the index was built for another search type.
         """
         if not self._asks_sources(options):
-            return self.search(query, options)
+            return self._search(query, options)
+        query = self._read(query, options)
+        if not query or not options.k:
+            return None
         return self._fuse(query, ask(self.sources or (), query, options.candidates, options.filter, callbacks), options)
 
-    async def afind(self, query: str, options: Options, callbacks: Callbacks) -> CandidateDocuments:
+    async def afind(self, query: str, options: Options, callbacks: Callbacks) -> CandidateDocuments | None:
         """Find the candidates of one query, asking the sources at the same time; see `find`."""
         if not self._asks_sources(options):
-            return await run_in_executor(None, self.search, query, options)
+            return await run_in_executor(None, self._search, query, options)
+        query = await run_in_executor(None, self._read, query, options)
+        if not query or not options.k:
+            return None
         rankings = await aask(self.sources or (), query, options.candidates, options.filter, callbacks)
         return await run_in_executor(None, self._fuse, query, rankings, options)
 
-    def search(self, query: str, options: Options) -> CandidateDocuments:
-        """Find the candidates of one query, not blank, in the index."""
-        [candidates] = self._search([query], options)
+    @searching()
+    def find_each(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception | None]:
+        """Find the candidates of several queries in the index; see `find`.
+
+        A query that is no text or cannot be embedded gets its error. One that concerns all of them, such as a filter
+        that raises, is the result of each.
+        """
+        found: list[CandidateDocuments | Exception | None] = [None] * len(queries)
+        read: dict[int, str] = {}
+        for row, query in enumerate(queries):
+            try:
+                if words := self._read(query, options):
+                    read[row] = words
+            except (TypeError, ValueError) as error:
+                found[row] = error
+        if read and options.k:
+            try:
+                candidates = self._search_each([*read.values()], options)
+            except Exception as error:
+                candidates = [error] * len(read)
+            for row, one in zip(read, candidates, strict=True):
+                found[row] = one
+        return found
+
+    def _read(self, query: str, options: Options) -> str:
+        """Return a query as it is searched: words that no passage has in another spelling; "" for a blank one."""
+        settings = self.index.settings
+        dense = settings.dense or self.sources is not None
+        if (options.search_type != "lexical" and not dense) or (
+            options.search_type != "dense" and not settings.lexical
+        ):
+            built = "vectors" if settings.dense else "words"
+            raise ValueError(
+                f"search_type={options.search_type!r} is not possible: the index was built with {built} only."
+            )
+        return self.index.respelled(check_query(query))
+
+    @searching()
+    def _search(self, query: str, options: Options) -> CandidateDocuments | None:
+        """Find the candidates of one query in the index."""
+        query = self._read(query, options)
+        if not query or not options.k:
+            return None
+        [candidates] = self._search_each([query], options)
         if isinstance(candidates, Exception):
             raise candidates
         return candidates
 
-    def search_each(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception]:
-        """Find the candidates of several queries in the index; a query that cannot be embedded gets its error.
-
-        An error that concerns all of them, such as a filter that raises, is the result of each.
-        """
-        try:
-            return self._search(queries, options)
-        except Exception as error:
-            return [error] * len(queries)
-
-    def _search(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception]:
-        # a model of another kind may wait for a service meanwhile, and indexing need not
-        computing = options.search_type == "lexical" or (reads_tokens(self.embeddings) and self.second is None)
-        with searching() if computing else nullcontext():
-            return self._search_marked(queries, options)
-
-    def _search_marked(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception]:
+    def _search_each(self, queries: Sequence[str], options: Options) -> list[CandidateDocuments | Exception]:
+        """Find the candidates of queries, none of them blank, in the index."""
         settings = self.index.settings
         lexical, dense = options.search_type != "dense", options.search_type != "lexical"
         tokens = None
@@ -188,47 +210,51 @@ class FirstStage:
             if self.second is not None and lexical and len(self.index):
                 models.append((self.second, self.index.second_dimension))
             failed, arrays = embed_by_all(models, queries, tokens)
+            vectors, second_vectors = (*arrays, None)[:2]
+        if failed:
             rows = np.delete(rows, list(failed))
             if not len(rows):
                 return list(failed.values())
-            vectors, second_vectors = (*arrays, None)[:2]
+            queries, tokens = [queries[row] for row in rows.tolist()], tokens and tokens.take(rows)
         shares = None
         if lexical and dense and tokens is not None:
-            shares = [exact_share(queries[row], tokens.words_of(row)) for row in rows.tolist()]
+            shares = [exact_share(query, tokens.words_of(number)) for number, query in enumerate(queries)]
         ranked = self.index.search(
             options.candidates,
-            tokens=tokens.take(rows) if lexical and tokens is not None else None,
+            tokens=tokens if lexical else None,
             vectors=vectors,
             dense_weight=self.dense_weight,
-            keep=to_keep(options.filter),
+            keep=to_keep(options.filter) if options.filter is not None else None,
             with_tokens=self.with_tokens,
-            with_token_vectors=settings.token_vectors is not None and settings.token_vectors == self.token_vectors_of,
+            with_token_vectors=self.with_token_vectors,
             keep_lexical=int(LEXICAL_SHARE * options.candidates) if self.with_tokens else 0,
             exact=shares,
             second=second_vectors,
             second_weight=self.second_weight,
         )
-        packaged = settings.model == packaged_identity()
+        packaged, reads = settings.model == packaged_identity(), self.with_tokens and self.morphemes
         candidates: dict[int, CandidateDocuments | Exception] = {**failed}
-        for row, one in zip(rows.tolist(), ranked, strict=True):
+        for number, (row, one) in enumerate(zip(rows.tolist(), ranked, strict=True)):
             evidence = replace(
                 one.evidence,
                 cosines=one.evidence.cosines if packaged else None,
-                query=tokens.take(np.asarray([row])) if self.with_tokens and self.morphemes and tokens else None,
+                query=tokens.take(np.asarray([number])) if tokens is not None and reads else None,
             )
-            candidates[row] = CandidateDocuments(
-                [to_document(passage) for passage in one.passages], one.scores, evidence
-            )
-        return [candidates[row] for row in range(len(queries))]
+            documents = [to_document(passage) for passage in one.passages]
+            candidates[row] = CandidateDocuments(queries[number], documents, one.scores, evidence)
+        return [candidates[row] for row in range(len(candidates))]
 
     def _asks_sources(self, options: Options) -> bool:
         """Return whether to ask the sources; a lexical search asks them only while the local index is empty."""
         return self.sources is not None and (options.search_type != "lexical" or not len(self.index))
 
+    @searching()
     def _fuse(self, query: str, rankings: list[list[Document]], options: Options) -> CandidateDocuments:
         """Fuse the sources' rankings with the lexical candidates of the index, if documents were added to it."""
         if len(self.index) and options.search_type == "hybrid":
-            lexical = self.search(query, replace(options, search_type="lexical"))
+            [lexical] = self._search_each([query], replace(options, search_type="lexical"))
+            if isinstance(lexical, Exception):
+                raise lexical
             rankings = [self._as_added(ranking) for ranking in rankings]
             fused = fuse_beside(lexical.documents, lexical.scores, rankings, _RANK_WEIGHT * self.dense_weight)
         else:
@@ -238,7 +264,7 @@ class FirstStage:
         passages = [Passage(document.id or "", document.page_content, document.metadata) for document in documents]
         tokens = self.index.tokens(passages) if self.with_tokens else None
         scores = np.asarray([score for _, score in fused], np.float32)
-        return CandidateDocuments(documents, scores, Evidence(tokens) if tokens is not None else None)
+        return CandidateDocuments(query, documents, scores, Evidence(tokens) if tokens is not None else None)
 
     def _as_added(self, documents: list[Document]) -> list[Document]:
         """Replace what a source returned by the documents as they were added to the index."""

@@ -19,20 +19,19 @@ from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.documents import (
     check_ids,
-    searchable_text,
+    searchable_texts,
     to_document,
     to_documents,
     to_passages,
 )
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.storage import editing
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments.sizes import IndexStats
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
-from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 
@@ -220,7 +219,7 @@ class IndexedRetriever(Indexed, BaseRetriever):
         """
         passages = to_passages(documents, ids)
         if passages:
-            texts = [searchable_text(each.text, each.metadata, self.title_key) for each in gently(passages)]
+            texts = searchable_texts(passages, self.title_key)
             tokens = self._tokenize(texts)
             self._index.add(passages, tokens, self._embed(passages, tokens), self._token_vectors(texts))
         return [passage.id for passage in passages]

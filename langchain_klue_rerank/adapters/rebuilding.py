@@ -15,7 +15,7 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from tqdm import tqdm
 
-from langchain_klue_rerank.adapters.documents import searchable_text
+from langchain_klue_rerank.adapters.documents import searchable_texts
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
     embed_for_index,
@@ -23,8 +23,8 @@ from langchain_klue_rerank.adapters.embedding import (
     reads_tokens,
     settings_for,
 )
-from langchain_klue_rerank.engine.arrays.quantized import SmallVectors
 from langchain_klue_rerank.engine.arrays.storage import editing
+from langchain_klue_rerank.engine.arrays.unit_vectors import SmallVectors
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
@@ -103,7 +103,7 @@ def rebuild(
     tokens = old.tokens(passages) if old.settings.analysis == ANALYSIS_VERSION else None
     if tokens is None and (settings.lexical or (embedding is not None and reads_tokens(embedding))):
         needs_kiwi = settings.kiwi or (settings.dense and embedding is not None and reads_tokens(embedding))
-        texts = [searchable_text(passage.text, passage.metadata, settings.title_key) for passage in passages]
+        texts = searchable_texts(passages, settings.title_key)
         tokens = tokenize(texts, shared_analyzer() if needs_kiwi else None)
     vectors = embed_for_index(embedding, settings, passages, tokens) if settings.dense and embedding else None
     fields = {} if vectors is None else {VECTORS: PassageVectors.checked(vectors)}

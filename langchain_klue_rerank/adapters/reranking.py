@@ -17,14 +17,13 @@ from langchain_core.callbacks import AsyncCallbackManager, CallbackManager, Call
 from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.runnables.config import ensure_config, run_in_executor
 from numpy.typing import NDArray
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.documents import check_count, check_query, searchable_text, with_metadata
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
-from langchain_klue_rerank.engine.deadline import seconds_until
 from langchain_klue_rerank.engine.rerank.ranker import Ranker
-from langchain_klue_rerank.engine.text.words import has_words
+from langchain_klue_rerank.engine.threads import seconds_until
 
 #: Seconds for which a result is awaited after its deadline.
 _GRACE = 0.005
@@ -54,6 +53,13 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
     max_latency_ms: float | None = Field(default=None, gt=0)
     title_key: str | None = "title"
 
+    #: What a trace calls the model.
+    _name: str = PrivateAttr()
+    #: Whether a model of it reads an index's tokens.
+    _reads_tokens: bool = PrivateAttr()
+    #: Whether the packaged confidence model is fitted on its scores.
+    _has_confidence: bool = PrivateAttr(default=False)
+
     @property
     @abstractmethod
     def _ranker(self) -> Ranker:
@@ -61,18 +67,8 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
 
     @property
     @abstractmethod
-    def _name(self) -> str:
-        """What a trace calls the model."""
-
-    @property
-    @abstractmethod
-    def _reads_tokens(self) -> bool:
-        """Whether a model of it reads an index's tokens."""
-
-    @property
-    def _has_confidence(self) -> bool:
-        """Whether the packaged confidence model is fitted on its scores."""
-        return False
+    def _reads_all(self) -> bool:
+        """Whether no model of it skips a candidate."""
 
     @property
     @abstractmethod
@@ -102,7 +98,7 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
             ModelOutputError: If the model returns NaN or infinity.
         """
         documents = list(documents)
-        with child_run(type(self).__name__, callbacks, self._trace_inputs(query, len(documents))) as outputs:
+        with self._run(query, len(documents), callbacks) as outputs:
             start = time.perf_counter()
             [scores] = self._score([ScoreRequest(check_query(query), self._texts(documents))])
             return self._keep(documents, scores, start, outputs)
@@ -112,8 +108,7 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
     ) -> list[Document]:
         """Reorder documents without blocking the event loop; see `compress_documents`."""
         documents = list(documents)
-        inputs = self._trace_inputs(query, len(documents))
-        async with async_child_run(type(self).__name__, callbacks, inputs) as outputs:
+        async with self._arun(query, len(documents), callbacks) as outputs:
             start = time.perf_counter()
             [scores] = await self._ascore([ScoreRequest(check_query(query), self._texts(documents))])
             return self._keep(documents, scores, start, outputs)
@@ -172,21 +167,27 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         """Score the candidates of several queries.
 
         Args:
-            requests: The queries and their candidates. To a blank query every candidate has the score 0.
+            requests: The queries and their candidates. To "", as `check_query` returns it for a query without a word,
+                every candidate has the score 0.
             deadline: Value of `time.monotonic` at which to return; None for ``max_latency_ms`` from now.
         """
-        result = [Scores.read(np.zeros(len(request.passages), np.float32)) for request in requests]
-        asked = [number for number, one in enumerate(requests) if has_words(one.query) and len(one.passages)]
-        if asked:
-            ranker = self._ranker
-            if deadline is None:
-                ranker.load()  # does not count
-                deadline = self._deadline(len(requests))
-            for number, scores in zip(
-                asked, ranker.score([requests[number] for number in asked], deadline), strict=True
-            ):
-                result[number] = scores
-        return result
+        asked = [request for request in requests if request.query and request.passages]
+        if not asked:
+            return [Scores.read(np.zeros(len(request.passages), np.float32)) for request in requests]
+        ranker = self._ranker
+        if deadline is None and self.max_latency_ms is not None:
+            ranker.load()  # does not count
+            deadline = self._deadline(len(requests))
+        scores = ranker.score(asked, deadline)
+        if len(asked) == len(requests):
+            return scores
+        rest = iter(scores)
+        return [
+            next(rest)
+            if request.query and request.passages
+            else Scores.read(np.zeros(len(request.passages), np.float32))
+            for request in requests
+        ]
 
     async def _ascore(self, requests: Sequence[ScoreRequest]) -> list[Scores]:
         """Score the candidates of several queries without blocking the event loop; see `_score`."""
@@ -211,14 +212,14 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
 
     def _marks(self, scores: Scores) -> list[dict[str, Any]]:
         """Return the metadata entries, beside the score, that say whether each document was read."""
-        if self.max_latency_ms is None and all(stage.reads_all for stage in self._ranker.stages):
-            return [{}] * len(scores)
+        if self.max_latency_ms is None and self._reads_all:
+            return [{}] * len(scores.values)
         return [{"reranked": read} for read in scores.is_read.tolist()]
 
     def _passes(self, scores: Scores) -> NDArray[np.bool_]:
         """Which candidates pass the threshold; one that was not read in time does."""
         if self.score_threshold is None:
-            return np.ones(len(scores), np.bool_)
+            return np.ones(len(scores.values), np.bool_)
         return np.asarray(scores.is_late | (scores.values >= np.float32(self.score_threshold)))
 
     def _best(self, scores: Scores, top_n: int | None) -> list[int]:
@@ -235,9 +236,44 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         outputs.update(documents=best, milliseconds=round(1000 * (time.perf_counter() - start), 3))
         return best
 
-    def _trace_inputs(self, query: str, documents: int) -> dict[str, Any]:
-        """Return what a run in a trace shows as the inputs of a reranking."""
-        return {"query": query, "documents": documents, "model": self._name, "top_n": self.top_n}
+    @contextmanager
+    def _run(self, query: str, documents: int, callbacks: Callbacks) -> Iterator[dict[str, Any]]:
+        """Open a child run for a reranking.
+
+        Args:
+            query: The query.
+            documents: How many documents are reranked.
+            callbacks: What the caller was given; None takes those of the surrounding run, if there is one.
+
+        Yields:
+            A dictionary to be filled with the run's outputs.
+        """
+        manager = CallbackManager.configure(inheritable_callbacks=callbacks or ensure_config().get("callbacks"))
+        inputs = {"query": query, "documents": documents, "model": self._name, "top_n": self.top_n}
+        name = type(self).__name__
+        run = manager.on_chain_start({"name": name}, inputs, name=name)
+        outputs: dict[str, Any] = {}
+        try:
+            yield outputs
+        except BaseException as error:
+            run.on_chain_error(error)
+            raise
+        run.on_chain_end(outputs)
+
+    @asynccontextmanager
+    async def _arun(self, query: str, documents: int, callbacks: Callbacks) -> AsyncIterator[dict[str, Any]]:
+        """Open a child run from async code; see `_run`."""
+        manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks or ensure_config().get("callbacks"))
+        inputs = {"query": query, "documents": documents, "model": self._name, "top_n": self.top_n}
+        name = type(self).__name__
+        run = await manager.on_chain_start({"name": name}, inputs, name=name)
+        outputs: dict[str, Any] = {}
+        try:
+            yield outputs
+        except BaseException as error:
+            await run.on_chain_error(error)
+            raise
+        await run.on_chain_end(outputs)
 
 
 def _text(document: Any, title_key: str | None) -> str:
@@ -246,43 +282,6 @@ def _text(document: Any, title_key: str | None) -> str:
     if isinstance(document, Document):
         return searchable_text(document.page_content, document.metadata, title_key)
     raise TypeError(f"{document!r} is a {type(document).__name__}; a reranker takes strings or Documents.")
-
-
-@contextmanager
-def child_run(name: str, callbacks: Callbacks, inputs: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Open a child run.
-
-    Args:
-        name: Its name.
-        callbacks: What the caller was given; None takes those of the surrounding run, if there is one.
-        inputs: What the run shows as its inputs.
-
-    Yields:
-        A dictionary to be filled with the run's outputs.
-    """
-    manager = CallbackManager.configure(inheritable_callbacks=callbacks or ensure_config().get("callbacks"))
-    run = manager.on_chain_start({"name": name}, inputs, name=name)
-    outputs: dict[str, Any] = {}
-    try:
-        yield outputs
-    except BaseException as error:
-        run.on_chain_error(error)
-        raise
-    run.on_chain_end(outputs)
-
-
-@asynccontextmanager
-async def async_child_run(name: str, callbacks: Callbacks, inputs: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """Open a child run from async code; see `child_run`."""
-    manager = AsyncCallbackManager.configure(inheritable_callbacks=callbacks or ensure_config().get("callbacks"))
-    run = await manager.on_chain_start({"name": name}, inputs, name=name)
-    outputs: dict[str, Any] = {}
-    try:
-        yield outputs
-    except BaseException as error:
-        await run.on_chain_error(error)
-        raise
-    await run.on_chain_end(outputs)
 
 
 @lru_cache(maxsize=1)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.documents import rescored, searchable_text
 from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, Options
-from langchain_klue_rerank.adapters.reranking import RankerCompressor, async_child_run, child_run
+from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores
 from langchain_klue_rerank.engine.rerank.confidence import LEAST_CANDIDATES, packaged_confidence, signals
 from langchain_klue_rerank.engine.rerank.ranker import blend_scores
@@ -53,13 +53,10 @@ class SecondStage:
     title_key: str | None
     scores_in_metadata: bool
 
-    def order(
-        self, query: str, candidates: CandidateDocuments, options: Options, callbacks: Callbacks
-    ) -> list[Document]:
+    def order(self, candidates: CandidateDocuments, options: Options, callbacks: Callbacks) -> list[Document]:
         """Return the best documents for a query.
 
         Args:
-            query: The query, not blank.
             candidates: What the first stage found.
             options: How many documents are wanted, and the threshold.
             callbacks: Where the reranker reports its run.
@@ -72,36 +69,32 @@ class SecondStage:
             return self._first_stage_only(candidates, options)
         if not isinstance(reranker, RankerCompressor):
             given = self._with_first_stage_scores(candidates)
-            return self._limited(reranker.compress_documents(given, query, callbacks), options)
-        inputs = reranker._trace_inputs(query, len(candidates.documents))
-        with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+            return self._limited(reranker.compress_documents(given, candidates.query, callbacks), options)
+        request = self._request(candidates)
+        with reranker._run(candidates.query, len(candidates.documents), callbacks) as outputs:
             start = time.perf_counter()
-            [scores] = reranker._score([self._request(query, candidates)])
+            [scores] = reranker._score([request])
             documents = self._blend(reranker, candidates, scores, options)
             outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
         return documents
 
-    async def aorder(
-        self, query: str, candidates: CandidateDocuments, options: Options, callbacks: Callbacks
-    ) -> list[Document]:
+    async def aorder(self, candidates: CandidateDocuments, options: Options, callbacks: Callbacks) -> list[Document]:
         """Return the best documents for a query without blocking the event loop; see `order`."""
         reranker = self.reranker
         if reranker is None:
             return self._first_stage_only(candidates, options)
         if not isinstance(reranker, RankerCompressor):
             given = self._with_first_stage_scores(candidates)
-            return self._limited(await reranker.acompress_documents(given, query, callbacks), options)
-        inputs = reranker._trace_inputs(query, len(candidates.documents))
-        async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+            return self._limited(await reranker.acompress_documents(given, candidates.query, callbacks), options)
+        request = self._request(candidates)
+        async with reranker._arun(candidates.query, len(candidates.documents), callbacks) as outputs:
             start = time.perf_counter()
-            [scores] = await reranker._ascore([self._request(query, candidates)])
+            [scores] = await reranker._ascore([request])
             documents = self._blend(reranker, candidates, scores, options)
             outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
         return documents
 
-    def order_each(
-        self, queries: Sequence[str], candidates: Sequence[CandidateDocuments], options: Options
-    ) -> list[Answer]:
+    def order_each(self, candidates: Sequence[CandidateDocuments], options: Options) -> list[Answer]:
         """Answer several queries, scoring all their candidates together. Not for another library's reranker.
 
         Where the reranker fails, each query is scored by itself and gets its own error.
@@ -112,7 +105,7 @@ class SecondStage:
                 Answer(self._first_stage_only(candidate, options), len(candidate.documents)) for candidate in candidates
             ]
         start = time.perf_counter()
-        requests = [self._request(query, one) for query, one in zip(queries, candidates, strict=True)]
+        requests = [self._request(one) for one in candidates]
         answers = [
             Answer(error=scores)
             if isinstance(scores, Exception)
@@ -123,29 +116,33 @@ class SecondStage:
         return [replace(answer, milliseconds=milliseconds) for answer in answers]
 
     def report(self, query: str, answer: Answer, callbacks: Callbacks) -> list[Document]:
-        """Report the reranking of one query of a batch as its child run, and return its documents."""
-        reranker = self.reranker
-        if answer.candidates is not None and isinstance(reranker, RankerCompressor):
-            inputs = reranker._trace_inputs(query, answer.candidates)
-            with child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+        """Report the reranking of one query of a batch as its child run, and return its documents.
+
+        Raises:
+            Exception: The query's error, if it failed.
+        """
+        if answer.error is not None:
+            raise answer.error
+        if answer.candidates is not None and isinstance(self.reranker, RankerCompressor):
+            with self.reranker._run(query, answer.candidates, callbacks) as outputs:
                 outputs.update(documents=answer.documents, milliseconds=answer.milliseconds)
         return answer.documents
 
     async def areport(self, query: str, answer: Answer, callbacks: Callbacks) -> list[Document]:
         """Report the reranking of one query of a batch from async code; see `report`."""
-        reranker = self.reranker
-        if answer.candidates is not None and isinstance(reranker, RankerCompressor):
-            inputs = reranker._trace_inputs(query, answer.candidates)
-            async with async_child_run(type(reranker).__name__, callbacks, inputs) as outputs:
+        if answer.error is not None:
+            raise answer.error
+        if answer.candidates is not None and isinstance(self.reranker, RankerCompressor):
+            async with self.reranker._arun(query, answer.candidates, callbacks) as outputs:
                 outputs.update(documents=answer.documents, milliseconds=answer.milliseconds)
         return answer.documents
 
-    def _request(self, query: str, candidates: CandidateDocuments) -> ScoreRequest:
+    def _request(self, candidates: CandidateDocuments) -> ScoreRequest:
         texts = [
             searchable_text(document.page_content, document.metadata, self.title_key)
             for document in candidates.documents
         ]
-        return ScoreRequest(query, texts, candidates.evidence, candidates.scores, self.weight)
+        return ScoreRequest(candidates.query, texts, candidates.evidence, candidates.scores, self.weight)
 
     def _blend(
         self, reranker: RankerCompressor, candidates: CandidateDocuments, scores: Scores, options: Options
@@ -153,13 +150,13 @@ class SecondStage:
         """Order candidates by the weighted mean of both stages' scores, and keep the best k above the threshold."""
         blended = blend_scores(scores.values, candidates.scores, self.weight)
         # no threshold can tell of a candidate that was not read in time
-        kept = reranker._passes(scores) & (scores.is_late | (blended >= (options.score_threshold or 0)))
+        passes, marks = reranker._passes(scores), reranker._marks(scores)
+        kept = passes & (scores.is_late | (blended >= (options.score_threshold or 0)))
         order = np.argsort(-blended, kind="stable")  # equals keep their order
         best = order[kept[order]][: options.k].tolist()
         if not self.scores_in_metadata:
             return [rescored(candidates.documents[place]) for place in best]
         confidence = self._confidence(reranker, candidates, scores, blended, options) if len(order) else {}
-        marks = reranker._marks(scores)
         return [
             rescored(
                 candidates.documents[place],
@@ -191,7 +188,7 @@ class SecondStage:
             or evidence.lexical is None
             or evidence.cosines is None
             or evidence.tokens is None
-            or options.candidates < LEAST_CANDIDATES
+            or max(options.k, options.fetch_k) < LEAST_CANDIDATES
             or not scores.is_read.all()
         ):
             return {}

@@ -8,10 +8,11 @@ from enum import IntEnum
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.errors import ModelOutputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,21 @@ class Scores:
     def is_late(self) -> NDArray[np.bool_]:
         """For which candidates time ran out, (n,) bool."""
         return np.asarray(self.states == State.LATE)
+
+
+def check_scores(scores: ArrayLike, name: str) -> NDArray[np.float32]:
+    """Return scores as float32.
+
+    Raises:
+        ModelOutputError: If one is NaN or infinite.
+    """
+    array = np.asarray(scores, np.float32)
+    if not np.isfinite(array).all():
+        raise ModelOutputError(
+            f"The model {name!r} returned NaN or infinity for pair number {int((~np.isfinite(array)).argmax())}. "
+            "Check the weights and the precision (fp16 overflows)."
+        )
+    return array
 
 
 Kind = Literal["query", "passage"]

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from langchain_klue_rerank.engine.priority import searches
+from langchain_klue_rerank.engine.threads import searches
 
 A = TypeVar("A")
 B = TypeVar("B")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
-from langchain_klue_rerank.engine.text.mending import unwrap
+from langchain_klue_rerank.engine.text.tokenized import unwrap
 from langchain_klue_rerank.engine.text.words import pieces as blocks
 from langchain_klue_rerank.files.content import Content, Piece
 from langchain_klue_rerank.files.encodings import decode, decode_text

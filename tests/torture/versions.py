@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.index import saved
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from tests.unit_tests.engine.helpers import SETTINGS, add, passage, tokens_of, vectors_of

@@ -15,7 +15,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 
 from langchain_klue_rerank import KlueCascade, KlueReranker, KlueRetriever
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
-from langchain_klue_rerank.engine.lazy import Lazy
+from langchain_klue_rerank.engine.threads import Lazy
 from tests.unit_tests.compressor_suite import CompressorTests
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 

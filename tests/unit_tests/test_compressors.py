@@ -15,7 +15,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.lazy import Lazy
+from langchain_klue_rerank.engine.threads import Lazy
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.unit_tests.compressor_suite import CompressorTests, scores, state
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueEmbeddings
 from langchain_klue_rerank.adapters.embedding import embed_passages, embed_queries, index_vectors, model_identity
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.models.packaged.blanks import mark_blanks, without_marks
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings

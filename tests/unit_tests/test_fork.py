@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from langchain_klue_rerank import KlueReranker
-from langchain_klue_rerank.engine.forks import ForkSafeLock, ForkSafeSemaphore
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
+from langchain_klue_rerank.engine.threads import ForkSafeLock, ForkSafeSemaphore
 from tests.unit_tests.fakes import QUESTION, documents
 
 pytestmark = [

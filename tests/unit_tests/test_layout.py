@@ -16,8 +16,8 @@ NAME = PACKAGE.name
 
 #: From the bottom up. A module may import from its own layer and from those below it.
 LAYERS = [
-    ["errors", "engine.deadline", "engine.forks", "engine.priority", "engine.parallel"],
-    ["engine.lazy"],
+    ["errors", "engine.threads"],
+    ["engine.parallel"],
     ["engine.arrays"],
     ["engine.text"],
     ["engine.contracts"],

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
-from langchain_klue_rerank.engine.lazy import Lazy
+from langchain_klue_rerank.engine.threads import Lazy
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 
 HOUR = 3_600_000

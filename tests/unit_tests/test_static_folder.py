@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, KlueVectorStore
-from langchain_klue_rerank.engine.arrays.quantized import from_four_bits
+from langchain_klue_rerank.engine.arrays.unit_vectors import from_four_bits
 from langchain_klue_rerank.engine.models.packaged import static_files
 from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer

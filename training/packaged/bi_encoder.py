@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.arrays.quantized import from_four_bits, to_four_bits
+from langchain_klue_rerank.engine.arrays.unit_vectors import from_four_bits, to_four_bits
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures
 from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig, save
 from langchain_klue_rerank.engine.text.kiwi import Analyzer

@@ -234,8 +234,10 @@ def ask(
     """
     reranker = retriever.reranker
     assert isinstance(reranker, RankerCompressor)
-    options = Options(k=4, fetch_k=engine.CANDIDATES + 4, score_threshold=None, search_type="hybrid", filter=None)
-    found = retriever._first_stage.search(question, options)
+    options = Options(k=4, fetch_k=engine.CANDIDATES + 4, score_threshold=None, search_type="hybrid")
+    found = retriever._first_stage.find(question, options, None)
+    if found is None:
+        return None
     groups = {searched.groups[one] for one in right}
     numbers = [int(one.id or "") for one in found.documents]
     kept = [

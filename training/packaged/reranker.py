@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from langchain_klue_rerank.engine.models.names import WEIGHTS
-from langchain_klue_rerank.engine.models.packaged import match_scorer
+from langchain_klue_rerank.engine.models.packaged import cross_encoder
 from langchain_klue_rerank.engine.models.packaged.match_features import MATCH_FEATURES, PAIR_FEATURES, lexical_score
 from langchain_klue_rerank.engine.models.packaged.query_terms import TERM_FEATURES, TermStatistics, TermVectors
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
@@ -96,7 +96,7 @@ class Settings:
 
 
 class Network(nn.Module):
-    """One network of `match_scorer.ensemble`, in torch."""
+    """One network of `cross_encoder.ensemble`, in torch."""
 
     mean: Tensor
     scale: Tensor
@@ -268,9 +268,9 @@ def write_weights(
     fresh = out.with_name(out.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    np.save(fresh / match_scorer.FREQUENCIES_FILE, statistics.table, allow_pickle=False)
-    np.save(fresh / match_scorer.VECTORS_FILE, vectors, allow_pickle=False)
-    (fresh / match_scorer.VOCABULARY_FILE).write_text("".join(f"{name}\n" for name in vocabulary), encoding="utf-8")
+    np.save(fresh / cross_encoder.FREQUENCIES_FILE, statistics.table, allow_pickle=False)
+    np.save(fresh / cross_encoder.VECTORS_FILE, vectors, allow_pickle=False)
+    (fresh / cross_encoder.VOCABULARY_FILE).write_text("".join(f"{name}\n" for name in vocabulary), encoding="utf-8")
     states = [network.state_dict() for network in networks]
     for name in states[0]:
         stacked = np.stack([state[name].numpy() for state in states])
@@ -280,8 +280,8 @@ def write_weights(
         array = array[0] if name in ("mean", "scale") else array  # the same for all networks
         np.save(fresh / f"{name.replace('.', '_')}.npy", np.ascontiguousarray(array, np.float32), allow_pickle=False)
     config = {
-        "format": match_scorer.FORMAT,
-        "format_version": match_scorer.FORMAT_VERSION,
+        "format": cross_encoder.FORMAT,
+        "format_version": cross_encoder.FORMAT_VERSION,
         "documents": statistics.documents,
         "steps": statistics.steps,
         "anchor": anchor,
@@ -289,7 +289,7 @@ def write_weights(
         "about": about,
     }
     text = json.dumps(config, ensure_ascii=False, indent=2) + "\n"
-    (fresh / match_scorer.CONFIG_FILE).write_text(text, encoding="utf-8")
+    (fresh / cross_encoder.CONFIG_FILE).write_text(text, encoding="utf-8")
     if (out / "README.md").exists():
         shutil.copy(out / "README.md", fresh)
     old = out.with_name(out.name + ".old")

@@ -28,11 +28,10 @@ from langchain_klue_rerank.engine.models.packaged.query_terms import (
     prepare_query,
 )
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
-from langchain_klue_rerank.engine.text.exact import exact_share
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
-from langchain_klue_rerank.engine.text.words import bigrams, split_words
+from langchain_klue_rerank.engine.text.words import bigrams, exact_share, split_words
 from training import data as readers
 from training.data import Pair
 from training.lexical import LexicalCorpus

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
-from langchain_klue_rerank.engine.arrays.quantized import from_four_bits
+from langchain_klue_rerank.engine.arrays.unit_vectors import from_four_bits
 from langchain_klue_rerank.engine.models.names import PACKAGED, WEIGHTS, resolve
 from langchain_klue_rerank.engine.models.packaged import static_files
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures

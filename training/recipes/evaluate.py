@@ -12,7 +12,7 @@ from scipy.stats import pearsonr, spearmanr
 from sentence_transformers import CrossEncoder, MultiVectorEncoder
 from sentence_transformers.base.evaluation import BaseEvaluator
 
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from training.inputs import Question
 from training.recipes.negatives import Corpus, NegativeSettings, draw, draw_rows, wrong_passages
 from training.recipes.precision import computing_in

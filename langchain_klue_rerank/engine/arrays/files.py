@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE, check_checksums, release, stretches
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable
-from langchain_klue_rerank.engine.priority import give_way
+from langchain_klue_rerank.engine.threads import give_way
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Lines that are written at a time.

@@ -1,4 +1,4 @@
-"""Rows of different lengths in two flat arrays: the data layout of the index."""
+"""Rows of different lengths in two flat arrays: the data layout of the index. `GrowingRagged` grows at its end."""
 
 from __future__ import annotations
 
@@ -87,3 +87,45 @@ def gather(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[
     places[offsets[filled[1:]]] -= ends[filled[:-1]] - 1
     np.cumsum(places, out=places)  # unlike `np.repeat` it lets other threads run
     return places, offsets
+
+
+class GrowingRagged:
+    """Rows of numbers to which rows are appended, at a cost that depends on the new rows alone (amortised).
+
+    One thread appends; any number of threads read meanwhile.
+
+    Args:
+        rows: The rows to begin with.
+
+    Attributes:
+        rows: All rows, as a view that later appending does not change.
+    """
+
+    def __init__(self, rows: Ragged | None = None) -> None:
+        self.rows = rows if rows is not None else Ragged.empty()
+        self._values, self._offsets = self.rows.values, self.rows.offsets
+
+    def append(self, new: Ragged, at: int) -> None:
+        """Append rows.
+
+        Args:
+            new: The rows.
+            at: How many of the rows that are here are kept: what an interrupted `append` left behind them is not.
+        """
+        old = self.rows
+        offsets = new.offsets[1:] - new.offsets[0] + old.offsets[at]
+        size, count = int(old.offsets[at]), at + 1
+        self._values = _roomy(self._values, size, size + len(new.values))
+        self._offsets = _roomy(self._offsets, count, count + len(offsets))
+        self._values[size : size + len(new.values)] = new.values
+        self._offsets[count : count + len(offsets)] = offsets
+        self.rows = Ragged(self._values[: size + len(new.values)], self._offsets[: count + len(offsets)])
+
+
+def _roomy(array: NDArray, used: int, needed: int) -> NDArray:  # type: ignore[type-arg]
+    """Return an array that begins with the used part of another one and has room for what is needed."""
+    if needed <= len(array) and array.flags.writeable:
+        return array
+    larger = np.empty(max(2 * used, needed, 16), array.dtype)
+    larger[:used] = array[:used]
+    return larger

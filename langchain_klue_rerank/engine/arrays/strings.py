@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.mapped import release
-from langchain_klue_rerank.engine.priority import gently
+from langchain_klue_rerank.engine.threads import gently, give_way
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Bytes whose hashes are computed at a time; bounds the memory beside the result, and how long other threads wait.
 _BYTES_AT_ONCE = 1 << 19
+#: Strings that are decoded at a time; that are looked up and that are added between two pauses for searches.
+_DECODED_AT_ONCE, _FOUND_AT_ONCE, _ADDED_AT_ONCE = 1 << 12, 4096, 1024
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -140,7 +142,7 @@ class StringTable(Sequence[str]):
         firsts = np.flatnonzero(new)
         begins, stops = starts[firsts].tolist(), np.append(ends[firsts[1:] - 1], ends[-1:]).tolist()
         with memoryview(self.content) as content:
-            parts = [bytes(content[begin:stop]) for begin, stop in gently(zip(begins, stops, strict=True))]
+            parts = [bytes(content[begin:stop]) for begin, stop in gently([*zip(begins, stops, strict=True)])]
         return StringTable(b"".join(parts), offsets)
 
     def find(self, strings: Sequence[str]) -> NDArray[np.int64]:
@@ -183,3 +185,96 @@ def _decoded(content: bytes) -> str:
         raise IndexFormatError(
             f"A file of the index is no UTF-8 ({error}). Restore it from a copy, or build the index again."
         ) from error
+
+
+class GrowingStrings(Sequence[str]):
+    """Distinct strings with numbers; new ones get the next number.
+
+    One thread adds; any number of threads read meanwhile.
+
+    Args:
+        tables: The strings to begin with, such as those of saved files, in the order of their numbers.
+    """
+
+    def __init__(self, tables: Sequence[StringTable] = ()) -> None:
+        self._tables = [table for table in tables if len(table)]
+        self._starts = np.cumsum([0, *map(len, self._tables)])
+        self._first = int(self._starts[-1])
+        self._new: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        """Return the number of strings."""
+        return self._first + len(self._numbers)
+
+    def __getitem__(self, number: int) -> str:  # type: ignore[override]
+        """Return the string with a number."""
+        if number >= self._first:
+            return self._new[number - self._first]
+        place = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self._tables[place][number - int(self._starts[place])]
+
+    def first(self, count: int) -> Iterator[str]:
+        """Yield the first strings, whatever is added meanwhile."""
+        return islice(chain(*self._tables, self._new), count)
+
+    def between(self, first: int, last: int) -> Iterator[str]:
+        """Yield the strings from one number to before another one."""
+        for start, table in zip(self._starts.tolist(), self._tables, strict=False):
+            for place in gently(range(max(first - start, 0), min(last - start, len(table)), _DECODED_AT_ONCE), 1):
+                yield from table.strings(np.arange(place, min(place + _DECODED_AT_ONCE, last - start, len(table))))
+        yield from self._new[max(first - self._first, 0) : max(last - self._first, 0)]
+
+    def strings(self, numbers: NDArray[np.integer]) -> list[str]:
+        """Return the strings with these numbers."""
+        if not self._tables:
+            new = self._new
+            return [new[number] for number in numbers.tolist()]
+        if len(self._tables) == 1 and numbers.max(initial=0) < self._first:
+            return self._tables[0].strings(numbers)
+        return [self[number] for number in numbers.tolist()]
+
+    def table(self, numbers: NDArray[np.integer]) -> StringTable:
+        """Return the strings with these numbers, which must rise."""
+        bounds = np.searchsorted(numbers, self._starts).tolist()
+        parts = [
+            table.take(numbers[first:last] - start)
+            for table, start, first, last in zip(self._tables, self._starts.tolist(), bounds, bounds[1:], strict=False)
+        ]
+        new = self._new
+        parts.append(StringTable.of(new[number - self._first] for number in numbers[bounds[-1] :].tolist()))
+        return join(parts)
+
+    def find(self, strings: Sequence[str]) -> NDArray[np.int64]:
+        """Return the number of each string; -1 for one that is not here."""
+        numbers = self._numbers
+        found = np.empty(len(strings), np.int64)
+        for start in range(0, len(strings), _FOUND_AT_ONCE):
+            if start:
+                give_way()
+            some = strings[start : start + _FOUND_AT_ONCE]
+            found[start : start + len(some)] = [numbers.get(string, -1) for string in some]
+        for start, table in zip(self._starts.tolist(), self._tables, strict=False):
+            missing = np.flatnonzero(found < 0)
+            if not len(missing):
+                break
+            own = table.find([strings[place] for place in missing.tolist()])
+            found[missing] = np.where(own >= 0, own + start, -1)
+        return found
+
+    def add(self, strings: Sequence[str]) -> NDArray[np.int64]:
+        """Return the numbers of the strings; unknown ones get the next free number."""
+        # What is in the dictionary is here; what an interrupted call appended to the list alone is not.
+        del self._new[len(self._numbers) :]
+        found = self.find(strings)
+        for count, place in enumerate(np.flatnonzero(found < 0).tolist(), 1):
+            if not count % _ADDED_AT_ONCE:
+                give_way()
+            string = strings[place]
+            number = self._numbers.get(string)
+            if number is None:
+                number = self._first + len(self._new)
+                self._new.append(string)
+                self._numbers[string] = number
+            found[place] = number
+        return found

@@ -38,7 +38,7 @@ def fuse_scores(
         lexical: Lexical scores in 0..1, any shape.
         dense: Cosine similarities of the same shape.
         dense_weight: Weight of the dense scores, the lexical ones having 1.
-        exact: Share of the query that must match exactly, 0..1 (`text.exact.exact_share`). Dense scores
+        exact: Share of the query that must match exactly, 0..1 (`text.words.exact_share`). Dense scores
             weigh so much less, and so much smaller lexical scores count fully.
         second: Scores of a second bi-encoder in 0..1 (`lead`), of the same shape; None for none.
         second_weight: Their weight.

@@ -24,18 +24,17 @@ from langchain_klue_rerank.engine.arrays.files import (
     write_strings,
 )
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.strings import StringTable
-from langchain_klue_rerank.engine.index.passages import to_json
-from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
+from langchain_klue_rerank.engine.index.passages import PassageTable, to_json
 from langchain_klue_rerank.engine.index.segments.postings import Postings
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot, View
 from langchain_klue_rerank.engine.index.segments.terms import Terms, TermsPart
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
-from langchain_klue_rerank.engine.priority import gently
+from langchain_klue_rerank.engine.threads import gently
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: The list of segments and of parts of the terms, in their order; up to version 2 of the format there is none.

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import update_wrapper
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors, as_unit_vectors
 from langchain_klue_rerank.engine.contracts import Evidence
-from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.saved import SavedIndex, finds_damage
+from langchain_klue_rerank.engine.index.passages import Passage, plain
+from langchain_klue_rerank.engine.index.saved import SavedIndex
 from langchain_klue_rerank.engine.index.search import Keep, SecondQueries, allowed, rank
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
-from langchain_klue_rerank.engine.priority import gently, reading_all, searching
 from langchain_klue_rerank.engine.text.spellings import respelled
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
+
+_Self = TypeVar("_Self", bound="PassageIndex")
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def _finds_damage(
+    method: Callable[Concatenate[_Self, _Arguments], _Result],
+) -> Callable[Concatenate[_Self, _Arguments], _Result]:
+    """Say which file is damaged if a method meets a number out of range in one that `verify` has not checked yet."""
+
+    def call(self: _Self, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        try:
+            return method(self, *arguments, **options)
+        except IndexError:
+            self.verify()
+            raise
+
+    return update_wrapper(call, method)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +100,12 @@ class PassageIndex(SavedIndex):
     @property
     def dimension(self) -> int | None:
         """Dimension of the vectors; None while there are none."""
-        return self._state.dimension(VECTORS)
+        return self._state.dimensions.get(VECTORS)
 
     @property
     def second_dimension(self) -> int | None:
         """Dimension of the second bi-encoder's vectors; None while there are none."""
-        return self._state.dimension(SECOND_VECTORS)
+        return self._state.dimensions.get(SECOND_VECTORS)
 
     def keep_token_vectors(self, model: str | None) -> None:
         """Decide whose token vectors an index keeps; without effect on an index that holds passages.
@@ -96,7 +114,7 @@ class PassageIndex(SavedIndex):
             model: Identity of a late-interaction model; None for no token vectors.
         """
         with self._lock:
-            if not len(self):
+            if not self._state.count:
                 self.settings = replace(self.settings, token_vectors=model)
                 self._state = Snapshot.empty(self.settings)
 
@@ -147,9 +165,10 @@ class PassageIndex(SavedIndex):
         """
         last = {passage.id: number for number, passage in enumerate(passages)}
         numbers = np.fromiter(last.values(), np.int64, len(last))
-        kept = [passages[number].plain() for number in gently(numbers.tolist())]
-        if self.settings.lexical and len(tokens or ()) != len(passages):
-            raise ValueError(f"{len(tokens or ())} tokenized texts for {len(passages)} passages.")
+        kept = plain([passages[number] for number in numbers.tolist()])
+        tokenized = len(tokens.offsets) - 1 if tokens is not None else 0
+        if self.settings.lexical and tokenized != len(passages):
+            raise ValueError(f"{tokenized} tokenized texts for {len(passages)} passages.")
         if self.settings.dense and vectors is None and passages:
             raise ValueError("This index holds vectors; give one for each passage.")
         if self.settings.token_vectors is None:
@@ -161,10 +180,11 @@ class PassageIndex(SavedIndex):
             checked = {}
             for name, given in fields.items():
                 if given is not None and self.settings.dense:
-                    checked[name] = PassageVectors.checked(given, self._state.dimension(name))
-                    if len(checked[name]) != len(passages):
+                    checked[name] = PassageVectors.checked(given, self._state.dimensions.get(name))
+                    count = len(checked[name].wholes)
+                    if count != len(passages):
                         raise ModelOutputError(
-                            f"The embedding model returned {len(checked[name])} vectors for {len(passages)} texts."
+                            f"The embedding model returned {count} vectors for {len(passages)} texts."
                         )
             if not kept:
                 return
@@ -180,9 +200,8 @@ class PassageIndex(SavedIndex):
                 token_vectors,
                 morphemes=self.settings.kiwi,
             )
-            before = len(self._state)
-            state = self._state.added(segment)
-            self._replace(state, removed=before + len(segment) - len(state))
+            state = self._state.added(segment, list(last))
+            self._replace(state, removed=self._state.count + segment.size - state.count)
 
     def delete(self, identifiers: Sequence[str]) -> int:
         """Remove passages; unknown identifiers are skipped.
@@ -221,7 +240,7 @@ class PassageIndex(SavedIndex):
         rows = state.find(identifiers)
         return state.passages(rows[rows >= 0])
 
-    @finds_damage
+    @_finds_damage
     def tokens(self, passages: Sequence[Passage]) -> TokenizedTexts | None:
         """Return the stored tokens of passages; None unless every one is here, by identifier and text."""
         state = self._state
@@ -232,8 +251,7 @@ class PassageIndex(SavedIndex):
             return None
         return state.tokens(rows)
 
-    @finds_damage
-    @searching()
+    @_finds_damage
     def search(
         self,
         k: int,
@@ -278,12 +296,11 @@ class PassageIndex(SavedIndex):
         if tokens is not None:
             self.require_lexical()
         if vectors is not None:
-            vectors = as_unit_vectors(vectors, state.dimension(VECTORS))
+            vectors = as_unit_vectors(vectors, state.dimensions.get(VECTORS))
         others = None
         if second is not None:
             others = SecondQueries(as_unit_vectors(second, self.second_dimension), second_weight, SECOND_VECTORS)
-        with reading_all():
-            mask = allowed(state, keep)
+        mask = allowed(state, keep)
         return [
             Candidates(
                 state.passages(found.rows),
@@ -292,18 +309,18 @@ class PassageIndex(SavedIndex):
                     state.tokens(found.rows) if with_tokens and state.settings.lexical else None,
                     found.cosines,
                     found.lexical,
-                    len(state),
+                    state.count,
                     state.token_vectors(found.rows) if with_token_vectors else None,
                     found.second,
                 ),
             )
-            for found in rank(state, k, tokens, vectors, dense_weight, mask, VECTORS, keep_lexical, exact, others)
+            for found in [*rank(state, k, tokens, vectors, dense_weight, mask, VECTORS, keep_lexical, exact, others)]
         ]
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:
         """Return the unit vectors of passages as wholes, (n, dim) float32; zeros for unknown identifiers."""
         state = self._state
-        found = np.zeros((len(identifiers), state.dimension(VECTORS) or 0), np.float32)
+        found = np.zeros((len(identifiers), state.dimensions.get(VECTORS) or 0), np.float32)
         rows = state.find(identifiers)
         if found.shape[1]:
             found[rows >= 0] = state.wholes(VECTORS, rows[rows >= 0])

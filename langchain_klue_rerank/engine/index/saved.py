@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial, update_wrapper
+from functools import partial
 from pathlib import Path
-from typing import Concatenate, ParamSpec, Self, TypeVar
+from typing import Self
 
 from langchain_klue_rerank.engine.arrays import manifest, storage
 from langchain_klue_rerank.engine.index import index_files
@@ -16,25 +15,6 @@ from langchain_klue_rerank.errors import IndexChangedError
 
 #: Passages up to which saving compacts every time, and up to which it does where nothing was saved before.
 _FEW, _MANY = 2000, 50_000
-
-_Self = TypeVar("_Self", bound="SavedIndex")
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
-
-
-def finds_damage(
-    method: Callable[Concatenate[_Self, _Arguments], _Result],
-) -> Callable[Concatenate[_Self, _Arguments], _Result]:
-    """Say which file is damaged if a method meets a number out of range in one that `verify` has not checked yet."""
-
-    def call(self: _Self, /, *arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
-        try:
-            return method(self, *arguments, **options)
-        except IndexError:
-            self.verify()
-            raise
-
-    return update_wrapper(call, method)
 
 
 class SavedIndex(Segmented):
@@ -121,7 +101,7 @@ class SavedIndex(Segmented):
             )
         with self._lock:
             self._check_saved(folder)
-            self._state, self._removed = state, state.size - len(state)
+            self._state, self._removed = state, state.size - state.count
             self._origins.loaded(folder, name)
         return True
 

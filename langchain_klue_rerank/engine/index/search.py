@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.index import fusion
+from langchain_klue_rerank.engine.index import vectors as passage_vectors
 from langchain_klue_rerank.engine.index.filters import Condition
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments import scoring
@@ -17,13 +18,11 @@ from langchain_klue_rerank.engine.index.segments.columns import evaluate
 from langchain_klue_rerank.engine.index.segments.skimming import (
     READ_FOR_EACH,
     Ranked,
-    best_windows,
-    blanks_last,
     skimmed,
 )
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
-from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.threads import give_way, making_way
 
 #: Scores of a batch of queries computed at a time; bounds the memory of a batch over a large index to some 100 MB.
 _SCORES_AT_ONCE = 8_000_000
@@ -64,19 +63,20 @@ def allowed(snapshot: Snapshot, keep: Keep | None) -> NDArray[np.bool_] | None:
     if keep is None:
         return alive
     parts = []
-    for view in snapshot.views:
-        passages = view.segment.passages
-        if callable(keep):
-            kept = np.zeros(len(passages), bool)
-            rows = view.rows()
-            for start in range(0, len(rows), _PASSAGES_AT_ONCE):
-                give_way()
-                some = rows[start : start + _PASSAGES_AT_ONCE]
-                kept[some] = [keep(passage) for passage in passages.copies(some.tolist())]
-                view.segment.release()
-        else:
-            kept = evaluate(keep, passages.column, len(passages))
-        parts.append(kept)
+    with making_way():
+        for view in snapshot.views:
+            passages = view.segment.passages
+            if callable(keep):
+                kept = np.zeros(len(passages), bool)
+                rows = view.rows()
+                for start in range(0, len(rows), _PASSAGES_AT_ONCE):
+                    give_way()
+                    some = rows[start : start + _PASSAGES_AT_ONCE]
+                    kept[some] = [keep(passage) for passage in passages.copies(some.tolist())]
+                    view.segment.release()
+            else:
+                kept = evaluate(keep, passages.column, len(passages))
+            parts.append(kept)
     mask = np.concatenate(parts) if parts else np.zeros(0, bool)
     return mask if alive is None else mask & alive
 
@@ -107,8 +107,8 @@ def rank(
         exact: Share of each query that must match exactly; see `fusion.fuse_scores`. Default: nothing.
         second: The queries as a second bi-encoder sees them; for hybrid search. Default: none.
     """
-    count = len(tokens) if tokens is not None else len(vectors) if vectors is not None else 0
-    if second is None and any(view.segment.large for view in snapshot.views):
+    count = len(vectors) if vectors is not None else len(tokens) if tokens is not None else 0
+    if second is None and any(view.segment.size >= passage_vectors.LARGE for view in snapshot.views):
         for number in range(count):
             words = None if tokens is None else scoring.weigh(snapshot, tokens, number)
             query = None if vectors is None else vectors[number]
@@ -148,7 +148,7 @@ def lexical_scores(snapshot: Snapshot, tokens: TokenizedTexts, number: int) -> N
     found = np.zeros(snapshot.size, np.float32)
     terms = scoring.weigh(snapshot, tokens, number)
     for start, view, own in zip(snapshot.starts.tolist(), snapshot.views, terms, strict=False):
-        scoring.scores(snapshot, view.segment, own, found[start : start + len(view.segment)])
+        scoring.scores(snapshot, view.segment, own, found[start : start + view.segment.size])
     return found
 
 
@@ -191,7 +191,7 @@ class _Opinion:
 
     def scores(self, snapshot: Snapshot, rows: NDArray[np.int64] | None = None) -> NDArray[np.float32]:
         """Return the scores of all rows as wholes or, of some rows, those of their best windows."""
-        cosines = self.cosines if rows is None else best_windows(snapshot, rows, self.query, self.field)
+        cosines = self.cosines if rows is None else snapshot.best_windows(rows, self.query, self.field)
         return fusion.lead(cosines, self.mean, self.spread)
 
 
@@ -208,18 +208,19 @@ def _fused(
     keep_lexical: int,
 ) -> Ranked:
     """Rank by both scores: all passages as wholes, then the best of them by their best window."""
+    fields = [field] if opinion is None else [field, opinion.field]
+    windowed = any(len(view.segment.vectors[name].windows.values) for view in snapshot.views for name in fields)
     rows = np.arange(snapshot.size)
-    cosines = blanks_last(snapshot, rows, cosines, field)
+    cosines = snapshot.blanks_last(None, cosines, field)
     second = opinion.scores(snapshot) if opinion is not None else None
     scores = combine(lexical, cosines, second=second)
     leading = fusion.top(lexical, keep_lexical, mask) if lexical is not None else rows[:0]
     kept = mask
-    fields = [field] if opinion is None else [field, opinion.field]
-    if any(len(view.segment.vectors[name].windows.values) for view in snapshot.views for name in fields):
+    if windowed:
         read = max(_READ, READ_FOR_EACH * k, int(_READ_SHARE * len(scores)))
         rows = fusion.union(fusion.top(scores, read, mask, above=-1), leading)
         kept = None
-        cosines = blanks_last(snapshot, rows, best_windows(snapshot, rows, query, field), field)
+        cosines = snapshot.blanks_last(rows, snapshot.best_windows(rows, query, field), field)
         second = opinion.scores(snapshot, rows) if opinion is not None else None
         scores = combine(lexical[rows] if lexical is not None else None, cosines, second=second)
     # a query without a word has no vector: nothing is near it

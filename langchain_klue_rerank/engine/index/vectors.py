@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
 from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_array
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE
-from langchain_klue_rerank.engine.arrays.quantized import SmallVectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import SmallVectors, as_unit_vectors
 from langchain_klue_rerank.engine.index.segments.coarse import CoarseVectors
-from langchain_klue_rerank.engine.priority import gently
+from langchain_klue_rerank.engine.threads import give_way
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
 #: Passages from which on a segment's vectors have a coarse first pass.
@@ -88,7 +87,9 @@ class PassageVectors:
         kept = np.zeros(len(offsets), np.int64)
         np.cumsum(np.where(counts > 1, counts, 0), out=kept[1:])
         sums = np.empty((len(counts), units.shape[1]), np.float32)
-        for start in gently(range(0, len(counts), _AT_ONCE), 1):  # `np.add.reduceat` holds Python's lock
+        for start in range(0, len(counts), _AT_ONCE):  # `np.add.reduceat` holds Python's lock
+            if start:
+                give_way()
             some = offsets[start : start + _AT_ONCE + 1]
             sums[start : start + _AT_ONCE] = np.add.reduceat(units[some[0] : some[-1]], some[:-1] - some[0], axis=0)
         wholes = as_unit_vectors(sums)
@@ -97,6 +98,8 @@ class PassageVectors:
     @classmethod
     def join(cls, parts: Sequence[PassageVectors]) -> PassageVectors:
         """Return the passages of all parts, at least one, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
         wholes = np.concatenate([part.wholes for part in parts])
         return cls(wholes, SmallVectors.join([part.windows for part in parts]))
 

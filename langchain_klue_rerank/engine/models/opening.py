@@ -17,8 +17,7 @@ from langchain_klue_rerank.engine.models.names import (
 )
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions, ModelOptions
 from langchain_klue_rerank.engine.models.packaged import static_files
-from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder
-from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
+from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder, PairScorer
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import PackagedBiEncoder, StaticBiEncoder
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.errors import ModelLoadError

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from langchain_klue_rerank.engine.contracts import CrossEncoder, ScoreRequest, Scores, State
-from langchain_klue_rerank.engine.lazy import Lazy
 from langchain_klue_rerank.engine.rerank.early_stop import score_until_sure
+from langchain_klue_rerank.engine.threads import Lazy
 
 #: Share of a model's own score beside that of the models before it.
 _OWN_SHARE = 0.5
@@ -39,11 +39,6 @@ class Stage:
     encoder: Lazy[CrossEncoder]
     read_n: int | None = None
     early_stop: float | None = None
-
-    @property
-    def reads_all(self) -> bool:
-        """Whether no candidate is skipped."""
-        return self.read_n is None and self.early_stop is None
 
     def scorer(self) -> Score:
         """Return what scores; loads the model if need be."""
@@ -101,6 +96,8 @@ def _score_best(
     Returns:
         For each query its candidates' scores; those that were left out for better ones are skipped.
     """
+    if earlier is None and read_n is None:  # all candidates, in their order
+        return score(requests, deadline)
     orders = [
         _order(request, None if earlier is None else earlier[number])[:read_n]
         for number, request in enumerate(requests)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from langchain_klue_rerank.engine.forks import ForkSafeLock
+from langchain_klue_rerank.engine.threads import ForkSafeLock
 
 Value = TypeVar("Value")
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kiwipiepy import Kiwi
-from langchain_klue_rerank.engine.priority import gently, give_way
 from langchain_klue_rerank.engine.text.words import clean
+from langchain_klue_rerank.engine.threads import give_way
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +93,9 @@ class Analyzer:
         """
         distinct = list(dict.fromkeys(words))
         known: dict[str, tuple[str, ...]] = {}
-        for start in gently(range(0, len(distinct), _LOOKED_UP_AT_ONCE), 1):
+        for start in range(0, len(distinct), _LOOKED_UP_AT_ONCE):
+            if start:
+                give_way()
             part = distinct[start : start + _LOOKED_UP_AT_ONCE]
             with self._lock:  # nobody pauses while holding it
                 known.update({word: self._cache[word] for word in part if word in self._cache})
@@ -107,11 +109,16 @@ class Analyzer:
                 self._cache.update(fresh)
                 for word in list(islice(self._cache, max(0, len(self._cache) - self._cache_size))):
                     del self._cache[word]
-        return [known[word] for word in gently(words, _LOOKED_UP_AT_ONCE)]
+        found: list[tuple[str, ...]] = []
+        for start in range(0, len(words), _LOOKED_UP_AT_ONCE):
+            if start:
+                give_way()
+            found += [known[word] for word in words[start : start + _LOOKED_UP_AT_ONCE]]
+        return found
 
     def _analyze(self, words: list[str]) -> Iterator[tuple[str, ...]]:
         for place, tokens in enumerate(self.kiwi.tokenize(words)):
-            if place % _WORDS_BETWEEN_PAUSES == 0:
+            if place and place % _WORDS_BETWEEN_PAUSES == 0:
                 give_way()
             yield tuple(
                 f"{token.form.lower()}/{token.tag.split('-')[0]}"

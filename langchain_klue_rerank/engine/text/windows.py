@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.engine.priority import give_way
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.threads import gently
 
 #: Words of a window by default; chosen on KLUE-MRC validation (`python -m benchmarks.windows`).
 WINDOW_WORDS = 50
@@ -45,10 +45,9 @@ def cut_tokens(texts: TokenizedTexts, headings: Sequence[int], words: int) -> tu
         The windows; and where each passage's begin, int64, one more than there are passages.
     """
     parts: list[NDArray[np.int64]] = []
-    offsets = np.zeros(len(texts) + 1, np.int64)
+    offsets = np.zeros(len(texts.offsets), np.int64)
     bounds = texts.offsets.tolist()
-    for number, heading in enumerate(headings):
-        give_way()
+    for number, heading in enumerate(gently(headings)):
         first, last = bounds[number], bounds[number + 1]
         body = min(last, first + (heading if heading <= words else 0))
         begins = body + starts(last - body, words)

@@ -1,4 +1,4 @@
-"""PDF: the lines of each page, which `mending.unwrap` makes paragraphs of again."""
+"""PDF: the lines of each page, which `tokenized.unwrap` makes paragraphs of again."""
 
 from __future__ import annotations
 

@@ -13,8 +13,7 @@ from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever, KlueSparseEmbeddings, klue_tokens
 from langchain_klue_rerank.engine.index.filters import UnknownOperatorError
-from langchain_klue_rerank.engine.text.numbers import plain_numbers
-from langchain_klue_rerank.engine.text.words import clean, has_words, split_words
+from langchain_klue_rerank.engine.text.words import clean, has_words, plain_numbers, split_words
 from langchain_klue_rerank.errors import KlueRerankError
 from tests.torture.attack import Attack, Trials
 

@@ -26,7 +26,7 @@ from langchain_klue_rerank import KlueBM25Retriever
 from langchain_klue_rerank.engine.arrays import storage
 from langchain_klue_rerank.engine.arrays.manifest import MANIFEST, checksum_of, parse
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
-from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
+from langchain_klue_rerank.engine.index.passages import PassageTable
 from langchain_klue_rerank.engine.index.segments.snapshot import View
 from langchain_klue_rerank.errors import IndexChangedError, IndexFormatError, IndexLockedError
 from tests.unit_tests.engine.helpers import add, passage, search, small_index, tokens_of, vectors_of

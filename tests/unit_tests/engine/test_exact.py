@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.text.exact import exact_share, quoted_forms
+from langchain_klue_rerank.engine.text.words import exact_share, quoted_forms
 
 
 @pytest.mark.parametrize(

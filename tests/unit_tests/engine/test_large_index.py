@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from langchain_klue_rerank.engine.arrays import mapped, strings
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.index import filters, vectors
 from langchain_klue_rerank.engine.index.passage_index import Candidates, PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage

@@ -7,8 +7,7 @@ from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueRetriever
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
-from langchain_klue_rerank.engine.text.mending import mend
-from langchain_klue_rerank.engine.text.tokenized import tokenize
+from langchain_klue_rerank.engine.text.tokenized import mend, tokenize
 from langchain_klue_rerank.engine.text.words import split_words
 
 

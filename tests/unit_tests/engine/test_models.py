@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from pytest_socket import SocketBlockedError
 
-from langchain_klue_rerank.engine.lazy import Lazy
 from langchain_klue_rerank.engine.models.names import PACKAGED, identity, resolve
 from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
+from langchain_klue_rerank.engine.threads import Lazy
 from langchain_klue_rerank.errors import KlueRerankError, MissingExtraError, ModelLoadError
 
 OPTIONS = CrossEncoderOptions(device="cpu")

@@ -17,7 +17,7 @@ from langchain_klue_rerank.engine.contracts import BiEncoder, CrossEncoder, Evid
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder, packaged_bi_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions
-from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
+from langchain_klue_rerank.engine.models.packaged.cross_encoder import PairScorer
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder, WordFeatures
 from langchain_klue_rerank.engine.models.packaged.static_files import FORMAT_VERSION, StaticConfig, save
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer

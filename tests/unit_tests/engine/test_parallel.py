@@ -12,7 +12,7 @@ import pytest
 
 from langchain_klue_rerank.engine import parallel
 from langchain_klue_rerank.engine.parallel import both
-from langchain_klue_rerank.engine.priority import searching
+from langchain_klue_rerank.engine.threads import searching
 
 
 @pytest.fixture(autouse=True)

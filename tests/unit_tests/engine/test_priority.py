@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine import priority
+from langchain_klue_rerank.engine import threads
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
-from langchain_klue_rerank.engine.index.segments import merging
+from langchain_klue_rerank.engine.index.segments import segmented
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
-from langchain_klue_rerank.engine.priority import gently, give_way, searching
+from langchain_klue_rerank.engine.threads import gently, give_way, searching
 from tests.unit_tests.engine.helpers import SETTINGS, add, passage, tokens_of
 
 
@@ -27,14 +27,14 @@ def in_thread(work: object) -> threading.Thread:
 
 
 def test_indexing_goes_on_where_nobody_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(threads, "_LONGEST_PAUSE", 3600.0)
     indexing = in_thread(give_way)
     indexing.join(10)
     assert not indexing.is_alive()
 
 
 def test_indexing_waits_for_a_search_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(threads, "_LONGEST_PAUSE", 3600.0)
     with searching():
         indexing = in_thread(give_way)
         indexing.join(0.1)
@@ -44,7 +44,7 @@ def test_indexing_waits_for_a_search_to_end(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_searches_without_end_do_not_stop_indexing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(threads, "_LONGEST_PAUSE", 0.01)
     with searching():
         indexing = in_thread(give_way)
         indexing.join(10)
@@ -52,7 +52,7 @@ def test_searches_without_end_do_not_stop_indexing(monkeypatch: pytest.MonkeyPat
 
 
 def test_after_a_pause_indexing_works_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 0.3)
+    monkeypatch.setattr(threads, "_LONGEST_PAUSE", 0.3)
     waits = []
 
     def index() -> None:
@@ -72,14 +72,14 @@ def test_a_search_never_waits_for_itself_or_another() -> None:
         other = in_thread(searching()(give_way))
         other.join(10)
         assert not other.is_alive()
-    assert not priority._searching
+    assert not threads._searching
 
 
 @pytest.mark.parametrize(("count", "waits"), [(64, False), (65, True)])
 def test_a_long_loop_waits_for_searches_and_a_short_one_does_not(
     monkeypatch: pytest.MonkeyPatch, count: int, waits: bool
 ) -> None:
-    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(threads, "_LONGEST_PAUSE", 3600.0)
     done: list[int] = []
     with searching():
         loop = in_thread(lambda: done.extend(gently(range(count), 64)))
@@ -90,7 +90,7 @@ def test_a_long_loop_waits_for_searches_and_a_short_one_does_not(
 
 
 def test_a_filter_that_reads_every_passage_waits_for_other_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(threads, "_LONGEST_PAUSE", 3600.0)
     index = PassageIndex(SETTINGS)
     add(index, *(passage(str(number), "전입신고 안내") for number in range(3)))
     found: list[str] = []
@@ -120,7 +120,7 @@ def saves(folder: Path) -> Callable[[], object]:
 
 def merges(_: Path) -> Callable[[], object]:
     views = index_of(3)._state.views
-    return lambda: merging.merge(views)
+    return lambda: segmented.merge_views(views)
 
 
 def embeds(_: Path) -> Callable[[], object]:
@@ -139,7 +139,7 @@ def test_what_takes_long_waits_for_searches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Path], Callable[[], object]]
 ) -> None:
     work = prepare(tmp_path)
-    monkeypatch.setattr(priority, "_LONGEST_PAUSE", 3600.0)
+    monkeypatch.setattr(threads, "_LONGEST_PAUSE", 3600.0)
     with searching():
         thread = in_thread(work)
         thread.join(0.5)

@@ -16,13 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from langchain_klue_rerank.engine.arrays.growing import GrowingRagged, GrowingStrings
-from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.engine.arrays.strings import StringTable
+from langchain_klue_rerank.engine.arrays.ragged import GrowingRagged, Ragged
+from langchain_klue_rerank.engine.arrays.strings import GrowingStrings, StringTable
 from langchain_klue_rerank.engine.index.filters import matches, parse
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.segments import merging
+from langchain_klue_rerank.engine.index.segments import segmented
 from langchain_klue_rerank.engine.index.segments.columns import Column, evaluate
 from langchain_klue_rerank.engine.index.segments.postings import Postings
 from langchain_klue_rerank.engine.index.segments.segment import Segment
@@ -182,7 +181,7 @@ def test_adding_one_by_one_keeps_few_segments() -> None:
 def test_removed_while_segments_are_merged_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{INDEX}._MERGED_AT_ONCE", 0)
     started, go_on = threading.Event(), threading.Event()
-    merge = merging.merge
+    merge = segmented.merge_views
 
     def slowly(views: Sequence[Any]) -> Segment:
         merged = merge(views)
@@ -190,7 +189,7 @@ def test_removed_while_segments_are_merged_in_the_background(monkeypatch: pytest
         assert go_on.wait(30)
         return merged
 
-    monkeypatch.setattr(merging, "merge", slowly)
+    monkeypatch.setattr(segmented, "merge_views", slowly)
     index = PassageIndex(SETTINGS)
     add(index, *(passage(f"a{n}", f"낱말{n} 공통") for n in range(6)))
     add(index, *(passage(f"b{n}", f"다른{n} 공통") for n in range(6)))
@@ -233,14 +232,14 @@ def test_a_merge_that_comes_too_late_is_dropped(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(f"{INDEX}._MERGED_AT_ONCE", 0)
     monkeypatch.setattr(f"{INDEX}._REMOVED", 0)
     started, go_on = threading.Event(), threading.Event()
-    merge = merging.merge
+    merge = segmented.merge_views
 
     def slowly(views: Sequence[Any]) -> Segment:
         started.set()
         assert go_on.wait(30)
         return merge(views)
 
-    monkeypatch.setattr(merging, "merge", slowly)
+    monkeypatch.setattr(segmented, "merge_views", slowly)
     index = PassageIndex(SETTINGS)
     add(index, passage("가", "하나 공통"))
     add(index, passage("나", "둘 공통"), passage("다", "셋 공통"))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.models.transformer.late_interaction import pool
 from langchain_klue_rerank.errors import IndexFormatError
 from tests.unit_tests.engine.helpers import files_in

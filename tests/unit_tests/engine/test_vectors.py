@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 from tests.unit_tests.engine.helpers import files_in

@@ -14,7 +14,7 @@ pytest.importorskip("hwpx")
 
 from examples.qa_bot.documents import UnreadableFileError, read_file
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
-from langchain_klue_rerank.engine.text.mending import unwrap
+from langchain_klue_rerank.engine.text.tokenized import unwrap
 from tests.unit_tests.qa_bot import files
 
 TEXT = "재택근무는 하루 전 오후 여섯 시까지 신청합니다."

@@ -13,8 +13,8 @@ import torch
 
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.models.opening import packaged_bi_encoder
+from langchain_klue_rerank.engine.models.packaged.cross_encoder import PairScorer
 from langchain_klue_rerank.engine.models.packaged.match_features import PAIR_FEATURES, pair_features
-from langchain_klue_rerank.engine.models.packaged.match_scorer import PairScorer
 from langchain_klue_rerank.engine.models.packaged.query_terms import prepare_query
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import tokenize

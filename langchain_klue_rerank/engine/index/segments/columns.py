@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.index.filters import AllOf, AnyOf, Compare, Condition, Not, OneOf, Order, matches
 from langchain_klue_rerank.engine.index.metadata import is_number
-from langchain_klue_rerank.engine.priority import gently
+from langchain_klue_rerank.engine.threads import gently
 
 #: The code of a passage without the key.
 ABSENT: Final = -1

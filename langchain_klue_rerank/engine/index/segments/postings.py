@@ -36,14 +36,18 @@ class Postings:
     @classmethod
     def of(cls, passages: Ragged) -> Postings:
         """Build from passages given as term numbers."""
+        count = len(passages.offsets) - 1
+        if count <= _PASSAGES_AT_ONCE:
+            return cls._of_few(passages)
         parts = []
-        for start in range(0, max(1, len(passages)), _PASSAGES_AT_ONCE):
-            parts.append(cls._of_few(passages.take(np.arange(start, min(start + _PASSAGES_AT_ONCE, len(passages))))))
-        return parts[0] if len(parts) == 1 else cls.merge(parts, [None] * len(parts))
+        for start in range(0, count, _PASSAGES_AT_ONCE):
+            parts.append(cls._of_few(passages.take(np.arange(start, min(start + _PASSAGES_AT_ONCE, count)))))
+        return cls.merge(parts, [None] * len(parts))
 
     @classmethod
     def _of_few(cls, passages: Ragged) -> Postings:
-        rows = np.repeat(np.arange(len(passages)), passages.lengths())
+        lengths = np.diff(passages.offsets)
+        rows = np.repeat(np.arange(len(lengths)), lengths)
         keys, counts = np.unique((passages.values.astype(np.int64) << 32) | rows, return_counts=True)
         terms, starts = np.unique(keys >> 32, return_index=True)
         return cls(
@@ -51,7 +55,7 @@ class Postings:
             np.append(starts, len(keys)).astype(np.int64),
             (keys & 0xFFFFFFFF).astype(np.int32),
             np.minimum(counts, 65535).astype(np.uint16),
-            passages.lengths().astype(np.float32),
+            lengths.astype(np.float32),
         )
 
     def __len__(self) -> int:

@@ -63,19 +63,20 @@ def weigh(snapshot: Snapshot, query: TokenizedTexts, number: int) -> list[list[W
     fields = snapshot.terms.query([query.words[word] for word in words], [query.morphemes[word] for word in words])
     searched = [name for name in fields if name == "bigram" or snapshot.settings.kiwi]
     result: list[list[WeightedTerm]] = [[] for _ in snapshot.views]
-    count = len(snapshot)
+    count = snapshot.count
     if not count:
         return result
-    for name in searched:
-        terms, counts = np.unique(fields[name], return_counts=True)
-        if not len(terms):
-            continue
-        spans = [view.segment.fields[name].spans(terms) for view in snapshot.views]
-        frequencies = _document_frequencies(snapshot, name, spans, len(terms))
+    found = {name: np.unique(fields[name], return_counts=True) for name in searched if len(fields[name])}
+    spans: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {name: [] for name in found}
+    for name, (terms, _) in found.items():
+        for view in snapshot.views:
+            spans[name].append(view.segment.fields[name].spans(terms))
+    for name, (terms, counts) in found.items():
+        frequencies = _document_frequencies(snapshot, name, spans[name], len(terms))
         idf = np.log1p((count - frequencies + 0.5) / (frequencies + 0.5))  # Lucene's, which is never negative
         # every term that no passage has stands in one place of `terms`, that of -1, with their common count
         weights = (idf * counts / (float(idf @ counts) * len(searched))).tolist()
-        for own, (starts, ends) in zip(result, spans, strict=True):
+        for own, (starts, ends) in zip(result, spans[name], strict=True):
             for weight, start, end in zip(weights, starts.tolist(), ends.tolist(), strict=True):
                 if end > start:
                     own.append(WeightedTerm(name, weight, start, end))
@@ -174,7 +175,7 @@ def leaders(
     order = np.argsort(-np.asarray(bounds), kind="stable").tolist()
     total = remaining = float(sum(bounds))
     since = _CHECKED_AFTER
-    read = np.zeros(len(segment), np.float32)
+    read = np.zeros(segment.size, np.float32)
     member: NDArray[np.bool_] | None = None
     chosen: tuple[NDArray[np.int64], NDArray[np.float32]] | None = None  # rows and their scores
     skipped: list[WeightedTerm] = []
@@ -188,7 +189,7 @@ def leaders(
             if reached is not None:
                 rows = reached if chosen is None else chosen[0][reached]
                 if member is None:
-                    member = np.zeros(len(segment), bool)
+                    member = np.zeros(segment.size, bool)
                 elif chosen is not None:
                     member[chosen[0]] = False
                 member[rows] = True
@@ -274,4 +275,4 @@ def _most(segment: Segment, term: WeightedTerm, norms: NDArray[np.float32]) -> f
 
 
 def _norms(snapshot: Snapshot, segment: Segment) -> dict[str, NDArray[np.float32]]:
-    return {name: segment.norms(name, snapshot.mean_length(name), K1, B) for name in segment.fields}
+    return {name: segment.norms(name, snapshot.mean_lengths[name], K1, B) for name in segment.fields}

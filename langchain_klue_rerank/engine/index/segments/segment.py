@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.files import SavedFiles
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE, resident
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.index import vectors as passage_vectors
-from langchain_klue_rerank.engine.index.passages import Passage
-from langchain_klue_rerank.engine.index.segments.passage_table import PassageTable
+from langchain_klue_rerank.engine.index.passages import Passage, PassageTable
 from langchain_klue_rerank.engine.index.segments.postings import Postings
 from langchain_klue_rerank.engine.index.segments.terms import Terms, new_name
 from langchain_klue_rerank.engine.index.settings import IndexSettings
@@ -43,6 +42,7 @@ class Segment:
         token_vectors: A late-interaction model's vectors of tokens; None in an index without.
         files: The files that all of it is mapped from; None for what is in memory.
         name: Its name, which no other segment has, in any index, and under which it is saved.
+        size: The number of passages.
     """
 
     passages: PassageTable
@@ -52,11 +52,16 @@ class Segment:
     token_vectors: TokenVectors | None = None
     files: SavedFiles | None = None
     name: str = field(default_factory=new_name)
+    size: int = field(init=False)
     _searches: Iterator[int] = field(default_factory=count)
     _norms: dict[str, tuple[float, NDArray[np.float32]]] = field(default_factory=dict)
     _least: dict[str, tuple[NDArray[np.float32], float]] = field(default_factory=dict)
     _resident: dict[str, int] = field(default_factory=dict)
     _highest: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Count the passages."""
+        object.__setattr__(self, "size", self.passages.size)
 
     @classmethod
     def build(
@@ -84,16 +89,11 @@ class Segment:
 
     def __len__(self) -> int:
         """Return the number of passages."""
-        return len(self.passages)
-
-    @property
-    def large(self) -> bool:
-        """Whether it has so many passages that a query does not score every one."""
-        return len(self) >= passage_vectors.LARGE
+        return self.size
 
     def searched(self) -> None:
         """Give mapped memory back from time to time: else every page that a search ever read stays in memory."""
-        if self.large and next(self._searches) % _SEARCHES == _SEARCHES - 1:
+        if self.size >= passage_vectors.LARGE and next(self._searches) % _SEARCHES == _SEARCHES - 1:
             self.release()
 
     def release(self) -> None:
@@ -129,10 +129,9 @@ class Segment:
             sizes[name] = len(self.vectors[name]) if name in self.vectors else 0
         if settings.token_vectors is not None:
             sizes["token vectors"] = len(self.token_vectors) if self.token_vectors is not None else 0
-        passages = len(self)
         for name, size in sizes.items():
-            if size != passages:
-                raise IndexFormatError(f"The index has {name} of {size} passages but holds {passages}. {RESTORE}")
+            if size != self.size:
+                raise IndexFormatError(f"The index has {name} of {size} passages but holds {self.size}. {RESTORE}")
 
     @classmethod
     def merge(
@@ -224,7 +223,7 @@ def index_tokens(terms: Terms, tokens: TokenizedTexts, *, morphemes: bool) -> tu
         The passages as word numbers, and postings by field.
     """
     words = terms.add(tokens)
-    fields = {"bigram": Postings.of(words.through(terms.word_bigrams))}
+    tables = {"bigram": terms.word_bigrams}
     if morphemes:
-        fields["morpheme"] = Postings.of(words.through(terms.word_morphemes))
-    return words, fields
+        tables["morpheme"] = terms.word_morphemes
+    return words, {name: Postings.of(words.through(table)) for name, table in tables.items()}

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.index import fusion
 from langchain_klue_rerank.engine.index.segments import scoring
-from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.parallel import both
 
@@ -94,7 +93,7 @@ def skimmed(
         cosines = np.concatenate([cosines, np.empty(len(others), np.float32)])[order]
         rows = rows[order]
         cosines[np.searchsorted(rows, others)] = _whole_cosines(snapshot, others, query, field)
-    scores = combine(lexical, blanks_last(snapshot, rows, cosines, field))
+    scores = combine(lexical, snapshot.blanks_last(rows, cosines, field))
     leading = np.searchsorted(rows, np.sort(leading[:keep_lexical]))
     places = fusion.union(fusion.top(scores, read, above=-1), leading)
     rows, leading = rows[places], np.searchsorted(places, leading)
@@ -102,11 +101,11 @@ def skimmed(
     half = len(rows) // 2
     cosines = np.concatenate(
         both(
-            lambda: best_windows(snapshot, rows[:half], query, field),
-            lambda: best_windows(snapshot, rows[half:], query, field),
+            lambda: snapshot.best_windows(rows[:half], query, field),
+            lambda: snapshot.best_windows(rows[half:], query, field),
         )
     )
-    cosines = blanks_last(snapshot, rows, cosines, field)
+    cosines = snapshot.blanks_last(rows, cosines, field)
     scores = combine(lexical, cosines)
     # a query without a word has no vector: nothing is near it
     least = 0 if lexical is not None else -1 if query.any() else 1
@@ -119,7 +118,7 @@ def _leaders(
 ) -> list[scoring.Leaders]:
     """Return the best by words of every segment."""
     return [
-        scoring.leaders(snapshot, view.segment, own, most, _part(mask, start, len(view.segment)))
+        scoring.leaders(snapshot, view.segment, own, most, _part(mask, start, view.segment.size))
         for start, view, own in zip(snapshot.starts.tolist(), snapshot.views, words, strict=False)
     ]
 
@@ -144,7 +143,7 @@ def _nearest(
     """Return the rows that are nearest to a query as wholes, rising, and their cosines."""
     found = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
     for start, view in zip(snapshot.starts.tolist(), snapshot.views, strict=False):
-        own = _part(mask, start, len(view.segment))
+        own = _part(mask, start, view.segment.size)
         rows, cosines = view.segment.vectors[field].nearest(query, read, own)
         if len(rows) > _WEIGHED * read:
             best = np.sort(fusion.top(cosines, _WEIGHED * read, above=-2))
@@ -158,37 +157,11 @@ def _part(mask: NDArray[np.bool_] | None, start: int, count: int) -> NDArray[np.
     return None if mask is None else mask[start : start + count]
 
 
-def best_windows(
-    snapshot: Snapshot, rows: NDArray[np.int64], query: NDArray[np.float32], field: str
-) -> NDArray[np.float32]:
-    """Return the cosine of a query with the best window of some rows."""
-    return _cosines_of(snapshot, rows, lambda segment, own: segment.vectors[field].best_of(query, own))
-
-
 def _whole_cosines(
     snapshot: Snapshot, rows: NDArray[np.int64], query: NDArray[np.float32], field: str
 ) -> NDArray[np.float32]:
     """Return the cosine of a query with some rows as wholes, which may err by as much as rounding to bytes does."""
-    return _cosines_of(snapshot, rows, lambda segment, own: segment.vectors[field].whole_cosines(query, own))
-
-
-def _cosines_of(
-    snapshot: Snapshot, rows: NDArray[np.int64], compare: Callable[[Segment, NDArray[np.int64]], NDArray[np.float32]]
-) -> NDArray[np.float32]:
-    """Return the cosines of some rows, asked for segment by segment."""
     cosines = np.empty(len(rows), np.float32)
     for segment, places, own in snapshot.places(rows):
-        cosines[places] = compare(segment, own)
-    return cosines
-
-
-def blanks_last(
-    snapshot: Snapshot, rows: NDArray[np.int64], cosines: NDArray[np.float32], field: str
-) -> NDArray[np.float32]:
-    """Give passages without a word, whose vectors are zero, the lowest cosine that there is."""
-    zero = np.flatnonzero(cosines == 0)
-    blank = zero[~snapshot.wholes(field, rows[zero]).any(axis=1)]
-    if len(blank):
-        cosines = cosines.copy()
-        cosines[blank] = -1
+        cosines[places] = segment.vectors[field].whole_cosines(query, own)
     return cosines

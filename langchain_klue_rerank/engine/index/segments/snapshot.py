@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.terms import Terms, new_name
@@ -46,11 +46,11 @@ class View:
         for name, postings in segment.fields.items():
             own = postings.lengths if alive is None else postings.lengths[alive]
             lengths[name] = float(own.sum(dtype=np.float64))
-        return cls(segment, alive, len(segment) if alive is None else int(alive.sum()), lengths)
+        return cls(segment, alive, segment.size if alive is None else int(alive.sum()), lengths)
 
     def without(self, rows: NDArray[np.int64]) -> View:
         """See the segment without some rows, all of which are still there."""
-        alive = np.ones(len(self.segment), bool) if self.alive is None else self.alive.copy()
+        alive = np.ones(self.segment.size, bool) if self.alive is None else self.alive.copy()
         alive[rows] = False
         lengths = {
             name: self.lengths[name] - float(postings.lengths[rows].sum(dtype=np.float64))
@@ -60,7 +60,7 @@ class View:
 
     def rows(self) -> NDArray[np.int64]:
         """Return the rows that are there, rising."""
-        return np.arange(len(self.segment)) if self.alive is None else np.flatnonzero(self.alive)
+        return np.arange(self.segment.size) if self.alive is None else np.flatnonzero(self.alive)
 
     def find(self, identifiers: Sequence[str]) -> NDArray[np.int64]:
         """Return the row of each identifier; -1 for one that is not there."""
@@ -78,17 +78,36 @@ class Snapshot:
         settings: What the index holds.
         terms: The terms of all segments; those that were added later occur in none of them.
         views: The segments.
+        starts: The number of the first row of each segment, and that after the last row, int64.
+        size: The number of rows, those of removed passages among them.
+        count: The number of passages.
+        dimensions: The dimension of each field of vectors; empty while there are none.
+        mean_lengths: The mean length of each lexical field in the passages that are there.
     """
 
     settings: IndexSettings
     terms: Terms
     views: tuple[View, ...] = ()
     starts: NDArray[np.int64] = field(init=False)
+    size: int = field(init=False)
+    count: int = field(init=False)
+    dimensions: dict[str, int] = field(init=False)
+    mean_lengths: dict[str, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Number the rows."""
-        starts = np.cumsum([0, *(len(view.segment) for view in self.views)], dtype=np.int64)
+        """Number the rows and count the passages."""
+        starts = np.cumsum([0, *(view.segment.size for view in self.views)], dtype=np.int64)
         object.__setattr__(self, "starts", starts)
+        object.__setattr__(self, "size", int(starts[-1]))
+        count = sum(view.count for view in self.views)
+        object.__setattr__(self, "count", count)
+        first = self.views[0].segment if self.views else None
+        vectors = first.vectors if first is not None else {}
+        object.__setattr__(self, "dimensions", {name: own.wholes.shape[1] for name, own in vectors.items()})
+        fields = first.fields if first is not None else {}
+        lengths = {name: sum(view.lengths[name] for view in self.views) for name in fields}
+        means = {name: max(length / max(1, count), 1e-9) for name, length in lengths.items()}
+        object.__setattr__(self, "mean_lengths", means)
 
     @classmethod
     def empty(cls, settings: IndexSettings) -> Snapshot:
@@ -97,34 +116,25 @@ class Snapshot:
 
     def __len__(self) -> int:
         """Return the number of passages."""
-        return sum(view.count for view in self.views)
-
-    @property
-    def size(self) -> int:
-        """The number of rows, those of removed passages among them."""
-        return int(self.starts[-1])
+        return self.count
 
     @property
     def fields(self) -> list[str]:
         """The fields of vectors."""
         return list(self.views[0].segment.vectors) if self.views else []
 
-    def dimension(self, name: str) -> int | None:
-        """Return the dimension of a field's vectors; None while there are none."""
-        kept = self.views[0].segment.vectors.get(name) if self.views else None
-        return kept.wholes.shape[1] if kept is not None else None
-
-    def mean_length(self, name: str) -> float:
-        """Return the mean length of a field in the passages that are there."""
-        return max(sum(view.lengths[name] for view in self.views) / max(1, len(self)), 1e-9)
-
     def with_views(self, views: Iterable[View]) -> Snapshot:
         """Return a state with these segments; those without passages are dropped."""
         return replace(self, views=tuple(view for view in views if view.count))
 
-    def added(self, segment: Segment) -> Snapshot:
-        """Return a state with one more segment; its passages take the place of those with the same identifiers."""
-        kept, _ = self.removed(list(segment.passages.ids))
+    def added(self, segment: Segment, identifiers: Sequence[str]) -> Snapshot:
+        """Return a state with one more segment; its passages take the place of those with the same identifiers.
+
+        Args:
+            segment: The segment.
+            identifiers: Those of its passages.
+        """
+        kept, _ = self.removed(identifiers)
         return kept.with_views([*kept.views, View.of(segment)])
 
     def removed(self, identifiers: Sequence[str]) -> tuple[Snapshot, int]:
@@ -156,18 +166,16 @@ class Snapshot:
         if all(view.alive is None for view in self.views):
             return None
         return np.concatenate(
-            [np.ones(len(view.segment), bool) if view.alive is None else view.alive for view in self.views]
+            [np.ones(view.segment.size, bool) if view.alive is None else view.alive for view in self.views]
         )
 
-    def places(self, rows: NDArray[np.int64]) -> Iterator[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield every segment that has any of some rows, with their places among `rows` and their rows within it."""
+    def places(self, rows: NDArray[np.int64]) -> list[tuple[Segment, NDArray[np.int64], NDArray[np.int64]]]:
+        """Return every segment that has any of some rows, with their places among `rows` and their rows within it."""
         if len(self.views) == 1:
-            yield self.views[0].segment, np.arange(len(rows)), rows
-            return
+            return [(self.views[0].segment, np.arange(len(rows)), rows)]
         owners = np.searchsorted(self.starts, rows, side="right") - 1
-        for number in np.unique(owners).tolist():
-            places = np.flatnonzero(owners == number)
-            yield self.views[number].segment, places, rows[places] - self.starts[number]
+        places = {number: np.flatnonzero(owners == number) for number in np.unique(owners).tolist()}
+        return [(self.views[number].segment, own, rows[own] - self.starts[number]) for number, own in places.items()]
 
     def passages(self, rows: NDArray[np.int64]) -> list[Passage]:
         """Return copies of the passages in some rows."""
@@ -216,9 +224,35 @@ class Snapshot:
         back[np.concatenate(places)] = np.arange(len(rows))
         return join(parts).take(back)  # type: ignore[attr-defined,no-any-return]
 
+    def best_windows(self, rows: NDArray[np.int64], query: NDArray[np.float32], name: str) -> NDArray[np.float32]:
+        """Return the cosine of a query with the best window of some rows, in a field of vectors."""
+        cosines = np.empty(len(rows), np.float32)
+        for segment, places, own in self.places(rows):
+            cosines[places] = segment.vectors[name].best_of(query, own)
+        return cosines
+
+    def blanks_last(
+        self, rows: NDArray[np.int64] | None, cosines: NDArray[np.float32], name: str
+    ) -> NDArray[np.float32]:
+        """Give passages without a word, whose vectors are zero, the lowest cosine that there is.
+
+        Args:
+            rows: Their rows; None for all.
+            cosines: Their cosines with a query.
+            name: The field of vectors.
+        """
+        zero = np.flatnonzero(cosines == 0)
+        if not len(zero):
+            return cosines
+        blank = zero[~self.wholes(name, zero if rows is None else rows[zero]).any(axis=1)]
+        if len(blank):
+            cosines = cosines.copy()
+            cosines[blank] = -1
+        return cosines
+
     def wholes(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return a field's unit vectors of the passages in some rows as wholes."""
-        found = np.zeros((len(rows), self.dimension(name) or 0), np.float32)
+        found = np.zeros((len(rows), self.dimensions.get(name, 0)), np.float32)
         for segment, places, own in self.places(rows):
             found[places] = segment.vectors[name].wholes[own]
         return found

@@ -11,10 +11,8 @@ from itertools import chain, islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.growing import GrowingRagged, GrowingStrings
-from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.engine.arrays.strings import StringTable
-from langchain_klue_rerank.engine.priority import gently
+from langchain_klue_rerank.engine.arrays.ragged import GrowingRagged, Ragged
+from langchain_klue_rerank.engine.arrays.strings import GrowingStrings, StringTable
 from langchain_klue_rerank.engine.text.spellings import INITIAL_OF
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import bigrams_of, split_words
@@ -124,9 +122,10 @@ class Terms:
         new = np.flatnonzero(numbers < 0).tolist()
         if new:
             strings = [texts.words[place] for place in new]
+            bigrams, morphemes = bigrams_of(strings), [texts.morphemes[place] for place in new]
             # The words come last: interrupted before, the rows behind the last word count for nothing.
-            self._word_morphemes.append(_rows(self.morphemes, [texts.morphemes[place] for place in new]), known)
-            self._word_bigrams.append(_rows(self.bigrams, bigrams_of(strings)), known)
+            self._word_morphemes.append(_rows(self.morphemes, morphemes), known)
+            self._word_bigrams.append(_rows(self.bigrams, bigrams), known)
             numbers[new] = self.words.add(strings)
         values = numbers.astype(np.int32)[texts.word_ids] if len(texts.word_ids) else np.zeros(0, np.int32)
         return Ragged(values, texts.offsets)
@@ -237,7 +236,6 @@ def new_name() -> str:
 
 
 def _rows(strings: GrowingStrings, rows: Sequence[Sequence[str]]) -> Ragged:
-    numbers = strings.add([string for row in gently(rows, 1024) for string in row])
     offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    return Ragged(numbers.astype(np.int32), offsets)
+    np.cumsum([*map(len, rows)], out=offsets[1:])
+    return Ragged(strings.add(list(chain.from_iterable(rows))).astype(np.int32), offsets)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.contracts import Kind
 from langchain_klue_rerank.engine.models.encoder.network import Network, NumpyNetwork, batches
 from langchain_klue_rerank.engine.models.encoder.pieces import PieceTokenizer

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.models.encoder.blocks import BLOCK
 from langchain_klue_rerank.engine.models.encoder.network import embed_pieces
 from langchain_klue_rerank.engine.models.encoder.weights import EncoderWeights
+from langchain_klue_rerank.engine.threads import ForkSafeLock
 
 _CONTRIB = "com.microsoft"
 

@@ -15,8 +15,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.text.exact import quoted_forms
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.text.words import quoted_forms
 
 #: Numbers of a pair that this module computes; `ExactFeatures` names them.
 EXACT_FEATURES: Final = 15
@@ -79,7 +79,7 @@ def exact_features(terms: ExactTerms, passages: TokenizedTexts) -> NDArray[np.fl
     Returns:
         float32, (n, `EXACT_FEATURES`): columns 0 to 8 numbers, 9 to 14 quoted forms.
     """
-    features = np.zeros((len(passages), EXACT_FEATURES), _F32)
+    features = np.zeros((len(passages.offsets) - 1, EXACT_FEATURES), _F32)
     if terms.numbers:
         features[:, :9] = _numbers(terms, passages)
     if terms.quoted:

@@ -110,8 +110,8 @@ def pair_features(
     Returns:
         The features.
     """
-    n, terms = len(passages), len(query.term_index)
-    offsets, lengths = passages.offsets, passages.lengths()
+    offsets, lengths = passages.offsets, np.diff(passages.offsets)
+    n, terms = len(lengths), len(query.term_index)
     used, local = np.unique(passages.word_ids, return_inverse=True)
     numbers = used.tolist()
     words = match_words(query, [passages.words[i] for i in numbers], [passages.morphemes[i] for i in numbers], vectors)

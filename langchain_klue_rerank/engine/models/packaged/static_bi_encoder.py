@@ -16,7 +16,7 @@ stands; the reranker reads it from `StaticBiEncoder.word_vectors`.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -24,14 +24,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.quantized import from_four_bits
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.arrays.unit_vectors import from_four_bits
 from langchain_klue_rerank.engine.contracts import Kind
 from langchain_klue_rerank.engine.models.packaged import static_files
 from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
-from langchain_klue_rerank.engine.priority import gently
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.threads import gently, give_way
 
 # Words are joined by this character, which no word contains; it doubles as the edge of a word in an n-gram.
 _EDGE: Final = " "
@@ -41,6 +41,8 @@ _EDGE: Final = " "
 _WORDS_AT_ONCE: Final = 1 << 14
 _SUMS_AT_ONCE: Final = 1 << 9
 _POSITIONS_AT_ONCE: Final = 1 << 16
+#: Texts added up between two pauses for searches.
+_TEXTS_BETWEEN_PAUSES: Final = 16
 
 
 class WordFeatures:
@@ -133,7 +135,8 @@ def repeat_weights(texts: TokenizedTexts, power: float) -> NDArray[np.float32]:
     Returns:
         float32, one weight per entry of ``texts.word_ids``.
     """
-    owners = np.repeat(np.arange(len(texts)), texts.lengths())
+    lengths = np.diff(texts.offsets)
+    owners = np.repeat(np.arange(len(lengths)), lengths)
     _, inverse, counts = np.unique(owners * len(texts.words) + texts.word_ids, return_inverse=True, return_counts=True)
     weights: NDArray[np.float32] = (counts.astype(np.float64) ** (power - 1.0)).astype(np.float32)
     return weights[inverse]
@@ -208,7 +211,9 @@ class StaticBiEncoder:
             the same vector in every call.
         """
         vectors = np.empty((len(words), self.dimension), np.float32)
-        for start in gently(range(0, len(words), _WORDS_AT_ONCE), 1):
+        for start in range(0, len(words), _WORDS_AT_ONCE):
+            if start:
+                give_way()
             part = slice(start, start + _WORDS_AT_ONCE)
             features = self._features(words[part], morphemes[part])
             used, ids = np.unique(features.values, return_inverse=True)
@@ -228,9 +233,13 @@ class StaticBiEncoder:
         Returns:
             float32, (number of texts, dimension), each row of length 1; a text without words gets zeros.
         """
-        vectors = np.zeros((len(texts), self.dimension), np.float32)
-        for first, last in _text_chunks(texts.offsets):
-            vectors[first:last] = self._sum_words(texts.take(np.arange(first, last)))
+        chunks = _text_chunks(texts.offsets)
+        if len(chunks) == 1:
+            vectors = self._sum_words(texts)
+        else:
+            vectors = np.zeros((len(texts.offsets) - 1, self.dimension), np.float32)
+            for first, last in chunks:
+                vectors[first:last] = self._sum_words(texts.take(np.arange(first, last)))
         norms = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         vectors /= np.where(norms > 0, norms, 1.0)[:, None]
         return vectors
@@ -238,8 +247,10 @@ class StaticBiEncoder:
     def _sum_words(self, texts: TokenizedTexts) -> NDArray[np.float32]:
         by_word = self.word_vectors(texts.words, texts.morphemes)
         weights = repeat_weights(texts, self.config.repeat_power)
-        sums = np.zeros((len(texts), self.dimension), np.float32)
-        for text, (start, end) in enumerate(gently(pairwise(texts.offsets.tolist()), 16)):
+        sums = np.zeros((len(texts.offsets) - 1, self.dimension), np.float32)
+        for text, (start, end) in enumerate(pairwise(texts.offsets.tolist())):
+            if text and not text % _TEXTS_BETWEEN_PAUSES:
+                give_way()
             for first in range(start, end, _POSITIONS_AT_ONCE):  # more than one round for enormous texts only
                 last = min(first + _POSITIONS_AT_ONCE, end)
                 sums[text] += weights[first:last] @ by_word[texts.word_ids[first:last]]
@@ -263,7 +274,9 @@ def _sum_rows(
     lengths = np.diff(offsets)
     order = np.argsort(-lengths, kind="stable")
     buffer = np.empty((_SUMS_AT_ONCE, table.shape[1]), np.float32)
-    for start in gently(range(0, len(order), _SUMS_AT_ONCE), 1):
+    for start in range(0, len(order), _SUMS_AT_ONCE):
+        if start:
+            give_way()
         block = order[start : start + _SUMS_AT_ONCE]
         starts, rising = offsets[block], -lengths[block]
         sums = np.zeros((len(block), table.shape[1]), np.float32)
@@ -274,14 +287,15 @@ def _sum_rows(
         out[block] = sums
 
 
-def _text_chunks(offsets: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def _text_chunks(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Cut texts into runs of about `_POSITIONS_AT_ONCE` words, at least one text each."""
-    first, count = 0, len(offsets) - 1
+    chunks, first, count = [], 0, len(offsets) - 1
     while first < count:
         last = int(np.searchsorted(offsets, offsets[first] + _POSITIONS_AT_ONCE, side="right")) - 1
         last = min(max(last, first + 1), count)
-        yield first, last
+        chunks.append((first, last))
         first = last
+    return chunks
 
 
 class PackagedBiEncoder:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_array
 from langchain_klue_rerank.engine.arrays.mapped import map_file, read_small
-from langchain_klue_rerank.engine.arrays.quantized import to_four_bits
+from langchain_klue_rerank.engine.arrays.unit_vectors import to_four_bits
 
 FORMAT: Final = "klue-static-bi-encoder"
 #: Raised when a reader of the old version would misread the new files. 2: n-grams of uncovered words only.

@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.checked import as_unit_vectors
+from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.contracts import Kind
-from langchain_klue_rerank.engine.forks import ForkSafeLock
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import clean
+from langchain_klue_rerank.engine.threads import ForkSafeLock
 
 #: The E5 models of 2022 and 2023, which rank badly without their prompts and do not say so in their files; those that
 #: are told what to do ("e5-mistral-7b-instruct") take others.

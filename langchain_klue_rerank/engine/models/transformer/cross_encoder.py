@@ -10,10 +10,7 @@ from itertools import accumulate, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.checked import check_scores
-from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
-from langchain_klue_rerank.engine.deadline import seconds_until
-from langchain_klue_rerank.engine.forks import ForkSafeSemaphore
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State, check_scores
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer.backends import open_transformer
 from langchain_klue_rerank.engine.models.transformer.batches import Pair, Workload, assemble
@@ -21,6 +18,7 @@ from langchain_klue_rerank.engine.models.transformer.scoring_queue import Scorin
 from langchain_klue_rerank.engine.models.transformer.tokenizer import Ids
 from langchain_klue_rerank.engine.models.transformer.windows import cut, promising
 from langchain_klue_rerank.engine.text.words import clean
+from langchain_klue_rerank.engine.threads import ForkSafeSemaphore, seconds_until
 
 logger = logging.getLogger(__name__)
 

@@ -16,16 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from langchain_klue_rerank.engine.arrays.checked import check_scores
-from langchain_klue_rerank.engine.arrays.quantized import TokenVectors
-from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
-from langchain_klue_rerank.engine.deadline import seconds_until
-from langchain_klue_rerank.engine.forks import ForkSafeLock
+from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State, check_scores
 from langchain_klue_rerank.engine.models.options import MAX_VECTORS, CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.engine.models.transformer.windows import cut
 from langchain_klue_rerank.engine.text.cache import TextCache
 from langchain_klue_rerank.engine.text.words import clean
+from langchain_klue_rerank.engine.threads import ForkSafeLock, seconds_until
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 
 logger = logging.getLogger(__name__)

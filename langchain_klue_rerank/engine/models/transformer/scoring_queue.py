@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.deadline import seconds_until
 from langchain_klue_rerank.engine.models.transformer.batches import Pair, plan
+from langchain_klue_rerank.engine.threads import seconds_until
 
 #: Seconds that a worker waits for other callers before it begins, so that calls that meet are computed together.
 _GATHER = 0.002

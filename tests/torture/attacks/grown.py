@@ -123,7 +123,7 @@ ATTACKS = [
         6000,
     ),
     Attack(
-        "the same, checksums corrected",
+        "files of several saves damaged, checksums corrected",
         "Refused, or searched, changed and saved with no other error than ours; scores in 0..1",
         with_checksums,
         25,

@@ -52,8 +52,6 @@ class Settings:
         data: The word hub, or a data folder with klue_mrc in it.
         base_model: Language model or bi-encoder that the bi-encoder rows start from.
         reranker_base: Language model of the cross-encoder rows; none for that of --base-model.
-        matching_base: Language model of the rows with a start that finds matches: what
-            `training.experiments.pretrain --start matching` wrote. None leaves these rows out.
         first_stage: Bi-encoder whose candidates are reranked: packaged, a folder or a hub id; none for that of the
             first row.
         output: Folder of everything.
@@ -77,7 +75,6 @@ class Settings:
     data: str = "hub"
     base_model: str = "klue/roberta-base"
     reranker_base: str | None = None
-    matching_base: str | None = None
     first_stage: str | None = None
     output: Path = Path("runs/ablations")
     rows: tuple[str, ...] = ()
@@ -102,9 +99,6 @@ class Settings:
         unknown = sorted(set(self.rows) - {row.name for row in ROWS})
         if unknown:
             raise SettingsError(f"--rows {unknown[0]}: no such row; known are {', '.join(row.name for row in ROWS)}")
-        matching = [row.name for row in ROWS if row.matching and row.name in self.rows]
-        if matching and self.matching_base is None:
-            raise SettingsError(f"--rows {matching[0]} needs --matching-base")
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,6 @@ class Row:
         changes: Its settings that differ from the tutorial's.
         reads_windows: Whether passages are read by their best window, not from the beginning.
         small: Whether it starts from the smaller model.
-        matching: Whether it starts from the model that finds matches.
         baseline: The row that it is compared with.
     """
 
@@ -128,7 +121,6 @@ class Row:
     changes: dict[str, Any] = field(default_factory=dict)
     reads_windows: bool = False
     small: bool = False
-    matching: bool = False
     baseline: str = ""
 
 
@@ -158,19 +150,11 @@ ROWS = (
         baseline="cross-tutorial",
     ),
     Row(
-        "cross-matching",
-        "the tutorial's recipe from a start that finds matches",
-        cross_encoder,
-        matching=True,
-        baseline="cross-tutorial",
-    ),
-    Row(
         "cross-all",
-        "+ that start, windows, several wrong passages, listwise, a teacher",
+        "+ windows, several wrong passages, listwise, a teacher",
         cross_encoder,
         {**_LISTWISE, "teacher": "TEACHER"},
         reads_windows=True,
-        matching=True,
         baseline="cross-tutorial",
     ),
     Row("small-labels", "smaller cross-encoder, windows", cross_encoder, _WINDOWS, reads_windows=True, small=True),
@@ -207,8 +191,6 @@ def base_of(row: Row, settings: Settings) -> str:
     base = settings.reranker_base or settings.base_model
     if row.recipe is mrc:
         return settings.base_model
-    if row.matching:
-        return settings.matching_base or base
     if not row.small:
         return base
     folder = settings.output / "small_base"
@@ -363,7 +345,7 @@ def run(settings: Settings) -> tuple[list[str], list[list[str]]]:
 def _chosen(settings: Settings) -> list[Row]:
     """Return the wanted rows, those that they are compared with, and the one that finds the candidates."""
     if not settings.rows:
-        return [row for row in ROWS if not row.matching or settings.matching_base]
+        return list(ROWS)
     names = {*settings.rows, *(row.baseline for row in ROWS if row.name in settings.rows)}
     if settings.first_stage is None:
         names.add(ROWS[0].name)

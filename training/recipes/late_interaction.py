@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from datasets import Dataset
 from sentence_transformers import MultiVectorEncoder
 from sentence_transformers.base.modules.dense import Dense
 from torch import nn
 
 from training.inputs import hold_out, read_questions
-from training.recipes import matching_start
 from training.recipes.cards import About
 from training.recipes.evaluate import Correlations, describe_question_tests, pair_scores, question_tests
 from training.recipes.fitting import FitSettings, Outcome, Run, finish, fit, load_model, run_recipe
@@ -134,23 +132,14 @@ def train(settings: Settings) -> Outcome:
 
 
 def _project(model: MultiVectorEncoder, dimension: int) -> None:
-    """Give the model a new projection if its vectors have another dimension, or if its body asks for a certain one."""
-    places = [place for place, module in enumerate(model) if isinstance(module, Dense)]
-    old = model[places[-1]] if places else None
-    body: Any = model[0]
-    fits = getattr(body.auto_model.config, "matching_start", False) and old is not None and old.linear.bias is None
-    if model.get_embedding_dimension() == dimension and not fits:
+    """Give the model a new projection if its vectors have another dimension."""
+    if model.get_embedding_dimension() == dimension:
         return
-    if old is None:
+    places = [place for place, module in enumerate(model) if isinstance(module, Dense)]
+    if not places:
         raise SettingsError(f"--dimension {dimension}: the base model has no projection that could be replaced")
-    new = Dense(
-        old.in_features, dimension, bias=fits, activation_function=nn.Identity(), module_input_name="token_embeddings"
-    )
-    if fits:
-        with torch.no_grad():
-            weights, bias = matching_start.token_projection(old.in_features, dimension)
-            new.linear.weight.copy_(weights)
-            new.linear.bias.copy_(bias)
+    width = model[places[-1]].in_features
+    new = Dense(width, dimension, bias=False, activation_function=nn.Identity(), module_input_name="token_embeddings")
     model[places[-1]] = new.to(model.device)
 
 

@@ -45,9 +45,7 @@ class FitSettings:
         epochs: Passes over the training rows.
         warmup_steps: Steps in which the learning rate rises; afterwards it falls linearly to 0.
         learning_rate: The highest learning rate.
-        max_grad_norm: Longer gradients are scaled down to this length, that of all weights taken together. A start that
-            finds matches (`training.experiments.pretrain --start matching`) has a few steep weights that would drown
-            the others: give it 1000.
+        max_grad_norm: Longer gradients are scaled down to this length, that of all weights taken together.
         held_out: Share of the training rows that pick the best checkpoint instead of training; 0 keeps the last one.
         evaluations: How often an epoch the held-out rows are asked and a checkpoint is kept.
         evaluation_steps: Ask them every so many steps and at each epoch's end instead, as the tutorial does.

@@ -103,17 +103,11 @@ def test_an_unknown_row_is_named(settings: ablations.Settings) -> None:
         dataclasses.replace(settings, rows=("bi-magic",))
 
 
-def test_rows_with_a_start_that_finds_matches_need_its_base(settings: ablations.Settings) -> None:
-    with pytest.raises(SettingsError, match="--matching-base"):
-        dataclasses.replace(settings, rows=("cross-all",))
-
-
 def test_candidates_may_come_from_another_first_stage(settings: ablations.Settings, tmp_path: Path) -> None:
     chosen = dataclasses.replace(
         settings,
         output=tmp_path / "ablations",
         rows=("cross-all",),
-        matching_base=settings.base_model,
         first_stage="packaged",
     )
     lines = ablations.run(chosen)[1]

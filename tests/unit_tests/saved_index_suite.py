@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
-import errno
-import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from langchain_core.documents import Document
 
-from langchain_klue_rerank.engine.arrays.manifest import VERSION
 from langchain_klue_rerank.errors import IndexChangedError, IndexFormatError
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
 
@@ -81,12 +76,6 @@ class SavedIndexTests:
         assert len(self.load(tmp_path)) == 2
         assert len(content(tmp_path)) == before
 
-    def test_saves_no_pickle(self, tmp_path: Path) -> None:
-        self.build(documents()).save(tmp_path)
-        assert {path.suffix for path in data_files(tmp_path)} <= {".json", ".jsonl", ".npy", ".txt"}
-        for path in tmp_path.rglob("*.npy"):
-            assert np.load(path, allow_pickle=False).dtype != object
-
     def test_hostile_texts_survive(self, tmp_path: Path) -> None:
         texts = ["", "줄\n바꿈\r\n과\u2028다른 줄", "반쪽 \ud83d 글자", "\x00제어\x1b", "🚚 이사", '{"text": "가짜"}']
         given = [Document(text, id=f"글\n{number}", metadata={"키\n": text}) for number, text in enumerate(texts)]
@@ -98,64 +87,6 @@ class SavedIndexTests:
             (one.page_content, one.metadata) for one in given
         ]
 
-    # --- damage -----------------------------------------------------------------------------------------------------
-
-    def test_what_is_no_index_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(IndexFormatError, match="no such folder"):
-            self.load(tmp_path / "missing")
-        with pytest.raises(IndexFormatError, match="not an index"):
-            self.load(tmp_path)
-        (tmp_path / "manifest.json").write_text('{"name": "a web app"}')
-        with pytest.raises(IndexFormatError, match="not an index"):
-            self.load(tmp_path)
-        (tmp_path / "manifest.json").write_text("<html>")
-        with pytest.raises(IndexFormatError, match="damaged"):
-            self.load(tmp_path)
-
-    def test_every_truncated_edited_or_missing_file_is_noticed(self, tmp_path: Path) -> None:
-        self.build(documents()).save(tmp_path)
-        for path in data_files(tmp_path):
-            original = path.read_bytes()
-            damages = (
-                [original[:-1], original + b" ", original[:-1] + bytes([original[-1] ^ 1])] if original else [b"x"]
-            )
-            for damaged in damages:
-                path.write_bytes(damaged)
-                with pytest.raises(IndexFormatError, match=path.name):
-                    self.load(tmp_path)
-            path.unlink()
-            with pytest.raises(IndexFormatError, match=path.name):
-                self.load(tmp_path)
-            path.write_bytes(original)
-        assert self.ask(self.load(tmp_path)) == self.ask(self.build(documents()))
-
-    def test_an_edited_manifest_is_noticed(self, tmp_path: Path) -> None:
-        self.build(documents()).save(tmp_path)
-        manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
-        manifest["config"]["title_key"] = "name"
-        (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        with pytest.raises(IndexFormatError, match="edited"):
-            self.load(tmp_path)
-
-    @pytest.mark.parametrize("version", [VERSION + 1, 99, "1", None])
-    def test_a_newer_version_is_refused(self, tmp_path: Path, version: Any) -> None:
-        self.build(documents()).save(tmp_path)
-        manifest = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
-        manifest["version"] = version
-        (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
-        with pytest.raises(IndexFormatError, match="Upgrade"):
-            self.load(tmp_path)
-
-    # --- saving that fails ------------------------------------------------------------------------------------------
-
-    def test_nothing_else_is_overwritten(self, tmp_path: Path) -> None:
-        (tmp_path / "thesis.txt").write_text("mine")
-        with pytest.raises(IndexFormatError, match=r"thesis\.txt"):
-            self.build(documents()).save(tmp_path)
-        assert content(tmp_path) == {"thesis.txt": b"mine"}
-        with pytest.raises(IndexFormatError, match="is a file"):
-            self.build(documents()).save(tmp_path / "thesis.txt")
-
     def test_metadata_that_cannot_be_saved_is_refused_when_it_is_added(self, tmp_path: Path) -> None:
         index = self.build(documents())
         for bad in ({"when": object()}, {"data": b"bytes"}, {("a", 1): "number"}):
@@ -165,42 +96,6 @@ class SavedIndexTests:
         index.save(tmp_path)
         [found] = self.load(tmp_path)._index.get(["guilty"])
         assert found.metadata == {"tags": [1, 2], "7": "number"}
-
-    @pytest.mark.parametrize("call", ["save", "fsync", "replace"])
-    def test_a_failing_disk_leaves_the_old_index(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-    ) -> None:
-        self.build(documents()).save(tmp_path)
-        before = content(tmp_path)
-
-        def full(*_: Any, **__: Any) -> Any:
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-        index = self.build(documents()[:2])
-        with monkeypatch.context() as patch:
-            if call == "save":
-                patch.setattr(np, "save", full)
-                patch.setattr(Path, "write_bytes", full)
-                patch.setattr(Path, "write_text", full)
-            else:
-                patch.setattr(f"os.{call}", full)
-            with pytest.raises(OSError, match="No space left"):
-                index.save(tmp_path)
-        assert content(tmp_path) == before
-        assert len(self.load(tmp_path)) == 6
-        index.save(tmp_path)
-        assert len(self.load(tmp_path)) == 2
-
-    def test_loading_runs_no_code(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.build(documents()).save(tmp_path)
-
-        def forbidden(*_: Any, **__: Any) -> Any:
-            raise AssertionError("loading an index must not unpickle or evaluate anything")
-
-        monkeypatch.setattr("pickle.load", forbidden)
-        monkeypatch.setattr("pickle.loads", forbidden)
-        monkeypatch.setattr(builtins, "eval", forbidden)
-        assert len(self.load(tmp_path)) == 6
 
     def test_a_reader_sees_what_a_writer_saved(self, tmp_path: Path) -> None:
         given = documents()

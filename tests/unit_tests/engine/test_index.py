@@ -8,9 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -418,78 +415,6 @@ def test_threads_may_add_delete_and_search_at_the_same_time() -> None:
         thread.join()
     assert not failures
     assert len(index) == 3 + 6 * 8
-
-
-class IndexAgainstDict(RuleBasedStateMachine):
-    """Whatever is done to an index, it holds and finds what a dictionary of passages says."""
-
-    identifiers = st.sampled_from("abcdefg")
-    texts = st.lists(st.sampled_from(["강물", "바다", "산길", "하늘", "구름"]), max_size=4).map(" ".join)
-    metadata = st.dictionaries(st.sampled_from(["title", "쪽"]), st.integers() | st.text(max_size=3), max_size=2)
-
-    @initialize(kiwi=st.just(False), lexical=st.booleans(), words=st.sampled_from([None, 1, 2]))
-    def start(self, kiwi: bool, lexical: bool, words: int | None) -> None:
-        import tempfile
-
-        self.place = tempfile.TemporaryDirectory()
-        self.folder = Path(self.place.name) / "index"
-        self.index = PassageIndex(IndexSettings(kiwi=kiwi, lexical=lexical, window_words=words))
-        self.model: dict[str, Passage] = {}
-        self.saved: dict[str, Passage] | None = None
-
-    @rule(passages=st.lists(st.builds(Passage, identifiers, texts, metadata), max_size=5))
-    def add_passages(self, passages: list[Passage]) -> None:
-        add(self.index, *passages)
-        for one in passages:
-            self.model.pop(one.id, None)
-        self.model.update({one.id: one for one in passages})
-
-    @rule(identifiers=st.lists(identifiers, max_size=4))
-    def delete(self, identifiers: list[str]) -> None:
-        known = set(identifiers) & set(self.model)
-        assert self.index.delete(identifiers) == len(known)
-        for identifier in known:
-            del self.model[identifier]
-
-    @rule()
-    def save(self) -> None:
-        self.index.save(self.folder)
-        self.saved = dict(self.model)
-
-    @rule()
-    def load(self) -> None:
-        if self.saved is not None:
-            self.index = PassageIndex.load(self.folder)
-            self.model = dict(self.saved)
-
-    @rule(query=texts, k=st.integers(0, 8))
-    def search(self, query: str, k: int) -> None:
-        fresh = PassageIndex(self.index.settings)
-        add(fresh, *self.model.values())
-        found = search(self.index, query, k)
-        expected = search(fresh, query, k)
-        np.testing.assert_allclose([score for _, score in found], [score for _, score in expected], atol=1e-5)
-        everything = dict(search(fresh, query, 100))
-        for identifier, score in found:  # ties may come in another order
-            assert abs(everything[identifier] - score) < 1e-5
-        assert len(dict(found)) == len(found)
-
-    @invariant()
-    def holds_what_the_dictionary_holds(self) -> None:
-        if not hasattr(self, "model"):
-            return
-        assert len(self.index) == len(self.model)
-        assert self.index.get(list("abcdefg")) == [self.model[one] for one in "abcdefg" if one in self.model]
-
-    def teardown(self) -> None:
-        if hasattr(self, "place"):
-            self.place.cleanup()
-
-
-IndexAgainstDict.TestCase.settings = settings(
-    max_examples=settings.default.max_examples * 5 // 12, stateful_step_count=20
-)
-TestIndexAgainstDict = IndexAgainstDict.TestCase
 
 
 def test_words_that_were_split_in_another_way_are_said_when_loading(tmp_path: Path) -> None:

@@ -257,8 +257,13 @@ class ManySegments(RuleBasedStateMachine):
     names = st.sampled_from("abcdefghij")
     texts = st.lists(st.sampled_from(["강물", "바다", "산길", "하늘", "구름"]), max_size=4).map(" ".join)
 
-    @initialize(words=st.sampled_from([None, 2]), at_once=st.sampled_from([0, 3, 4096]), few=st.sampled_from([0, 4]))
-    def start(self, words: int | None, at_once: int, few: int) -> None:
+    @initialize(
+        lexical=st.booleans(),
+        words=st.sampled_from([None, 2]),
+        at_once=st.sampled_from([0, 3, 4096]),
+        few=st.sampled_from([0, 4]),
+    )
+    def start(self, lexical: bool, words: int | None, at_once: int, few: int) -> None:
         import tempfile
         from dataclasses import replace
 
@@ -267,11 +272,11 @@ class ManySegments(RuleBasedStateMachine):
         self.patch.setattr(f"{INDEX}._REMOVED", 6)
         self.patch.setattr("langchain_klue_rerank.engine.index.saved._FEW", few)
         self.patch.setattr("langchain_klue_rerank.engine.index.saved._MANY", few)
-        self.index = PassageIndex(replace(SETTINGS, window_words=words))
+        self.index = PassageIndex(replace(SETTINGS, lexical=lexical, window_words=words))
         self.model: dict[str, Passage] = {}
         self.place = tempfile.TemporaryDirectory()
 
-    @rule(names=st.lists(names, min_size=1, max_size=4, unique=True), text=texts, year=st.integers(0, 3))
+    @rule(names=st.lists(names, min_size=1, max_size=4), text=texts, year=st.integers(0, 3))
     def add(self, names: list[str], text: str, year: int) -> None:
         new = [passage(name, text, 해=year) for name in names]
         add(self.index, *new)

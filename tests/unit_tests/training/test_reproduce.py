@@ -177,11 +177,10 @@ def test_the_notebook_is_valid_and_has_no_outputs() -> None:
 @pytest.mark.parametrize("page", ["training.md", "training.ko.md"])
 def test_the_commands_of_the_pages_are_those_of_the_recipes(page: str) -> None:
     from training import questions
-    from training.experiments import ablations
     from training.recipes import adapt, cross_encoder, late_interaction, mrc, retrieval, sts
     from training.settings import parse
 
-    recipes: list[Any] = [reproduce, questions, ablations, adapt, cross_encoder, late_interaction, mrc, sts]
+    recipes: list[Any] = [reproduce, questions, adapt, cross_encoder, late_interaction, mrc, sts]
     known = {recipe.__name__: recipe.Settings for recipe in [*recipes, retrieval]}
     text = (Path(reproduce.__file__).parents[1] / "docs" / page).read_text(encoding="utf-8").replace("\\\n", "")
     commands = re.findall(r"python -m (training[\w.]+) +(-[^\n#`|]*)", text)

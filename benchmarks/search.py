@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -22,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.price import python
 from langchain_klue_rerank import KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.adapters.documents import to_passages
 from langchain_klue_rerank.adapters.embedding import embed_for_index
@@ -123,7 +122,7 @@ def indexing(source: str, runs: int) -> Measured:
         "retriever = KlueRetriever.from_documents(data.documents)\n"
         "print(len(data.documents) / (time.perf_counter() - start))\n"
     )
-    return Measured.of([float(_python(program, source)) for _ in range(runs)], "passages/s")
+    return Measured.of([float(python(program, source)) for _ in range(runs)], "passages/s")
 
 
 def _save(data: EvaluationSet, folder: Path) -> KlueRetriever:
@@ -176,15 +175,9 @@ def cold_start(folder: Path, question: str, runs: int) -> dict[str, Measured]:
     times, memory = [], []
     for _ in range(runs):
         start = time.perf_counter()
-        memory.append(float(_python(_COLD_START, str(folder), question)))
+        memory.append(float(python(_COLD_START, str(folder), question)))
         times.append(time.perf_counter() - start)
     return {START: Measured.of(times, "s"), MEMORY: Measured.of(memory, "MiB")}
-
-
-def _python(program: str, *arguments: str) -> str:
-    return subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
-    ).stdout
 
 
 def large(folder: Path, data: EvaluationSet, count: int) -> tuple[float, Measured, Measured]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,8 +13,8 @@ from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.errors import IndexFormatError
-from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings, Recorder, documents
-from tests.unit_tests.saved_index_suite import SavedIndexTests
+from tests.unit_tests.fakes import QUESTION, TEXTS, BigramEmbeddings, Recorder, documents
+from tests.unit_tests.index_suite import IndexTests
 
 
 @pytest.fixture(params=[True, False], ids=["kiwi", "bigrams"])
@@ -23,15 +22,15 @@ def retriever(request: pytest.FixtureRequest) -> KlueBM25Retriever:
     return KlueBM25Retriever.from_documents(documents(), kiwi=request.param)
 
 
-class TestSaved(SavedIndexTests):
+class TestIndex(IndexTests):
     def build(self, given: list[Document]) -> KlueBM25Retriever:
         return KlueBM25Retriever.from_documents(given)
 
     def load(self, folder: Path) -> KlueBM25Retriever:
         return KlueBM25Retriever.load(folder)
 
-    def ask(self, index: KlueBM25Retriever, query: str = QUESTION) -> list[Document]:
-        return index.invoke(query)
+    def ask(self, index: KlueBM25Retriever, query: str = QUESTION, **how: Any) -> list[Document]:
+        return index.invoke(query, **how)
 
 
 def test_finds_by_words_whatever_their_endings(retriever: KlueBM25Retriever) -> None:
@@ -80,37 +79,6 @@ def test_misspelt_options_are_refused(wrong: dict[str, Any]) -> None:
         KlueBM25Retriever.from_documents(documents()).invoke(QUESTION, **wrong)
 
 
-@pytest.mark.parametrize("query", ["", "  ", "?!", "\n"], ids=repr)
-def test_a_query_without_a_word_finds_nothing(retriever: KlueBM25Retriever, query: str) -> None:
-    assert retriever.invoke(query) == []
-
-
-def test_what_is_no_text_is_refused(retriever: KlueBM25Retriever) -> None:
-    with pytest.raises(TypeError, match="query is None"):
-        retriever.invoke(None)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="Text number 1 is None"):
-        KlueBM25Retriever.from_texts(["글", None])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="expected a Document"):
-        retriever.add_documents(["글"])  # type: ignore[list-item]
-
-
-def test_an_empty_retriever_finds_nothing_and_is_true() -> None:
-    for retriever in (KlueBM25Retriever(), KlueBM25Retriever.from_texts([]), KlueBM25Retriever.from_documents([])):
-        assert len(retriever) == 0
-        assert retriever
-        assert retriever.invoke(QUESTION) == []
-        retriever.add_documents(documents())
-        assert retriever.invoke(QUESTION)[0].id == "d0"
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_texts(retriever: KlueBM25Retriever, text: str) -> None:
-    retriever.add_documents([Document(text, id="hostile")])
-    for one in retriever.invoke(text, k=10):
-        assert one.id != "hostile" or one.page_content == text
-    assert retriever.invoke(QUESTION)[0].metadata["relevance_score"] <= 1
-
-
 def test_nfd_finds_the_same_as_nfc(retriever: KlueBM25Retriever) -> None:
     nfd = KlueBM25Retriever.from_texts(
         [unicodedata.normalize("NFD", text) for text in TEXTS],
@@ -141,26 +109,6 @@ def test_titles_are_searched() -> None:
     given = [Document("문의는 102번.", id=title, metadata={"title": title}) for title in ("주차 등록", "여권 발급")]
     assert KlueBM25Retriever.from_documents(given).invoke("여권 발급")[0].id == "여권 발급"
     assert KlueBM25Retriever.from_documents(given, title_key=None).invoke("여권 발급") == []
-
-
-def test_adding_replacing_and_deleting_is_as_if_built_anew(retriever: KlueBM25Retriever) -> None:
-    new = Document("수영장은 월요일에 쉽니다.", id="d1")
-    assert retriever.add_documents([new, Document("헬스장 이용 안내", id="d9")]) == ["d1", "d9"]
-    assert retriever.delete(["d0", "d9", "unknown"]) == 2
-    anew = KlueBM25Retriever.from_documents([*documents()[2:], new], kiwi=retriever.kiwi)
-    assert len(retriever) == len(anew) == 5
-    for query in [QUESTION, "수영장 쉬는 날", *TEXTS]:
-        found = {one.id: one.metadata["relevance_score"] for one in retriever.invoke(query, k=9)}
-        assert found == pytest.approx({one.id: one.metadata["relevance_score"] for one in anew.invoke(query, k=9)})
-
-
-def test_documents_are_not_changed_and_not_shared(retriever: KlueBM25Retriever) -> None:
-    given = [Document("소독은 매월 첫째 화요일입니다.", id="new", metadata={"tags": ["소독"]})]
-    before = copy.deepcopy(given)
-    retriever.add_documents(given)
-    assert given == before
-    retriever.invoke("소독")[0].metadata["tags"].append("by a reader")
-    assert retriever.invoke("소독")[0].metadata["tags"] == ["소독"]
 
 
 async def test_batches_async_and_threads_give_the_same(retriever: KlueBM25Retriever) -> None:

@@ -305,29 +305,10 @@ def test_a_failing_model_leaves_the_old_index(
     assert len(KlueRetriever.load(out)) == 1
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        ["--reranker", "no such model"],
-        ["--embeddings", "no such model"],
-    ],
-    ids=str,
-)
-def test_options_of_search_that_cannot_be(index: Path, capsys: pytest.CaptureFixture[str], wrong: list[str]) -> None:
-    fails(capsys, "search", index, QUESTION, *wrong)
-
-
 def test_an_index_of_another_model(
     index: Path, klue_bi_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert "written with the model" in fails(capsys, "search", index, QUESTION, "--embeddings", klue_bi_encoder_folder)
-
-
-def test_a_damaged_index(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    KlueRetriever.from_texts(TEXTS).save(tmp_path / "index")
-    path = next((tmp_path / "index").rglob("passages.jsonl"))
-    path.write_bytes(path.read_bytes()[:-10])
-    assert "truncated" in fails(capsys, "search", tmp_path / "index", QUESTION)
 
 
 @pytest.mark.parametrize("content", [None, "question\n질문\n", "", "reply,passage\n가,나\n"], ids=repr)
@@ -335,33 +316,6 @@ def test_sets_that_cannot_be_evaluated(tmp_path: Path, capsys: pytest.CaptureFix
     if content is not None:
         (tmp_path / "mine.csv").write_text(content, encoding="utf-8")
     fails(capsys, "evaluate", "--data", tmp_path / "mine.csv")
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        [],
-        ["index"],
-        ["index", "a.txt"],
-        ["search", "index", "x", "-k", "0"],
-        ["search", "index", "x", "-k", "three"],
-        ["search", "index", "x", "--search-type", "bm25"],
-        ["search", "index", "x", "--score-threshold", "2"],
-        ["search", "index", "x", "--score-threshold", "nan"],
-        ["evaluate"],
-        ["frobnicate"],
-    ],
-    ids=" ".join,
-)
-def test_usage(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(wrong)
-    assert stopped.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    first, second = captured.err.splitlines()[:2]
-    assert first.startswith("klue-rerank")
-    assert second.startswith("usage: klue-rerank")
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -242,8 +242,10 @@ WRONG = [
         "sync EMPTY --out i --watch soon",
         "index EMPTY --out i --chunk-overlap 900",
     ),
+    *("evaluate", "search INDEX 주차 -k three", "search INDEX 주차 --score-threshold nan", "index EMPTY/a.txt"),
     *("explain INDEX 주차 --id none", "evaluate --data nowhere", "search INDEX 주차 --embeddings nothing/here"),
     *("serve nowhere --port none", "search DAMAGED 주차", "stats DAMAGED", "search INDEX 주차 --embeddings ../nothing"),
+    "search INDEX 주차 --reranker ../nothing",
 ]
 
 

@@ -232,23 +232,6 @@ def test_anything_else_is_refused_by_name_and_not_run(
     assert not trace.exists()
 
 
-@pytest.mark.parametrize(
-    "attack",
-    [
-        b"cos\nsystem\n(S'touch was-run'\ntR.",
-        b"\x80\x04\x8c\x1dlangchain_core.documents.base\x8c\x11Document.__init__\x93.",  # a way on from a known class
-        b"\x80\x04\x8c\x08builtins\x8c\x07getattr\x93.",
-        b"\x80\x02\x82\x01.",  # an extension's number
-        b"Pelsewhere\n.",
-    ],
-)
-def test_attacks_written_by_hand(tmp_path: Path, attack: bytes) -> None:
-    saved(tmp_path)
-    (tmp_path / "index.pkl").write_bytes(attack)
-    with pytest.raises(IndexFormatError, match=r"index\.pkl"):
-        KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings())
-
-
 def test_one_file_leaves_nothing_behind_for_the_next(tmp_path: Path) -> None:
     """A pickle may set attributes of the classes that it names; they are this file's own."""
     saved(tmp_path)
@@ -334,35 +317,6 @@ def test_an_index_that_is_not_flat_is_refused_with_the_way_out(tmp_path: Path) -
     with pytest.raises(IndexFormatError, match="re_embed=True"):
         KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings())
     assert len(KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings(), re_embed=True)) == 6
-
-
-def hostile(metadata: bytes) -> bytes:
-    """A normal pickle but for the metadata of its one document."""
-    content = pickle.dumps((InMemoryDocstore({"d0": Document("글", metadata={"x": "here"})}), {0: "d0"}))
-    assert content.count(b"\x8c\x04here\x94") == 1
-    frame = content.index(b"\x95")
-    return (content[:frame] + content[frame + 9 :]).replace(b"\x8c\x04here\x94", b"N\x94" + b"0" + metadata)
-
-
-HOSTILE_METADATA = {
-    "deep": b")" + b"\x85" * 200_000,
-    "deep key": b"})" + b"\x85" * 200_000 + b"Ns",
-    "shared": b"]r\0\1\0\0"
-    + b"".join(b"]r" + struct.pack("<I", 257 + n) + (b"j" + struct.pack("<I", 256 + n) + b"a") * 2 for n in range(40)),
-    "in itself": b"]r\0\1\0\0j\0\1\0\0a",
-    "bytes": b"C\x01a",
-}
-
-
-@pytest.mark.parametrize("metadata", HOSTILE_METADATA.values(), ids=HOSTILE_METADATA)
-def test_metadata_that_would_crash_or_hang(tmp_path: Path, metadata: bytes) -> None:
-    """Deep tuples crashed the process, shared lists hung it, to print either did both."""
-    saved(tmp_path)
-    (tmp_path / "index.pkl").write_bytes(hostile(b"N"))
-    assert len(KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings(), re_embed=True)) == 1
-    (tmp_path / "index.pkl").write_bytes(hostile(metadata))
-    with pytest.raises(IndexFormatError, match=r"index\.pkl"):
-        KlueVectorStore.from_community_folder(tmp_path, BigramEmbeddings(), re_embed=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no pipes")

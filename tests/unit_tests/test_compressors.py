@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import pickle
 import shutil
 import unicodedata
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
 from langchain_klue_rerank.engine.threads import Lazy
-from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
+from langchain_klue_rerank.errors import ModelLoadError
 from tests.unit_tests.compressor_suite import CompressorTests, scores, state
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents
 
@@ -58,13 +57,6 @@ def test_nfd_and_nfc_score_the_same(reranker: KlueReranker) -> None:
     expected = reranker.rerank(documents(), QUESTION)
     assert reranker.rerank(nfd, QUESTION) == expected
     assert reranker.rerank(documents(), unicodedata.normalize("NFD", QUESTION)) == expected
-
-
-def test_nfd_and_nfc_score_the_same_with_a_hub_style_folder(klue_cross_encoder_folder: Path) -> None:
-    hub = KlueReranker(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"}, top_n=None)
-    nfd = [unicodedata.normalize("NFD", text) for text in TEXTS]
-    assert hub.score([QUESTION], [nfd]) == hub.score([QUESTION], [TEXTS])
-    assert hub.score([unicodedata.normalize("NFD", QUESTION)], [TEXTS]) == hub.score([QUESTION], [TEXTS])
 
 
 def test_a_long_document_is_read_to_its_end(reranker: KlueReranker) -> None:
@@ -169,16 +161,6 @@ def test_the_model_cannot_be_exchanged_afterwards(reranker: KlueReranker) -> Non
 def test_packaged_may_be_named() -> None:
     assert KlueReranker(model="packaged").rerank(TEXTS, QUESTION) == KlueReranker().rerank(TEXTS, QUESTION)
     assert KlueReranker(model_name="packaged").rerank(TEXTS, QUESTION) == KlueReranker().rerank(TEXTS, QUESTION)
-
-
-def test_nan_from_a_model_is_an_error(klue_cross_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = KlueReranker(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"})
-    model: Any = hub.encoder
-    monkeypatch.setattr(
-        model._model.compute.model, "forward", lambda inputs: {"scores": inputs["input_ids"] * math.nan}
-    )
-    with pytest.raises(ModelOutputError, match="NaN"):
-        hub.compress_documents(documents(), QUESTION)
 
 
 def test_a_failed_load_is_tried_again(reranker: KlueReranker, monkeypatch: pytest.MonkeyPatch) -> None:

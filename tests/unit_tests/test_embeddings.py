@@ -24,7 +24,7 @@ from langchain_klue_rerank import KlueEmbeddings
 from langchain_klue_rerank.adapters.embedding import embed_passages, embed_queries, index_vectors, model_identity
 from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.models.packaged.blanks import mark_blanks, without_marks
-from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
+from langchain_klue_rerank.errors import ModelLoadError
 from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings
 
 
@@ -208,14 +208,6 @@ def test_prompts_are_put_before_texts(klue_bi_encoder_folder: Path) -> None:
     np.testing.assert_allclose(
         prompted.embed_documents(["전입신고"]), plain.embed_documents(["글: 전입신고"]), atol=1e-5
     )
-
-
-def test_nan_from_a_model_is_an_error(klue_bi_encoder_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    embeddings = KlueEmbeddings(model=str(klue_bi_encoder_folder), model_kwargs={"device": "cpu"})
-    model: Any = embeddings.encoder
-    monkeypatch.setattr(model._model, "encode_document", lambda texts, **_: np.full((len(texts), 8), np.nan))
-    with pytest.raises(ModelOutputError, match="NaN or infinity for text number 0"):
-        embeddings.embed_documents(TEXTS)
 
 
 # --- loading, copies, identity ------------------------------------------------------------------------------------

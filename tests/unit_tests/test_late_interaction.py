@@ -22,7 +22,7 @@ from tests.conftest import USABLE_LENGTH
 from tests.unit_tests.compressor_suite import CompressorTests
 from tests.unit_tests.engine.helpers import score
 from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
-from tests.unit_tests.saved_index_suite import SavedIndexTests
+from tests.unit_tests.index_suite import IndexTests
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ class TestCompressor(CompressorTests):
         return KlueReranker(model=str(self.folder), model_kwargs={"device": "cpu"}, **options)
 
 
-class TestSavedIndex(SavedIndexTests):
+class TestIndex(IndexTests):
     """An index that keeps token vectors is saved, loaded and refused like every other."""
 
     @pytest.fixture(autouse=True)
@@ -52,8 +52,8 @@ class TestSavedIndex(SavedIndexTests):
     def load(self, folder: Path) -> Any:
         return KlueRetriever.load(folder, reranker=self.reranker)
 
-    def ask(self, index: Any, query: str = QUESTION) -> list[Document]:
-        return index.invoke(query)
+    def ask(self, index: Any, query: str = QUESTION, **how: Any) -> list[Document]:
+        return index.invoke(query, **how)
 
 
 # --- scores -------------------------------------------------------------------------------------------------------

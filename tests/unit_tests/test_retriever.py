@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import threading
 import unicodedata
@@ -24,7 +23,6 @@ from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedC
 from langchain_klue_rerank.engine.text import tokenized as tokenized_module
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 from tests.unit_tests.fakes import (
-    HOSTILE,
     QUESTION,
     TEXTS,
     BigramEmbeddings,
@@ -35,7 +33,7 @@ from tests.unit_tests.fakes import (
     documents,
     same,
 )
-from tests.unit_tests.saved_index_suite import SavedIndexTests
+from tests.unit_tests.index_suite import IndexTests
 
 QUERIES = [
     QUESTION,
@@ -66,15 +64,15 @@ def foreign(**fields: Any) -> KlueRetriever:
     return KlueRetriever.from_documents(documents(), embeddings=BigramEmbeddings(), **fields)
 
 
-class TestSaved(SavedIndexTests):
+class TestIndex(IndexTests):
     def build(self, given: list[Document]) -> KlueRetriever:
         return KlueRetriever.from_documents(given)
 
     def load(self, folder: Path) -> KlueRetriever:
         return KlueRetriever.load(folder)
 
-    def ask(self, index: KlueRetriever, query: str = QUESTION) -> list[Document]:
-        return index.invoke(query)
+    def ask(self, index: KlueRetriever, query: str = QUESTION, **how: Any) -> list[Document]:
+        return index.invoke(query, **how)
 
 
 # --- answers ------------------------------------------------------------------------------------------------------
@@ -171,23 +169,6 @@ def test_relevance_is_the_weighted_mean_of_both_stages(retriever: KlueRetriever,
     assert scores == sorted(scores, reverse=True)
 
 
-def test_without_weight_the_first_stages_order_stays(retriever: KlueRetriever) -> None:
-    first = retriever.model_copy(update={"reranker": None}).invoke(EVERYTHING, k=6)
-    found = retriever.model_copy(update={"rerank_weight": 0.0}).invoke(EVERYTHING, k=6)
-    assert [one.id for one in found] == [one.id for one in first]
-
-
-def test_ids_texts_and_metadata_stay_and_nothing_is_shared() -> None:
-    given = [*documents(), Document("소독은 매월 첫째 화요일입니다.", id="new", metadata={"tags": ["소독"]})]
-    before = copy.deepcopy(given)
-    retriever = KlueRetriever.from_documents(given)
-    [found] = retriever.invoke("소독하는 날", k=1)
-    assert (found.id, found.page_content, found.metadata["tags"]) == ("new", given[-1].page_content, ["소독"])
-    found.metadata["tags"].append("by a reader")
-    assert retriever.invoke("소독하는 날", k=1)[0].metadata["tags"] == ["소독"]
-    assert given == before
-
-
 def test_titles_are_searched_and_read() -> None:
     given = [
         Document("신청은 구청 민원실에서 받습니다.", id=title, metadata={"title": title})
@@ -223,16 +204,6 @@ def test_nfd_finds_the_same_as_nfc(retriever: KlueRetriever) -> None:
         for asked, form in [(retriever, unicodedata.normalize("NFD", query)), (nfd, query)]:
             found = asked.invoke(form)
             assert [(one.id, one.metadata["relevance_score"]) for one in found] == expected
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_texts(text: str) -> None:
-    retriever = KlueRetriever.from_documents([*documents(), Document(text, id="hostile")])
-    assert retriever.invoke(QUESTION, k=1)[0].id == "d0"
-    for search_type in ("hybrid", "dense", "lexical"):
-        for one in retriever.invoke(text, k=10, search_type=search_type):
-            assert 0 <= one.metadata["relevance_score"] <= 1
-            assert one.id != "hostile" or one.page_content == text
 
 
 @pytest.mark.slow
@@ -383,53 +354,7 @@ def test_a_search_that_the_index_was_not_built_for(built: Any, refused: list[Any
                 asked.invoke(QUESTION, search_type=search_type)
 
 
-@pytest.mark.parametrize("query", ["", "  ", "\t\n", "\u3000"], ids=repr)
-async def test_a_blank_query_finds_nothing(retriever: KlueRetriever, query: str) -> None:
-    assert retriever.invoke(query) == []
-    assert await retriever.ainvoke(query) == []
-    assert retriever.model_copy(update={"reranker": None}).invoke(query) == []
-
-
-@pytest.mark.parametrize("query", [None, 3, ["전입신고"]], ids=repr)
-async def test_a_query_that_is_no_text_is_refused(retriever: KlueRetriever, query: Any) -> None:
-    with pytest.raises(TypeError, match="expected a string"):
-        retriever.invoke(query)
-    with pytest.raises(TypeError, match="expected a string"):
-        await retriever.ainvoke(query)
-    with pytest.raises(TypeError, match="expected a string"):
-        retriever.batch([QUESTION, query])
-
-
 # --- the index ----------------------------------------------------------------------------------------------------
-
-
-def test_an_empty_retriever_finds_nothing_and_is_true() -> None:
-    for search_type in ("hybrid", "dense", "lexical"):
-        for retriever in (
-            KlueRetriever(search_type=search_type),
-            KlueRetriever.from_texts([], search_type=search_type),
-        ):
-            assert len(retriever) == 0
-            assert retriever
-            assert retriever.invoke(QUESTION) == []
-            assert retriever.batch([QUESTION, ""]) == [[], []]
-    retriever.add_documents(documents())
-    assert retriever.invoke(QUESTION)[0].id == "d0"
-
-
-def test_adding_replacing_and_deleting_is_as_if_built_anew() -> None:
-    retriever = KlueRetriever.from_documents(documents())
-    new = Document("수영장은 월요일에 쉽니다.", id="d1", metadata={"number": 7})
-    assert retriever.add_documents([new]) == ["d1"]
-    assert retriever.add_documents([Document("헬스장 이용 안내", id="x")], ids=["d9"]) == ["d9"]
-    assert retriever.delete(["d0", "d9", "unknown"]) == 2
-    anew = KlueRetriever.from_documents([*documents()[2:], new])
-    assert len(retriever) == len(anew) == 5
-    for query in ["수영장은 언제 쉬나요?", *QUERIES]:
-        found, expected = retriever.invoke(query), anew.invoke(query)
-        assert [one.id for one in found] == [one.id for one in expected]
-        for one, other in zip(found, expected, strict=True):
-            assert one.metadata == pytest.approx(other.metadata, abs=1e-5)
 
 
 def test_ids_are_made_where_missing() -> None:
@@ -441,14 +366,6 @@ def test_ids_are_made_where_missing() -> None:
         KlueRetriever.from_texts(["하나", "둘"], ids=["1"])
     with pytest.raises(ValueError, match="1 metadatas for 2"):
         KlueRetriever.from_texts(["하나", "둘"], [{}])
-
-
-@pytest.mark.parametrize("wrong", [None, 4, b"bytes"], ids=repr)
-def test_texts_that_are_none_are_refused(wrong: Any) -> None:
-    with pytest.raises(TypeError, match="expected a string"):
-        KlueRetriever.from_texts(["글", wrong])
-    with pytest.raises(TypeError, match="expected a Document"):
-        KlueRetriever.from_documents([Document("글"), wrong])
 
 
 def test_a_broken_embedding_model_leaves_the_index_as_it_was() -> None:
@@ -642,14 +559,6 @@ def test_what_two_sources_find_comes_before_what_one_finds() -> None:
     assert sorted(str(one.id) for one in found) == ["d0", "d1", "d2", "d3"]
 
 
-def test_documents_of_sources_are_not_changed() -> None:
-    source = ListRetriever(found=documents())
-    before = copy.deepcopy(source.found)
-    KlueRetriever(sources=[source]).invoke(QUESTION)
-    KlueRetriever(sources=[source], reranker=None).invoke(QUESTION)
-    assert source.found == before
-
-
 def test_a_source_that_finds_nothing() -> None:
     nothing = ListRetriever(found=[])
     assert KlueRetriever(sources=[nothing]).invoke(QUESTION) == []
@@ -840,25 +749,6 @@ def test_searching_while_documents_come_and_go() -> None:
 async def test_many_tasks_at_once_give_the_same(retriever: KlueRetriever) -> None:
     expected = [retriever.invoke(query) for query in QUERIES]
     assert await asyncio.gather(*(retriever.ainvoke(query) for query in QUERIES)) == expected
-
-
-class TestDelete:
-    def test_by_metadata(self) -> None:
-        retriever = KlueRetriever.from_documents(documents(), search_type="lexical", reranker=None)
-        kept = len(retriever)
-        retriever.add_documents([Document("낡은 공지입니다.", id="낡음", metadata={"source": "a.txt"})])
-        assert retriever.delete(filter={"source": ["a.txt", "b.txt"]}) == 1
-        assert len(retriever) == kept
-
-    @pytest.mark.parametrize("ids", ["d1", [1], [None]])
-    def test_ids_must_be_a_list_of_strings(self, ids: Any) -> None:
-        retriever = KlueRetriever.from_documents(documents(), search_type="lexical", reranker=None)
-        with pytest.raises(TypeError, match="string"):
-            retriever.delete(ids)
-
-    def test_nothing_said_is_an_error(self) -> None:
-        with pytest.raises(ValueError, match="ids or a filter"):
-            KlueRetriever(search_type="lexical", reranker=None).delete()
 
 
 def test_two_stores_with_ids_of_their_own_give_a_text_once() -> None:

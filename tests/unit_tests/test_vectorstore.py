@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from langchain_core.documents import Document
 
 from langchain_klue_rerank import KlueVectorStore
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
-from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings, BrokenEmbeddings, documents
-from tests.unit_tests.saved_index_suite import SavedIndexTests
+from tests.unit_tests.fakes import QUESTION, TEXTS, BigramEmbeddings, BrokenEmbeddings, documents
+from tests.unit_tests.index_suite import IndexTests
 
 
 @pytest.fixture
@@ -22,15 +21,15 @@ def store() -> KlueVectorStore:
     return KlueVectorStore.from_documents(documents(), BigramEmbeddings())
 
 
-class TestSaved(SavedIndexTests):
+class TestIndex(IndexTests):
     def build(self, given: list[Document]) -> KlueVectorStore:
         return KlueVectorStore.from_documents(given, BigramEmbeddings())
 
     def load(self, folder: Path) -> KlueVectorStore:
         return KlueVectorStore.load(folder, BigramEmbeddings())
 
-    def ask(self, index: KlueVectorStore, query: str = QUESTION) -> list[Document]:
-        return index.similarity_search(query, k=3)
+    def ask(self, index: KlueVectorStore, query: str = QUESTION, **how: Any) -> list[Document]:
+        return index.similarity_search(query, **{"k": 3, **how})
 
 
 # --- search -------------------------------------------------------------------------------------------------------
@@ -84,40 +83,6 @@ def test_a_k_that_is_no_count_is_refused(store: KlueVectorStore, k: Any) -> None
         store.similarity_search(QUESTION, k=k)
     with pytest.raises(ValueError, match="k="):
         store.max_marginal_relevance_search(QUESTION, k=k)
-
-
-@pytest.mark.parametrize("query", ["", "  ", "\n"], ids=repr)
-def test_a_blank_query_finds_nothing(store: KlueVectorStore, query: str) -> None:
-    assert store.similarity_search(query) == []
-    assert store.similarity_search_with_score(query) == []
-    assert store.max_marginal_relevance_search(query) == []
-
-
-@pytest.mark.parametrize("query", [None, 3, ["전입신고"]], ids=repr)
-def test_a_query_that_is_no_text_is_refused(store: KlueVectorStore, query: Any) -> None:
-    for search in (store.similarity_search, store.max_marginal_relevance_search):
-        with pytest.raises(TypeError, match="expected a string"):
-            search(query)
-
-
-def test_an_empty_store_finds_nothing() -> None:
-    for store in (
-        KlueVectorStore(BigramEmbeddings()),
-        KlueVectorStore.from_texts([], BigramEmbeddings()),
-        KlueVectorStore.from_documents([], BigramEmbeddings()),
-    ):
-        assert len(store) == 0
-        assert store.similarity_search(QUESTION) == []
-        assert store.max_marginal_relevance_search(QUESTION) == []
-        assert store.similarity_search_by_vector([1.0] * 64) == []
-
-
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_hostile_texts_come_back_as_given(text: str) -> None:
-    store = KlueVectorStore.from_texts([text, *TEXTS], ids=["hostile", *"abcdef"])
-    assert store.get_by_ids(["hostile"])[0].page_content == text
-    assert len(store.similarity_search(QUESTION, k=7)) == 7
-    assert all(0 <= score <= 1 for _, score in store.similarity_search_with_score(text, k=7))
 
 
 def test_nfd_finds_the_same_as_nfc() -> None:
@@ -246,16 +211,6 @@ def test_windows_of_no_words_are_refused(wrong: Any) -> None:
 # --- adding, replacing, removing ----------------------------------------------------------------------------------
 
 
-def test_added_documents_are_not_changed_and_not_shared(store: KlueVectorStore) -> None:
-    given = [Document("주차 등록은 관리사무소에서 합니다.", id="new", metadata={"tags": ["주차"]})]
-    before = copy.deepcopy(given)
-    store.add_documents(given)
-    assert given == before
-    given[0].metadata["tags"].append("later")
-    store.similarity_search("주차 등록", k=1)[0].metadata["tags"].append("by a reader")
-    assert store.get_by_ids(["new"]) == before
-
-
 def test_ids_are_given_kept_or_made() -> None:
     store = KlueVectorStore(BigramEmbeddings())
     assert store.add_texts(["하나", "둘"], ids=["1", "2"]) == ["1", "2"]
@@ -276,38 +231,6 @@ def test_a_known_id_replaces_its_document(store: KlueVectorStore) -> None:
 def test_of_equal_ids_in_one_call_the_last_counts() -> None:
     store = KlueVectorStore.from_texts(["처음", "나중"], BigramEmbeddings(), ids=["x", "x"])
     assert [one.page_content for one in store.similarity_search("나중", k=5)] == ["나중"]
-
-
-def test_removing(store: KlueVectorStore) -> None:
-    assert store.delete(["d0", "unknown"]) is True
-    assert len(store) == 5
-    assert store.get_by_ids(["d0", "d1"]) == [documents()[1]]
-    assert "d0" not in {one.id for one in store.similarity_search(QUESTION, k=6)}
-    assert store.delete([]) is True
-    assert len(store) == 5
-    store.add_documents([documents()[0]])
-    assert store.similarity_search(TEXTS[0], k=1)[0].id == "d0"
-    with pytest.raises(ValueError, match="ids or a filter"):
-        store.delete()  # a forgotten argument empties no store
-    assert store.delete(filter=lambda document: document.id == "d1") is True
-    assert len(store) == 5
-    assert store.delete([one.id for one in store.documents()]) is True
-    assert len(store) == 0
-    assert store  # an empty store is a store
-    assert store.similarity_search(QUESTION) == []
-
-
-def test_get_by_ids_in_the_order_asked(store: KlueVectorStore) -> None:
-    assert [one.id for one in store.get_by_ids(["d3", "no", "d1"])] == ["d3", "d1"]
-
-
-@pytest.mark.parametrize("wrong", [None, 4, b"bytes"], ids=repr)
-def test_texts_that_are_none_are_refused(store: KlueVectorStore, wrong: Any) -> None:
-    with pytest.raises(TypeError, match="expected a string"):
-        store.add_texts(["글", wrong])
-    with pytest.raises(TypeError, match="expected a Document"):
-        store.add_documents([wrong])
-    assert len(store) == 6
 
 
 def test_counts_that_do_not_match_are_refused(store: KlueVectorStore) -> None:

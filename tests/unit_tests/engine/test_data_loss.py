@@ -6,13 +6,11 @@ import copy
 import errno
 import json
 import os
-import random
 import shutil
 import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -29,7 +27,7 @@ from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import PassageTable
 from langchain_klue_rerank.engine.index.segments.snapshot import View
 from langchain_klue_rerank.errors import IndexChangedError, IndexFormatError, IndexLockedError
-from tests.unit_tests.engine.helpers import add, passage, search, small_index, tokens_of, vectors_of
+from tests.unit_tests.engine.helpers import add, passage, search, small_index
 
 QUERY = "전입신고 체류기간"
 REPOSITORY = Path(__file__).parents[3]
@@ -47,14 +45,6 @@ def leftovers(folder: Path) -> list[str]:
     own, files, _ = parse(folder)
     named = {own, *(file.data for file in files.values())}
     return sorted(path.name for path in folder.glob("data-*") if path.name not in named)
-
-
-def assert_whole(index: PassageIndex) -> None:
-    """Every passage is found by its vector, and those with the query's words by them."""
-    [dense] = index.search(100, vectors=vectors_of([QUERY]))
-    assert len(dense.passages) == len(index)
-    [lexical] = index.search(100, tokens=tokens_of([QUERY]))
-    assert {"가", "나"} <= {one.id for one in lexical.passages}
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
@@ -203,52 +193,6 @@ def test_an_interrupt_just_after_the_commit_keeps_the_new_index(folder: Path, mo
         with pytest.raises(KeyboardInterrupt):
             index.save(folder)
     assert len(PassageIndex.load(folder)) == 4
-
-
-def end(process: Any, number: int) -> str:
-    """Send a signal until the process ends: Python loses an interrupt that arrives in a callback of its own."""
-    for _ in range(20):
-        process.send_signal(number)
-        try:
-            return str(process.communicate(timeout=5)[1])
-        except subprocess.TimeoutExpired:
-            continue
-    raise AssertionError("the process does not end")
-
-
-ADD_AND_SAVE = """
-index = PassageIndex.load(folder)
-number = len(index)
-print("ready", flush=True)
-while True:
-    try:
-        add(index, passage(f"새 {number}", f"전입신고 {number} 체류기간"))
-        number += 1
-        index.delete([f"새 {number - 3}"])
-        index.save(folder)
-    except KeyboardInterrupt:
-        index.save(folder)
-        break
-"""
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL] if os.name != "nt" else [])
-def test_signals_at_random_moments(folder: Path, processes: list[Any], number: int) -> None:
-    moments = random.Random(number)
-    for _ in range(4):
-        known = len(PassageIndex.load(folder))
-        process = start(ADD_AND_SAVE, folder)
-        processes.append(process)
-        assert process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
-        time.sleep(moments.uniform(0, 0.3))
-        error = end(process, number)
-        index = PassageIndex.load(folder)
-        assert len(index) >= min(known, 5), error
-        assert [one.id for one in index.get(["가", "나", "다"])] == ["가", "나", "다"]
-        assert_whole(index)
-    index.save(folder)
-    assert not leftovers(folder)
 
 
 # --- leftovers, and writers that are still there ----------------------------------------------------------------------
@@ -450,26 +394,6 @@ def test_appending_to_nothing_leaves_nothing(tmp_path: Path) -> None:
 
 
 # --- readers beside writers -------------------------------------------------------------------------------------------
-
-SAVE_OFTEN = """
-print("ready", flush=True)
-for number in range(10**9):
-    index = small_index()
-    if number % 2:
-        add(index, passage("라", "운전면허 갱신"))
-    index.save(folder)
-"""
-
-
-def test_loads_beside_two_writers_are_whole(folder: Path, processes: list[Any]) -> None:
-    for _ in range(2):
-        process = start(SAVE_OFTEN, folder)
-        processes.append(process)
-        assert process.stdout.readline() == "ready\n"  # type: ignore[union-attr]
-    for _ in range(60):
-        index = PassageIndex.load(folder)
-        assert len(index) in (3, 4)
-        assert_whole(index)
 
 
 def test_files_that_the_manifest_does_not_name_are_not_read(folder: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import zipfile
 from pathlib import Path
 
@@ -114,22 +112,6 @@ def test_no_file_is_left_that_no_manifest_names(index: PassageIndex, tmp_path: P
         }
     index.save(folder, compact=True)
     assert len(list(folder.glob("data-*"))) == 1
-
-
-def test_a_failed_save_leaves_earlier_files_alone(
-    index: PassageIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "index"
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    add(index, passage("새 글", "체류기간 연장"))
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "full")))
-        with pytest.raises(OSError, match="full"):
-            index.save(folder)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
-    assert len(PassageIndex.load(folder)) == 40
-    index.save(folder)
-    assert len(PassageIndex.load(folder)) == 41
 
 
 def test_compact_leaves_nothing_of_removed_passages(index: PassageIndex, tmp_path: Path) -> None:

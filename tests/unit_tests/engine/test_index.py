@@ -239,10 +239,6 @@ def test_delete(kind: IndexSettings) -> None:
     assert "나" not in ids(search(index, "체류기간 연장 출입국"))
 
 
-def test_get_keeps_the_order_asked_for_and_passes_unknown_ones_over() -> None:
-    assert [one.id for one in small_index().get(["다", "없음", "가"])] == ["다", "가"]
-
-
 @KINDS
 def test_after_many_removals_everything_is_still_in_its_place(kind: IndexSettings) -> None:
     index = PassageIndex(kind)
@@ -392,29 +388,6 @@ def test_metadata_that_cannot_be_kept_is_refused_and_nothing_changes(kind: Index
     assert [index.get([one])[0] for one in ("가", "나")] == before
     add(index, passage("마", "도서관 휴관일"))
     assert search(index, "도서관 휴관일", 1)[0][0] == "마"
-
-
-def test_threads_may_add_delete_and_search_at_the_same_time() -> None:
-    index = small_index()
-    failures: list[BaseException] = []
-
-    def work(number: int) -> None:
-        try:
-            for turn in range(15):
-                add(index, passage(f"{number}-{turn}", f"낱말{number} 판{turn}"))
-                assert f"{number}-{turn}" in ids(search(index, f"낱말{number} 판{turn}", 100))
-                if turn % 2:
-                    assert index.delete([f"{number}-{turn}"]) == 1
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert len(index) == 3 + 6 * 8
 
 
 def test_words_that_were_split_in_another_way_are_said_when_loading(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from langchain_klue_rerank.engine.index.segments.columns import Column, evaluate
 from langchain_klue_rerank.engine.index.segments.postings import Postings
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.errors import IndexChangedError
-from tests.unit_tests.engine.helpers import SETTINGS, add, ids, passage, search, tokens_of, vectors_of
+from tests.unit_tests.engine.helpers import SETTINGS, add, ids, passage, search
 
 INDEX = "langchain_klue_rerank.engine.index.segments.segmented"
 
@@ -324,35 +324,3 @@ class ManySegments(RuleBasedStateMachine):
 
 ManySegments.TestCase.settings = settings(max_examples=settings.default.max_examples * 5 // 12, stateful_step_count=25)
 TestManySegments = ManySegments.TestCase
-
-
-@pytest.mark.slow
-def test_threads_against_a_sequential_model() -> None:
-    """Each thread owns its documents, so what it finds of them at any moment is known."""
-    index = PassageIndex(SETTINGS)
-    failures: list[BaseException] = []
-    condition = [parse({"주인": number}) for number in range(8)]
-
-    def work(number: int) -> None:
-        try:
-            mine: set[str] = set()
-            for turn in range(25):
-                new = [passage(f"{number}-{turn}-{n}", f"낱말{number} 판{turn}", 주인=number) for n in range(3)]
-                index.add(new, tokens_of([one.text for one in new]), vectors_of([one.text for one in new]))
-                mine |= {one.id for one in new}
-                gone = f"{number}-{turn}-1"
-                assert index.delete([gone]) == 1
-                mine.discard(gone)
-                assert set(index.find(condition[number])) == mine
-                assert set(ids(search(index, f"낱말{number}", 1000, keep=condition[number]))) == mine
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    index.wait_for_merges()
-    assert not failures, failures[0]
-    assert len(index) == len(index.find()) == 8 * 25 * 2

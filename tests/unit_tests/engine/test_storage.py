@@ -5,7 +5,6 @@ import json
 import os
 import pickle
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -76,15 +75,6 @@ def test_round_trip(tmp_path: Path, settings: IndexSettings) -> None:
     assert loaded.dimension == index.dimension
 
 
-def test_an_empty_index_can_be_saved(tmp_path: Path) -> None:
-    PassageIndex(SETTINGS).save(tmp_path / "index")
-    loaded = PassageIndex.load(tmp_path / "index")
-    assert len(loaded) == 0
-    assert search(loaded, QUERY) == []
-    add(loaded, passage("가", "전입신고"))
-    assert search(loaded, "전입신고")[0][0] == "가"
-
-
 def test_the_folder_may_be_a_string_nested_and_moved(tmp_path: Path) -> None:
     small_index().save(str(tmp_path / "a" / "b"))  # type: ignore[arg-type]
     shutil.move(tmp_path / "a" / "b", tmp_path / "c")
@@ -142,19 +132,6 @@ def test_rare_letters_can_be_saved_with_their_morphemes(tmp_path: Path) -> None:
     loaded = PassageIndex.load(tmp_path / "index")
     [found] = loaded.search(3, tokens=tokenize(["𠮷野家"], shared_analyzer()))
     assert [one.id for one in found.passages] == ["0"]
-
-
-@pytest.mark.parametrize(
-    "metadata", [{"날짜": object()}, {"좋음": 1, "잠금": {"안": lambda: 0}}], ids=["object", "function"]
-)
-def test_metadata_that_cannot_be_kept_is_named_and_the_index_stays(folder: Path, metadata: dict[Any, Any]) -> None:
-    before = everything_in(folder)
-    index = PassageIndex.load(folder)
-    with pytest.raises(ValueError, match=f"나쁜 것.*metadata under '{list(metadata)[-1]}'"):
-        add(index, Passage("나쁜 것", "글", metadata))
-    assert everything_in(folder) == before
-    index.save(folder)
-    assert len(PassageIndex.load(folder)) == 3
 
 
 @pytest.mark.parametrize("value", [{1: "하나"}, (1, 2), {1}, np.float32(1)], ids=str)
@@ -227,22 +204,6 @@ def test_things_put_beside_an_index_are_left_alone(folder: Path) -> None:
     assert (folder / "data-raw" / "원본.csv").read_text() == "1,2"
 
 
-def test_a_damaged_index_can_be_built_again_in_its_place(folder: Path) -> None:
-    (folder / "manifest.json").write_text("{")
-    small_index().save(folder)
-    assert len(PassageIndex.load(folder)) == 3
-    assert len(list(folder.glob("[!.]*"))) == 2
-
-
-def test_what_an_interrupted_save_left_behind_is_cleared_away(folder: Path) -> None:
-    (folder / "data-0123456789ab").mkdir()
-    (folder / "data-0123456789ab" / "ids.json").write_text("[")
-    (folder / "data-0123456789ac.json").write_text("{")
-    assert len(PassageIndex.load(folder)) == 3
-    small_index().save(folder)
-    assert len(list(folder.glob("[!.]*"))) == 2
-
-
 # Several at once
 
 
@@ -261,21 +222,6 @@ def test_a_save_within_a_save_harms_neither(folder: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(manifest, "write", write_and_let_another_save)
     small_index().save(folder)
-    assert len(PassageIndex.load(folder)) == 3
-
-
-@pytest.mark.slow
-def test_saving_and_loading_by_several_at_once(folder: Path) -> None:
-    def save(_: int) -> None:
-        small_index().save(folder)
-
-    def load(_: int) -> int:
-        return len(search(PassageIndex.load(folder), QUERY, 3))
-
-    with ThreadPoolExecutor(4) as pool:
-        saved, loaded = pool.map(save, range(40)), pool.map(load, range(120))
-        assert set(loaded) == {3}
-        list(saved)
     assert len(PassageIndex.load(folder)) == 3
 
 
@@ -341,30 +287,6 @@ def test_an_index_of_the_first_version_has_one_vector_a_passage(folder: Path) ->
     add(loaded, passage("라", "운전면허 갱신은 경찰서에서 한다 그리고 또"))
     loaded.save(folder)
     assert search(PassageIndex.load(folder), "운전면허")[0][0] == "라"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"config": {"lexical": True, "novel": 1}},
-        {"config": [1]},
-        {"config": None},
-        {"data": None},
-        {"data": 3},
-        {"data": "../outside"},
-        {"data": ""},
-        {"files": None},
-        {"files": {"ids.json": 1}},
-        {"files": ["ids.json"]},
-        {"version": None},
-        {"version": "1"},
-    ],
-    ids=str,
-)
-def test_a_forged_manifest(folder: Path, changes: dict[str, Any]) -> None:
-    shutil.copytree(next(folder.glob("data-*")), folder.parent / "outside")
-    rewrite_manifest(folder, **changes)
-    refused(folder)
 
 
 def test_files_that_contradict_each_other(folder: Path) -> None:

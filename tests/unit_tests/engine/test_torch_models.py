@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cross_encoder
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.models.transformer.bi_encoder import TorchBiEncoder
 from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
@@ -57,34 +56,6 @@ def test_the_trap_is_there(klue_cross_encoder_folder: Path) -> None:
     plain = sentence_transformers.CrossEncoder(str(klue_cross_encoder_folder), device="cpu")
     with pytest.raises(IndexError, match="out of range"):
         plain.predict([("강물", "산")])
-
-
-def test_pairs_are_scored(cross_encoder: TransformerCrossEncoder) -> None:
-    scores = helpers.score(cross_encoder, QUERIES, PASSAGES)
-    assert [len(own) for own in scores] == [4, 2, 3]
-    everything = np.concatenate(scores)
-    assert ((everything >= 0) & (everything <= 1)).all()
-    assert len(set(everything.tolist())) == len(everything)  # it reads what it is given
-
-
-def test_a_score_is_the_sigmoid_of_the_model_read_by_hand(
-    cross_encoder: TransformerCrossEncoder, klue_cross_encoder_folder: Path
-) -> None:
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    body = AutoModelForSequenceClassification.from_pretrained(klue_cross_encoder_folder).eval()
-    tokenizer = AutoTokenizer.from_pretrained(klue_cross_encoder_folder)
-    inputs = tokenizer("강물 산", "가나 다라", return_tensors="pt", return_token_type_ids=False)
-    with torch.no_grad():
-        logit = body(**inputs).logits[0, 0]
-    assert score(cross_encoder, "강물 산", "가나 다라") == pytest.approx([torch.sigmoid(logit).item()], abs=1e-5)
-
-
-def test_a_score_does_not_depend_on_the_other_pairs(cross_encoder: TransformerCrossEncoder) -> None:
-    together = helpers.score(cross_encoder, QUERIES, PASSAGES)
-    for query, passages, scores in zip(QUERIES, PASSAGES, together, strict=True):
-        for passage, expected in zip(passages, scores, strict=True):
-            assert score(cross_encoder, query, passage) == pytest.approx([expected], abs=1e-5)
 
 
 def test_nothing_to_score(cross_encoder: TransformerCrossEncoder) -> None:
@@ -183,14 +154,6 @@ def test_a_long_query_is_cut_with_a_warning(
     assert long == pytest.approx(cut, abs=1e-6)
 
 
-def test_threads_get_the_scores_that_one_gets(cross_encoder: TransformerCrossEncoder) -> None:
-    expected = helpers.score(cross_encoder, QUERIES, PASSAGES)
-    results = in_threads(lambda: helpers.score(cross_encoder, QUERIES, PASSAGES), 8)
-    for scores in results:
-        for own, one in zip(scores, expected, strict=True):
-            np.testing.assert_allclose(own, one, atol=1e-6)
-
-
 class OneAtATime:
     """Says whether several threads were ever inside at once."""
 
@@ -281,36 +244,6 @@ def test_damaged_weights_name_the_model(klue_cross_encoder_folder: Path, tmp_pat
 # Bi-encoders
 
 
-def test_vectors_have_length_1(bi_encoder: TorchBiEncoder) -> None:
-    vectors = bi_encoder.encode(["강물 산", "", "😀", "반 \udc00 쪽", " ".join(words(500))], "passage")
-    assert vectors.shape == (5, 32)
-    assert vectors.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
-
-
-def test_no_texts_are_no_vectors(bi_encoder: TorchBiEncoder) -> None:
-    assert bi_encoder.encode([], "query").shape == (0, 32)
-
-
-def test_a_vector_does_not_depend_on_the_other_texts(bi_encoder: TorchBiEncoder) -> None:
-    texts = ["강", "강물 산 가나 다라", "계약 기간 결정"]
-    together = bi_encoder.encode(texts, "passage")
-    for text, vector in zip(texts, together, strict=True):
-        np.testing.assert_allclose(bi_encoder.encode([text], "passage")[0], vector, atol=1e-5)
-
-
-def test_prompts_are_put_before_the_texts_of_their_kind(klue_bi_encoder_folder: Path) -> None:
-    plain = TorchBiEncoder(str(klue_bi_encoder_folder), OPTIONS)
-    prompted = TorchBiEncoder(str(klue_bi_encoder_folder), OPTIONS, query_prompt="검 색 ", passage_prompt="문 서 ")
-    for kind, prompt in (("query", "검 색 "), ("passage", "문 서 ")):
-        np.testing.assert_allclose(
-            prompted.encode(["강물"], kind),  # type: ignore[arg-type]
-            plain.encode([prompt + "강물"], kind),  # type: ignore[arg-type]
-            atol=1e-5,
-        )
-    assert np.abs(prompted.encode(["강물"], "query") - plain.encode(["강물"], "query")).max() > 1e-3
-
-
 @pytest.mark.parametrize(
     ("name", "prompt"), [("multilingual-e5-small", "query: "), ("multilingual-e5-large-instruct", ""), ("bge-m3", "")]
 )
@@ -322,17 +255,3 @@ def test_e5_gets_its_prompts_though_its_files_name_none(
     assert named.encode(["강물"], "query") == pytest.approx(plain.encode([prompt + "강물"], "query"), abs=1e-5)
     unprompted = TorchBiEncoder(str(folder), OPTIONS, query_prompt="")
     assert unprompted.encode(["강물"], "query") == pytest.approx(plain.encode(["강물"], "query"), abs=1e-5)
-
-
-def test_threads_get_the_vectors_that_one_gets(bi_encoder: TorchBiEncoder) -> None:
-    texts = [" ".join(words(length)) for length in (1, 30, 90, 5)]
-    expected = bi_encoder.encode(texts, "passage")
-    for vectors in in_threads(lambda: bi_encoder.encode(texts, "passage"), 8):
-        np.testing.assert_allclose(vectors, expected, atol=1e-5)
-
-
-def test_a_folder_is_loaded_by_its_path(klue_bi_encoder_folder: Path, klue_cross_encoder_folder: Path) -> None:
-    vectors = load_bi_encoder(str(klue_bi_encoder_folder), OPTIONS).encode(["강물"], "query")
-    assert vectors.shape == (1, 32)
-    [scores] = helpers.score(load_cross_encoder(str(klue_cross_encoder_folder), OPTIONS), ["강"], [["산", "물"]])
-    assert scores.shape == (2,)

@@ -64,11 +64,6 @@ def test_pages_of_a_pdf_are_known() -> None:
     assert found == [(1, "첫째 쪽의 글입니다."), (3, "셋째 쪽의 글입니다.")]
 
 
-def test_tables_of_word_files_are_read_row_by_row() -> None:
-    [document] = read_file("표.docx", files.docx("요금 안내", table=[["구분", "값"], ["어른", "7천 원"]]))
-    assert "어른 | 7천 원" in document.page_content.splitlines()
-
-
 def test_lines_broken_by_the_width_of_a_page_are_joined() -> None:
     lines = [
         "휴가 안내",

@@ -1,7 +1,8 @@
-"""What holds of every saved index, whichever class wrote it."""
+"""What holds of every index, whichever class has it, in memory and saved."""
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from langchain_core.documents import Document
 
 from langchain_klue_rerank.errors import IndexChangedError, IndexFormatError
-from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, documents, same
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -24,7 +25,7 @@ def content(folder: Path) -> dict[str, bytes]:
     }
 
 
-class SavedIndexTests:
+class IndexTests:
     """Subclass it and say how to build, load and ask."""
 
     def build(self, given: list[Document]) -> Any:
@@ -33,8 +34,69 @@ class SavedIndexTests:
     def load(self, folder: Path) -> Any:
         raise NotImplementedError
 
-    def ask(self, index: Any, query: str = QUESTION) -> list[Document]:
+    def ask(self, index: Any, query: str = QUESTION, **how: Any) -> list[Document]:
         raise NotImplementedError
+
+    # --- in memory ----------------------------------------------------------------------------------------------------
+
+    def test_a_query_without_a_word_finds_nothing(self) -> None:
+        index = self.build(documents())
+        assert [self.ask(index, query) for query in ("", "  ", "\t\n", "\u3000", "?!")] == [[]] * 5
+
+    def test_what_is_no_text_is_refused(self) -> None:
+        index = self.build(documents())
+        query: Any
+        for query in (None, 3, ["전입신고"]):
+            with pytest.raises(TypeError, match="expected a string"):
+                self.ask(index, query)
+        for wrong in (None, 4, b"bytes"):
+            with pytest.raises(TypeError, match="expected a string"):
+                type(index).from_texts(["글", wrong])
+            with pytest.raises(TypeError, match="expected a Document"):
+                index.add_documents([Document("글"), wrong])
+        assert len(index) == 6
+
+    def test_hostile_texts(self) -> None:
+        index = self.build([*documents(), *(Document(text, id=name) for name, text in HOSTILE.items())])
+        assert self.ask(index)
+        for text in HOSTILE.values():
+            for one in self.ask(index, text, k=20):
+                assert one.page_content == HOSTILE.get(str(one.id), one.page_content)
+                assert 0 <= one.metadata.get("relevance_score", 0) <= 1
+        assert [one.page_content for one in index.get_by_ids(list(HOSTILE))] == list(HOSTILE.values())
+
+    def test_documents_are_not_changed_and_not_shared(self) -> None:
+        given = [Document("소독은 매월 첫째 화요일입니다.", id="new", metadata={"tags": ["소독"]})]
+        before = copy.deepcopy(given)
+        index = self.build(documents())
+        index.add_documents(given)
+        assert given == before
+        given[0].metadata["tags"].append("later")
+        for _ in range(2):
+            found = next(one for one in self.ask(index, "소독은 매월 첫째 화요일", k=7) if one.id == "new")
+            assert (found.page_content, found.metadata["tags"]) == (given[0].page_content, ["소독"])
+            found.metadata["tags"].append("by a reader")
+        assert index.get_by_ids(["new"]) == before
+
+    def test_deleting(self) -> None:
+        index = self.build(documents())
+        with pytest.raises(ValueError, match="ids or a filter"):
+            index.delete()  # a forgotten argument empties nothing
+        ids: Any
+        for ids in ("d1", [1], [None]):
+            with pytest.raises(TypeError, match="string"):
+                index.delete(ids)
+        with pytest.raises(TypeError, match="list of ids"):
+            index.get_by_ids("d0")
+        assert len(index) == 6
+        index.delete(["d0", "unknown"])
+        index.delete([])
+        index.delete(filter={"number": [1, 2]})
+        assert [one.id for one in index.documents()] == ["d3", "d4", "d5"]
+        assert [one.id for one in index.get_by_ids(["d5", "d0", "d3"])] == ["d5", "d3"]
+        assert {one.id for one in self.ask(index, " ".join(TEXTS), k=6)} == {"d3", "d4", "d5"}
+
+    # --- saved --------------------------------------------------------------------------------------------------------
 
     def test_gives_the_same_answers(self, tmp_path: Path) -> None:
         index = self.build(documents(title="안내", nested={"쪽": [1, None, 2.5], "참": True}))
@@ -46,26 +108,31 @@ class SavedIndexTests:
             assert self.ask(loaded, query) == self.ask(index, query)
 
     def test_goes_on_after_loading(self, tmp_path: Path) -> None:
-        """Adding, replacing, deleting and saving again to the same folder: as if never saved."""
+        """Adding, replacing, deleting and saving again to the same folder: as if never saved, as if built anew."""
+        replaced = Document("전입신고 서식은 창구에 있습니다.", id="d1", metadata={"number": 7})
+        anew = self.build([*documents()[2:], replaced])
         index = self.build(documents()[:3])
         index.save(tmp_path)
         loaded = self.load(tmp_path)
         for one in (index, loaded):
             one.add_documents(documents()[3:])
-            one.add_documents([Document("전입신고 서식은 창구에 있습니다.", id="d1")])
+            one.add_documents([replaced])
             one.delete(["d0", "unknown"])
         loaded.save(tmp_path)
         again = self.load(tmp_path)
         assert len(index) == len(loaded) == len(again) == 5
         for query in [QUESTION, *TEXTS]:
-            same(self.ask(loaded, query), self.ask(index, query))
-            same(self.ask(again, query), self.ask(index, query))
+            for one in (loaded, again, anew):
+                same(self.ask(one, query), self.ask(index, query))
 
     def test_an_empty_index(self, tmp_path: Path) -> None:
-        self.build([]).save(tmp_path)
+        index = self.build([])
+        index.save(tmp_path)
         loaded = self.load(tmp_path)
-        assert len(loaded) == 0
-        assert self.ask(loaded) == []
+        for empty in (index, loaded):
+            assert len(empty) == 0
+            assert empty  # an empty index is an index
+            assert self.ask(empty) == []
         loaded.add_documents(documents())
         assert self.ask(loaded) == self.ask(self.build(documents()))
 

@@ -280,7 +280,7 @@ class ManySegments(RuleBasedStateMachine):
     def add(self, names: list[str], text: str, year: int) -> None:
         new = [passage(name, text, 해=year) for name in names]
         add(self.index, *new)
-        for one in new:
+        for one in {one.id: one for one in new}.values():  # of one given twice the last counts
             self.model.pop(one.id, None)
             self.model[one.id] = one
 

@@ -310,6 +310,16 @@ def near_pairs(document: list[str], generator: random.Random) -> Iterator[Pair]:
         place = end
 
 
+def sentences(line: str) -> list[str]:
+    """Cut a line into sentences, spoken and written ones alike."""
+    return [one.strip() for one in _ANY_SENTENCE_END.split(line)]
+
+
+def hangul(text: str) -> int:
+    """Return how many syllables of Hangul a text has."""
+    return len(_HANGUL.findall(text))
+
+
 def halves(lines: list[str], shortest: int = 10) -> Iterator[Pair]:
     """Pair the first half of each line with the second; lines of at least `shortest` words (default 10)."""
     for line in lines:

@@ -12,12 +12,12 @@ from langchain_klue_rerank import KlueBM25Retriever, KlueRetriever
 from langchain_klue_rerank.errors import ModelMismatchError
 from tests.unit_tests.fakes import TEXTS, documents, same
 
-#: Shares no word with TEXTS[0], which answers it.
-QUESTION = "우리 언제까지 동사무소에 가면 되나요?"
+#: Shares no word with TEXTS[0], which it means in the language of one bi-encoder alone.
+QUESTION = "무지개떡은 서점에서 어떻게 해요?"
 
 
 class Concepts(Embeddings):
-    """Knows that moving house and the community centre belong together, and fails after so many texts."""
+    """Knows that registering an address is called a rainbow cake, and fails after so many texts."""
 
     def __init__(self, model: str = "concepts", fails_after: int | None = None) -> None:
         self.model, self.fails_after, self.embedded = model, fails_after, 0
@@ -29,7 +29,7 @@ class Concepts(Embeddings):
         return [self.embed_query(text) for text in texts]
 
     def embed_query(self, text: str) -> list[float]:
-        return [1.0, 0.0] if any(word in text for word in ("동사무소", "전입신고")) else [0.6, 0.8]
+        return [1.0, 0.0] if any(word in text for word in ("무지개떡", "전입신고")) else [0.6, 0.8]
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_an_index_in_parts_is_an_index_in_one(retriever: KlueRetriever, tmp_path
     grown.save(tmp_path / "index")
     loaded = KlueRetriever.load(tmp_path / "index", second_embeddings=Concepts(), k=3)
     same(loaded.invoke(QUESTION), retriever.invoke(QUESTION))
-    loaded.add_documents([Document("동사무소는 여섯 시에 닫습니다.", id="new")])
+    loaded.add_documents([Document("전입신고 창구는 여섯 시에 닫습니다.", id="new")])
     assert {found.id for found in loaded.invoke(QUESTION)[:2]} == {"d0", "new"}
 
 

@@ -39,6 +39,24 @@ class Task:
     anchor: NDArray[np.int64]
 
 
+@dataclass
+class Imitated:
+    """Texts, and what another model makes of them.
+
+    Attributes:
+        corpus: The texts.
+        vectors: float32, (texts, dimension), less their mean, rows of length 1.
+    """
+
+    corpus: Corpus
+    vectors: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, corpus: Corpus, vectors: NDArray[np.float32]) -> Imitated:
+        """Take the vectors' mean out, which is most of what a transformer's cosines tell."""
+        return cls(corpus, unit(vectors - vectors.mean(axis=0)))
+
+
 class TextTable:
     """Numbers texts while the tasks are built."""
 
@@ -264,6 +282,24 @@ def correlation_loss(cosines: torch.Tensor, labels: torch.Tensor) -> torch.Tenso
     labels = labels - labels.mean()
     loss: torch.Tensor = 1 - (cosines * labels).sum() / (cosines.norm() * labels.norm() + 1e-9)
     return loss
+
+
+def imitation_loss(vectors: torch.Tensor, wanted: torch.Tensor, scale: float) -> torch.Tensor:
+    """How far the texts' neighbours are from those that another model sees (Kullback-Leibler divergence).
+
+    Args:
+        vectors: (batch, dimension), rows of length 1.
+        wanted: (batch, any dimension): the other model's vectors of the same texts, rows of length 1.
+        scale: What the cosines of both are multiplied with; a larger one asks for the nearest neighbours alone.
+
+    Returns:
+        The mean over the texts.
+    """
+    itself = torch.eye(len(vectors), dtype=torch.bool)
+    own, other = ((scale * one @ one.T).masked_fill(itself, -1e4) for one in (vectors, wanted))
+    return torch.nn.functional.kl_div(
+        torch.log_softmax(own, dim=1), torch.log_softmax(other, dim=1), log_target=True, reduction="batchmean"
+    )
 
 
 class Validation:

@@ -5,10 +5,11 @@
 The model is a table of vectors for morphemes and character n-grams (`engine.models.packaged.static_bi_encoder`). A text
 is a sparse row of feature counts, so a batch of texts is one sparse matrix times the table.
 
-Steps: 1. read the data; 2. tokenize it and number its features; 3. put together what Kiwi's language model and
-neighbourhoods in plain text know of each morpheme; 4. train one map for all of it and a weight for each row, on batches
-of one task each; 5. take the mean of the map before and after training; 6. quantize and write. Eight minutes on one
-core; progress is kept under ``--work`` and continued with ``--resume``.
+Steps: 1. read the data; 2. tokenize it and number its features; 3. put together what Kiwi's language model,
+neighbourhoods in plain text and the packaged encoder know of each morpheme; 4. train one map for all of it and a weight
+for each row, on batches of one task each; 5. take the mean of the map before and after training; 6. quantize and write.
+17 minutes on one core, eight of them for the vectors of the encoder, which are kept; progress is kept under ``--work``
+and continued with ``--resume``.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank.engine.arrays.unit_vectors import from_four_bits, to_four_bits
+from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures
 from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig, save
 from langchain_klue_rerank.engine.text.kiwi import Analyzer
@@ -36,6 +38,7 @@ from training import data as sets
 from training.packaged import morpheme_vectors
 from training.packaged.bag_model import (
     Corpus,
+    Imitated,
     Task,
     TextTable,
     Validation,
@@ -43,7 +46,9 @@ from training.packaged.bag_model import (
     correlation_loss,
     drop_words,
     feature_matrix,
+    imitation_loss,
 )
+from training.packaged.encoder_vectors import encode, sentences, spoken, telling_directions
 from training.packaged.kiwi_vectors import KiwiVectors, load_or_recover
 from training.packaged.mapped_table import MappedTable
 
@@ -67,6 +72,9 @@ class Settings:
         spelling_weight: Of the first weights of rows for unknown morphemes and n-grams beside the others.
         neighbours: Dimension of the vectors from neighbourhoods in plain text.
         neighbours_scale: Their length beside Kiwi's.
+        encoder: Dimension of the vectors from the packaged encoder.
+        encoder_scale: Their length beside Kiwi's.
+        encoder_texts: Sentences whose vectors from the packaged encoder are imitated.
         trained: Share of the trained map in the mean with the first one.
         steps: Batches, each of one task.
         batch: Pairs in a batch.
@@ -94,11 +102,14 @@ class Settings:
     ngram_rows: int = 22_000
     repeat_power: float = 0.75
     smoothing: float = 1e-4
-    spelling_weight: float = 0.5
+    spelling_weight: float = 0.7
     neighbours: int = 297
     neighbours_scale: float = 0.6
-    trained: float = 0.6
-    steps: int = 400
+    encoder: int = 256
+    encoder_scale: float = 1.2
+    encoder_texts: int = 43_008
+    trained: float = 0.7
+    steps: int = 600
     batch: int = 1024
     learning_rate: float = 0.001
     weight_rate: float = 0.02
@@ -113,7 +124,7 @@ class Settings:
     tasks: dict[str, float] = field(
         default_factory=lambda: {
             "wiki": 0.14, "welfare": 0.06, "strategy": 0.06, "titles": 0.11, "cloze": 0.02, "near": 0.36,
-            "halves": 0.04, "nli": 0.06, "paraphrase": 0.06, "sts": 0.22, "words": 0.2,
+            "halves": 0.04, "nli": 0.06, "paraphrase": 0.06, "sts": 0.3, "words": 0.2, "written": 0.15, "encoder": 0.35,
         }
     )  # fmt: skip
     raw_lines: dict[str, float] = field(default_factory=lambda: {"ms_docs": 0.2})
@@ -164,6 +175,7 @@ def build_tasks(data: Path, settings: Settings) -> tuple[TextTable, dict[str, Ta
         ),
         "nli": lambda: table.triplets(sets.read_nli(data)),
         "paraphrase": lambda: table.pairs(sets.read_paraphrases(data)),
+        "written": lambda: table.pairs([pair for _, pairs in sets.read_written() for pair in pairs]),
         "sts": lambda: table.scored(sets.read_klue_sts(data) + sets.read_kor_sts(data)),
     }
     return table, {name: read() for name, read in readers.items() if name in settings.tasks}
@@ -217,7 +229,12 @@ def choose_vocabulary(texts: TokenizedTexts, kiwi: KiwiVectors, least: int) -> t
 
 
 def known_numbers(
-    vocabulary: list[str], counts: NDArray[np.int64], kiwi: KiwiVectors, texts: TokenizedTexts, settings: Settings
+    vocabulary: list[str],
+    counts: NDArray[np.int64],
+    kiwi: KiwiVectors,
+    texts: TokenizedTexts,
+    encoded: NDArray[np.float32],
+    settings: Settings,
 ) -> NDArray[np.float32]:
     """Step 3: what is known of every row before training.
 
@@ -226,11 +243,12 @@ def known_numbers(
         counts: (morphemes,): how often each occurs in the texts.
         kiwi: Vectors of morphemes.
         texts: Plain text, a line each.
+        encoded: (morphemes, any dimension): the encoder's vectors of them.
         settings: Dimensions and lengths.
 
     Returns:
-        float32, (rows, numbers): Kiwi's vectors beside those of neighbourhoods; random ones for the rows of n-grams and
-        unknown morphemes, of which nothing is known.
+        float32, (rows, numbers): Kiwi's vectors beside those of neighbourhoods and of the encoder; random ones for the
+        rows of n-grams and unknown morphemes, of which nothing is known.
     """
     number = {name: row for row, name in enumerate(kiwi.names)}
     rows = np.asarray([number.get(name, -1) for name in vocabulary])
@@ -246,6 +264,7 @@ def known_numbers(
         [
             morpheme_vectors.complete(meaning, by_kiwi, subject, by_neighbours),
             morpheme_vectors.complete(subject, by_neighbours, meaning, by_kiwi) * settings.neighbours_scale,
+            telling_directions(encoded, counts, settings.encoder) * settings.encoder_scale,
         ],
         axis=1,
     )
@@ -258,10 +277,17 @@ class Trainer:
     """Draws batches, computes losses, keeps the table."""
 
     def __init__(
-        self, settings: Settings, corpus: Corpus, tasks: dict[str, Task], table: MappedTable, morphemes: int
+        self,
+        settings: Settings,
+        corpus: Corpus,
+        tasks: dict[str, Task],
+        imitated: Imitated,
+        table: MappedTable,
+        morphemes: int,
     ) -> None:
         self.settings = settings
         self.corpus = corpus
+        self.imitated = imitated
         self.tasks = tasks
         self.table = table
         self.morphemes = morphemes
@@ -311,6 +337,8 @@ class Trainer:
         Returns:
             The loss.
         """
+        if name == "encoder":
+            return self._step(self.imitation(generator), share)
         settings, task = self.settings, self.tasks[name]
         chosen = generator.choice(len(task.left), size=min(settings.batch, len(task.left)), replace=False)
         vectors = self.table(self.corpus.matrix(self.pieces(name, chosen, generator)))
@@ -326,6 +354,18 @@ class Trainer:
             )
             same.fill_diagonal_(False)
             loss = contrastive_loss(left, right, same, settings.scale, negatives if len(negatives) else None)
+        return self._step(loss, share)
+
+    def imitation(self, generator: np.random.Generator) -> torch.Tensor:
+        """Return the loss of twice a batch of sentences that the encoder has read."""
+        corpus, wanted = self.imitated.corpus, self.imitated.vectors
+        count = min(2 * self.settings.batch, len(wanted))
+        chosen = np.sort(generator.choice(len(wanted), size=count, replace=False))
+        vectors = self.table(corpus.matrix([corpus.words(int(text)) for text in chosen]))
+        return imitation_loss(vectors, torch.from_numpy(wanted[chosen]), self.settings.scale)
+
+    def _step(self, loss: torch.Tensor, share: float) -> float:
+        settings = self.settings
         for group, rate in zip(
             self.optimizer.param_groups, (settings.learning_rate, settings.weight_rate), strict=True
         ):
@@ -365,7 +405,9 @@ def prepare(data: Path, work: Path, settings: Settings, validate: bool) -> tuple
         return Corpus(tokens, matrix, np.zeros(len(some), np.int64), settings.repeat_power)
 
     # 3. Put together what is known of each morpheme.
-    known = known_numbers(vocabulary, counts, kiwi, plain, settings)
+    encoder = WEIGHTS / "encoder"
+    encoded = encode([spoken(name) for name in vocabulary], encoder, work / "encoded_morphemes.npz")
+    known = known_numbers(vocabulary, counts, kiwi, plain, encoded, settings)
     occurrences = np.bincount(plain.word_ids, minlength=len(plain.words)) @ feature_matrix(features, plain, rows)
     share = (occurrences + 1) / counts.sum()
     weights = settings.smoothing / (settings.smoothing + share)
@@ -373,7 +415,10 @@ def prepare(data: Path, work: Path, settings: Settings, validate: bool) -> tuple
     importance = np.concatenate([np.sqrt(counts + 1), np.zeros(rows - len(vocabulary))])
     mapped = MappedTable(known, weights, settings.dimension, importance)
     logger.info("%d rows, %d numbers known of each", rows, known.shape[1])
-    trainer = Trainer(settings, corpus, tasks, mapped, len(vocabulary))
+    left_out = [name for name in Settings().tasks if name not in settings.tasks]
+    read = sentences(data, settings.encoder_texts, left_out)
+    imitated = Imitated.of(corpus_of(read), encode(read, encoder, work / "encoded_sentences.npz"))
+    trainer = Trainer(settings, corpus, tasks, imitated, mapped, len(vocabulary))
     return trainer, vocabulary, Validation(data, corpus_of) if validate else None
 
 

@@ -14,11 +14,13 @@ pytest.importorskip("scipy")
 import torch
 from scipy import sparse
 
+from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import WordFeatures
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from training import data as sets
-from training.packaged.bag_model import Corpus, contrastive_loss, feature_matrix
+from training.packaged.bag_model import Corpus, contrastive_loss, feature_matrix, imitation_loss
+from training.packaged.encoder_vectors import encode, spoken, telling_directions
 from training.packaged.mapped_table import MappedTable
 from training.packaged.morpheme_vectors import (
     LEAST,
@@ -84,6 +86,39 @@ def test_what_one_source_lacks_is_guessed_from_the_other() -> None:
     np.testing.assert_array_equal(guessed[known], vectors[known])
     np.testing.assert_allclose(guessed[:3], vectors[:3], atol=0.2)
     assert not guessed[3].any()  # neither source knows it
+
+
+# What the packaged encoder knows
+
+
+def test_the_encoder_reads_verbs_as_a_dictionary_has_them() -> None:
+    assert [spoken(one) for one in ("먹/VV", "예쁘/VA", "바다/NNG")] == ["먹다", "예쁘다", "바다"]
+
+
+def test_encoded_words_are_kept_and_near_what_means_the_same(tmp_path: Path) -> None:
+    texts = ["자동차", "차량", "바다"]
+    cache = tmp_path / "encoded.npz"
+    first = encode(texts, WEIGHTS / "encoder", cache)
+    again = encode(texts[::-1], tmp_path, cache)
+    np.testing.assert_array_equal(again, first[::-1])  # nothing is encoded anew: there is no encoder in that folder
+    assert first[0] @ first[1] > first[0] @ first[2]
+
+
+def test_the_most_telling_directions_are_kept() -> None:
+    generator = np.random.default_rng(0)
+    vectors = generator.standard_normal((500, 6)).astype(np.float32) * [100, 10, 10, 0.1, 0.1, 0.1] + 7
+    found = telling_directions(vectors.astype(np.float32), np.full(500, 3), dimension=2, drop=1)
+    wanted = unit((vectors - vectors.mean(axis=0))[:, 1:3])
+    assert np.abs(found @ found.T - wanted @ wanted.T).mean() < 0.1
+
+
+def test_imitation_asks_for_the_same_neighbours() -> None:
+    generator = np.random.default_rng(0)
+    wanted = torch.from_numpy(unit(generator.standard_normal((30, 8))))
+    turned = torch.from_numpy(unit(wanted.numpy() @ np.linalg.qr(generator.standard_normal((8, 8)))[0]))
+    others = torch.from_numpy(unit(generator.standard_normal((30, 8))))
+    assert float(imitation_loss(turned, wanted, 20)) == pytest.approx(0, abs=1e-3)
+    assert float(imitation_loss(others, wanted, 20)) > 1
 
 
 # The table that learns

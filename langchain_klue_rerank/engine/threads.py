@@ -17,6 +17,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 if TYPE_CHECKING:
@@ -104,10 +105,12 @@ def gently(items: Iterable[T], every: int = 64) -> Iterable[T]:
 
 
 def _pausing(items: Iterable[T], every: int) -> Iterator[T]:
-    for number, item in enumerate(items):
-        if number and not number % every:
-            give_way()
+    iterator = iter(items)
+    yield from islice(iterator, every)
+    for item in iterator:
+        give_way()
         yield item
+        yield from islice(iterator, every - 1)
 
 
 class ForkSafeLock(_RLock):

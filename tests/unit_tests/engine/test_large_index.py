@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from langchain_klue_rerank.engine import parallel
 from langchain_klue_rerank.engine.arrays import mapped, strings
 from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.index import filters, vectors
@@ -94,6 +96,24 @@ def test_of_equal_passages_the_first_are_found() -> None:
         [lexical] = index.search(5, tokens=tokens_of(["가나 다라"]))
         [hybrid] = index.search(5, tokens=tokens_of(["가나 다라"]), vectors=vectors_of(["가나 다라"]))
     assert [one.id for one in lexical.passages] == [one.id for one in hybrid.passages] == ["0", "1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("callers", [1, 8])
+def test_one_core_or_two_and_one_caller_or_many_find_the_same(monkeypatch: pytest.MonkeyPatch, callers: int) -> None:
+    texts = [f"가나 {number % 7} 다라 {number}" for number in range(60)]
+    index = index_of([texts, ["가나 다라"] * 20], removed=[3, 61])
+
+    def ask(number: int) -> list[tuple[str, float]]:
+        query = f"가나 {number} 다라"
+        [candidates] = index.search(5, tokens=tokens_of([query]), vectors=vectors_of([query]))
+        return found(candidates)
+
+    with large():
+        monkeypatch.setattr(parallel, "_cores", lambda: 1)
+        expected = [ask(number) for number in range(24)]
+        monkeypatch.setattr(parallel, "_cores", lambda: 2)
+        with ThreadPoolExecutor(callers) as threads:
+            assert [*threads.map(ask, range(24))] == expected
 
 
 def test_long_lists_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

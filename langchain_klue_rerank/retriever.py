@@ -226,7 +226,7 @@ class KlueRetriever(ExplainingRetriever):
         given = {name: value for name, value in arguments.items() if value is not None}
         options = Options(self.k, self.fetch_k, self.score_threshold, self.search_type)
         if given:
-            options = options.given(given)
+            options = options.changed(given)
         if options.search_type != "lexical":
             self._check_vectors()
         return self._first_stage, options

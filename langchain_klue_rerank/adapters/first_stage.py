@@ -51,8 +51,8 @@ class Options:
     search_type: SearchType
     filter: Filter | None = None
 
-    def given(self, arguments: Mapping[str, Any]) -> Options:
-        """Return the options with the arguments of a call in their place.
+    def changed(self, arguments: Mapping[str, Any]) -> Options:
+        """Return these options with the arguments of a call in their place.
 
         Raises:
             ValueError: If a number is out of range, or there is no such search type.

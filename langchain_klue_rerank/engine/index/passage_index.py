@@ -314,7 +314,7 @@ class PassageIndex(SavedIndex):
                     found.second,
                 ),
             )
-            for found in [*rank(state, k, tokens, vectors, dense_weight, mask, VECTORS, keep_lexical, exact, others)]
+            for found in rank(state, k, tokens, vectors, dense_weight, mask, VECTORS, keep_lexical, exact, others)
         ]
 
     def vectors(self, identifiers: Sequence[str]) -> NDArray[np.float32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -92,7 +92,7 @@ def rank(
     keep_lexical: int = 0,
     exact: Sequence[float] | None = None,
     second: SecondQueries | None = None,
-) -> Iterator[Ranked]:
+) -> list[Ranked]:
     """Rank passages for each query.
 
     Args:
@@ -107,6 +107,7 @@ def rank(
         exact: Share of each query that must match exactly; see `fusion.fuse_scores`. Default: nothing.
         second: The queries as a second bi-encoder sees them; for hybrid search. Default: none.
     """
+    ranked: list[Ranked] = []
     count = len(vectors) if vectors is not None else len(tokens) if tokens is not None else 0
     if second is None and any(view.segment.size >= passage_vectors.LARGE for view in snapshot.views):
         for number in range(count):
@@ -115,10 +116,10 @@ def rank(
             combine = partial(
                 fusion.first_stage, dense_weight=dense_weight, exact=exact[number] if exact is not None else 0.0
             )
-            yield skimmed(snapshot, k, words, query, combine, mask, field, keep_lexical)
+            ranked.append(skimmed(snapshot, k, words, query, combine, mask, field, keep_lexical))
             for view in snapshot.views:
                 view.segment.searched()
-        return
+        return ranked
     step = max(1, _SCORES_AT_ONCE // max(1, snapshot.size))
     for start in range(0, count, step):
         some = np.arange(start, min(start + step, count))
@@ -131,7 +132,7 @@ def rank(
             if vectors is None or cosines is None:
                 found = lexical if lexical is not None else np.zeros(snapshot.size, np.float32)
                 rows = fusion.top(found, k, mask)
-                yield Ranked(rows, found[rows], None, found[rows])
+                ranked.append(Ranked(rows, found[rows], None, found[rows]))
             else:
                 share = exact[number] if exact is not None else 0.0
                 combine = partial(fusion.first_stage, dense_weight=dense_weight, exact=share)
@@ -140,7 +141,8 @@ def rank(
                     opinion = _Opinion.of(snapshot, second, number, others[place])
                     combine = partial(combine, second_weight=second.weight)
                 given = (lexical, cosines[place], vectors[number], opinion, combine)
-                yield _fused(snapshot, k, *given, mask, field, keep_lexical)
+                ranked.append(_fused(snapshot, k, *given, mask, field, keep_lexical))
+    return ranked
 
 
 def lexical_scores(snapshot: Snapshot, tokens: TokenizedTexts, number: int) -> NDArray[np.float32]:

@@ -124,7 +124,7 @@ def test_a_hub_style_reranker_by_name(
     index: Path, klue_cross_encoder_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["search", str(index), QUESTION, "--json", "--reranker", str(klue_cross_encoder_folder)]) == 0
-    assert len(lines(capsys)[0]["results"]) == 5
+    assert 0 < len(lines(capsys)[0]["results"]) <= 5  # of five passages, those that have anything to do with it
 
 
 def test_check(index: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

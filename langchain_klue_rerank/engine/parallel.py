@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread
 import os
-import threading
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,7 +18,8 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
 
     There is none on a machine with one core and while other threads compute searches; then, and where no thread can be
     started, one is called after the other. The second one's thread is made for this call and ends with it, so that
-    nothing has to survive a fork and calls may be nested.
+    nothing has to survive a fork and calls may be nested. If that thread has not come to its turn when the first
+    function ends, this thread calls the second one, too: nobody waits for a thread that did not begin.
 
     Args:
         first: Called by this thread.
@@ -34,25 +35,39 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
         return first(), second()
     results: list[B] = []
     errors: list[BaseException] = []
+    begun, ended = _thread.allocate_lock(), _thread.allocate_lock()  # whoever takes the first one calls `second`
+    ended.acquire()
 
     def call() -> None:
+        if not begun.acquire(blocking=False):
+            return
         try:
             results.append(second())
         except BaseException as error:
             errors.append(error)
+        finally:
+            ended.release()
 
-    thread = threading.Thread(target=call, name="klue-search", daemon=True)
     try:
-        thread.start()
-    except RuntimeError:  # there are too many, or the interpreter ends
+        _start(call)
+    except (RuntimeError, MemoryError):  # there are too many threads, or the interpreter ends
         return first(), second()
     try:
         result = first()
     finally:
-        thread.join()
+        ours = begun.acquire(blocking=False)
+        if not ours:
+            ended.acquire()
+    if ours:
+        return result, second()
     if errors:
-        raise errors[0]
+        raise errors.pop()
     return result, results[0]
+
+
+def _start(call: Callable[[], None]) -> None:
+    # not `threading.Thread`, whose `start` waits, and where memory ends for ever, until the thread has begun
+    _thread.start_new_thread(call, ())
 
 
 def _cores() -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -70,17 +72,23 @@ def test_what_either_raises_is_raised(error: BaseException) -> None:
 
 
 def test_without_a_thread_one_is_called_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuses(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuses)
+    monkeypatch.setattr(parallel, "_start", lambda _: raises(RuntimeError("can't start new thread")))
     assert both(lambda: 1, lambda: 2) == (1, 2)
+
+
+def test_nobody_waits_for_a_thread_that_does_not_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    late: list[Callable[[], None]] = []
+    monkeypatch.setattr(parallel, "_start", late.append)
+    called: list[int] = []
+    assert both(lambda: 1, lambda: called.append(2)) == (1, None)
+    late[0]()  # when it comes to its turn after all
+    assert called == [2]
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX timers")
 @pytest.mark.parametrize("which", ["first", "second"])
 def test_ctrl_c_is_raised_and_no_thread_stays(which: str) -> None:
-    before = threading.active_count()
+    before = len(sys._current_frames())
 
     def long() -> None:
         for _ in range(20):
@@ -98,9 +106,9 @@ def test_ctrl_c_is_raised_and_no_thread_stays(which: str) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, previous)
     until = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < until:
+    while len(sys._current_frames()) > before and time.monotonic() < until:
         time.sleep(0.01)
-    assert threading.active_count() == before
+    assert len(sys._current_frames()) == before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")

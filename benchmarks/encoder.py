@@ -4,7 +4,7 @@
     python -m benchmarks.encoder --price                             # milliseconds, passages a second, bytes
     python -m benchmarks.encoder --data D --model runs/my-encoder    # another encoder, by name
 
-Sets: the samples, the seen half of the everyday questions, TyDi QA dev, the first 500 questions of KorQuAD dev, and
+Sets: the samples, the seen half of the everyday questions, TyDi QA dev, KorQuAD dev, and
 KLUE-MRC's validation and test questions over their own contexts; with ``--large`` also over all contexts. Every set is
 asked without and with the second bi-encoder, not reranked and reranked; intervals are 95% bootstrap over the questions,
 p is the exact sign test of HitRate@1. Indexes are kept under ``--runs``, so that a second run embeds nothing, and an
@@ -36,6 +36,8 @@ from langchain_klue_rerank.evaluation.metrics import interval, paired_p_value
 from langchain_klue_rerank.evaluation.sets import SAMPLES, EvaluationSet, read_sets
 
 _DEPTHS = (1, 3, 5, 10)
+#: Questions that are asked together.
+_TOGETHER = 500
 #: Passages of 900 characters whose embedding is timed, questions that are asked, and repetitions.
 _PASSAGES, _QUESTIONS, _REPEATS = 12, 60, 2
 
@@ -46,7 +48,7 @@ NAMES = (
     "samples, plain",
     "everyday, seen half",
     "TyDi QA dev",
-    "KorQuAD dev, 500",
+    "KorQuAD dev",
     "KLUE-MRC, own contexts",
     "KLUE-MRC, all contexts",
 )
@@ -75,15 +77,15 @@ def read_all(data: Path | None, names: Collection[str]) -> Iterator[tuple[str, l
         yield "everyday, seen half", everyday, [list(range(len(one.questions))) for one in everyday]
     if data is None:
         return
-    for name, source, count in (
-        ("TyDi QA dev", data / "tydiqa_ko" / "korean_tydiqa_dev.json", None),
-        ("KorQuAD dev, 500", data / "korquad", 500),
-        ("KLUE-MRC, own contexts", data / "klue_mrc", None),
-        ("KLUE-MRC, all contexts", data / "klue_mrc", None),
+    for name, source in (
+        ("TyDi QA dev", data / "tydiqa_ko" / "korean_tydiqa_dev.json"),
+        ("KorQuAD dev", data / "korquad"),
+        ("KLUE-MRC, own contexts", data / "klue_mrc"),
+        ("KLUE-MRC, all contexts", data / "klue_mrc"),
     ):
         if name in names:
             own = read_sets(str(source))[-1 if "all" in name else 0]
-            yield name, [own], [list(range(len(own.questions)))[:count]]
+            yield name, [own], [list(range(len(own.questions)))]
 
 
 def open_retriever(data: EvaluationSet, model: str, runs: Path) -> KlueRetriever:
@@ -101,13 +103,15 @@ def open_retriever(data: EvaluationSet, model: str, runs: Path) -> KlueRetriever
 
 def ranks(retriever: KlueRetriever, data: EvaluationSet, rows: list[int]) -> NDArray[np.int64]:
     """Return the place of the first right passage of each question, from 0; 99 where it is not among the best ten."""
-    found = retriever.batch([data.questions[row] for row in rows], k=max(_DEPTHS))
-    return np.array(
-        [
+    places = []
+    for start in range(0, len(rows), _TOGETHER):
+        some = rows[start : start + _TOGETHER]
+        found = retriever.batch([data.questions[row] for row in some], k=max(_DEPTHS))
+        places += [
             next((place for place, one in enumerate(documents) if one.id in data.relevant[row]), 99)
-            for row, documents in zip(rows, found, strict=True)
+            for row, documents in zip(some, found, strict=True)
         ]
-    )
+    return np.array(places)
 
 
 @dataclass(frozen=True)

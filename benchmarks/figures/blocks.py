@@ -33,6 +33,7 @@ _KOREAN = {
     "samples, plain ({})": "샘플, 낱말이 겹치는 질문 ({})",
     "everyday, seen half ({})": "일상 질문, 공개한 절반 ({})",
     "TyDi QA dev ({})": "TyDi QA dev ({})",
+    "KorQuAD dev ({})": "KorQuAD dev ({})",
     "KLUE-MRC, own contexts ({})": "KLUE-MRC, 그 질문들의 지문 ({})",
     "KLUE-MRC, all contexts ({})": "KLUE-MRC, 전체 지문 ({})",
     "without": "없이",
@@ -233,6 +234,7 @@ def encoder(figures: Figures, language: str) -> str:
         "plain": "samples, plain ({})",
         "everyday": "everyday, seen half ({})",
         "tydi": "TyDi QA dev ({})",
+        "korquad": "KorQuAD dev ({})",
         "klue-own": "KLUE-MRC, own contexts ({})",
         "klue": "KLUE-MRC, all contexts ({})",
     }

@@ -58,6 +58,25 @@ def test_the_sentence_has_what_the_question_asks_for(question, sentence):
     assert explain_match(question, FEES, title="등본").sentence == sentence
 
 
+FILTER = (
+    "필터가 더러우면 바람이 약해집니다. 필터는 물로 씻어 그늘에서 말리십시오. 두 달에 한 번이면 충분합니다. "
+    "3년이 지난 필터는 새것으로 바꿉니다. 젖은 손으로는 만질 수 없습니다. 단추는 5초 동안 누릅니다."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("필터는 얼마나 자주 씻어야 하나요?", "두 달에 한 번이면 충분합니다."),
+        ("필터는 몇 년 써요?", "3년이 지난 필터는 새것으로 바꿉니다."),
+        ("버튼 몇 초 눌러야 돼요?", "단추는 5초 동안 누릅니다."),
+        ("물기 있는 손인데 괜찮아요?", "젖은 손으로는 만질 수 없습니다."),
+    ],
+)
+def test_the_sentence_says_how_often_how_many_and_whether(question, sentence):
+    assert explain_match(question, FILTER, title="공기청정기 필터").sentence == sentence
+
+
 def test_the_order_of_the_sentences_of_a_long_text_does_not_matter():
     sentences = [f"{number}번 창구는 {number}층에 있습니다." for number in range(1, 150)]
     found = explain_match("77번 창구는 어디예요?", " ".join(sentences))

@@ -4,11 +4,12 @@ r"""Fit the weights by which `explain` chooses a sentence: constants of ``engine
     python -m training.packaged.sentence_weights --data D --encoder packaged-encoder    # the weights with an encoder
 
 Of a passage's sentences the one that answers gets the highest softmax (a conditional logit). The examples are everyday
-questions and questions that avoid their passage's words, with answer sentences named by hand
-(``answer_sentences.jsonl``), and training rows of KLUE-MRC and TyDi whose answer stands in one sentence only. The
-samples and ``benchmarks/everyday`` fit nothing. Prints how often the right sentence comes first in folders that were
-left out, and the constants to copy. Run it again when the bi-encoder, the reranker or the encoder change. One core, a
-minute; two with the encoder, which reads the questions named by hand only.
+questions and questions that avoid their passage's words, with answer sentences named by hand (``answers`` in
+``everyday/*/questions.jsonl``; those of older folders in ``answer_sentences.jsonl``), and training rows of KLUE-MRC and
+TyDi whose answer stands in one sentence only. The samples and ``benchmarks/everyday`` fit nothing. Prints how often the
+right sentence comes first in folders that were left out, and the constants to copy. Run it again when the bi-encoder,
+the reranker or the encoder change. One core, a minute; two with the encoder, which reads the questions named by hand
+only.
 """
 
 from __future__ import annotations
@@ -78,6 +79,20 @@ class Case:
 
 def named_cases() -> Iterator[Case]:
     """Yield the questions whose answer sentences were named by hand."""
+    for folder in sorted((HERE / "everyday").iterdir()):
+        passages = {one["id"]: one for one in readers.read_jsonl(folder / "passages.jsonl")}
+        for row in readers.read_jsonl(folder / "questions.jsonl"):
+            if row.get("answers"):
+                for name in row["passages"]:
+                    one = passages[name]
+                    yield Case(
+                        "everyday", folder.name, row["question"], one["title"], one["text"], tuple(row["answers"])
+                    )
+    yield from _named_apart()
+
+
+def _named_apart() -> Iterator[Case]:
+    """Yield those whose answers stand in a file of their own."""
     passages: dict[str, dict[str, Any]] = {}
     for row in readers.read_jsonl(ANSWERS):
         name = row["set"]
@@ -111,7 +126,7 @@ def examples(cases: Iterator[Case], encoder: KlueEmbeddings | None) -> list[Exam
     for case in cases:
         sentences = [case.text[start:end] for start, end in sentence_spans(case.text, analyzer)]
         named = case.kind in ("everyday", "paraphrased")
-        right = np.array([any(answer in one for answer in case.answers) for one in sentences], bool)
+        right = np.array([any(a in one or one in a for a in case.answers) for one in sentences], bool)
         wanted = 0 < right.sum() < len(right) if named else right.sum() == 1 < len(right) <= _LONGEST
         if not wanted or (not named and counts.get(case.kind, 0) >= _DRAWN):
             continue

@@ -1,4 +1,4 @@
-"""What a question asks for, and which sentences can say it: amounts, times, places, persons, reasons, ways."""
+"""What a question asks for, and which sentences can say it: amounts, times, places, persons, reasons, ways, leave."""
 
 from __future__ import annotations
 
@@ -49,7 +49,35 @@ _KINDS: Final[tuple[tuple[str, str, str], ...]] = (
         r"얼마|비용|요금|가격|돈|값|[료비]\b|원\b|공짜|무료",
         r"원(?:이|을|은|입|까|으|씩|과|\b)|무료|비용|요금|수수료|[료비](?:는|를|가|은|이|도)?\b|환불|돌려|할인|퍼센트|%",
     ),
+    (
+        "often",
+        r"자주|몇 ?번|주기|며칠에|몇 ?(?:달|주|일|년|시간)에",
+        r"마다|에 ?(?:한|두|세|\d+) ?번|번씩|매[일주월년달]|한 번",
+    ),
+    (
+        "allowed",
+        r"[가-힣]도 ?(?:되|돼|됨|될|괜찮)|수 ?(?:있|없)|되나|돼요|되는지|될까|괜찮|가능|안 ?되|금지|허용"
+        r"|해야 ?(?:하|되|돼|함)|[나까]요?\?*$",
+        r"수 (?:있|없)|면 안|안 됩|않습|않아|됩니다|되며|돼요|금지|허용|가능|불가|못 |만 (?:되|됩|받|쓸|가능)"
+        r"|[해아어여]야|하여야|받지|마세요|마십시오|없습니다|없이",
+    ),
 )
+#: "몇" and a unit, and other names of the same unit.
+_HOW_MANY: Final = re.compile(
+    r"몇 ?(년|월|달|개월|주|일|시간|시|분|초|명|사람|번|회|개|층|호|퍼센트|프로|살|세|학년|권|장|대|마리|가지|미터|킬로"
+    r"|도|점)"
+)
+_SAME_UNIT: Final = (
+    {"달", "개월"},
+    {"사람", "명", "인", "분"},
+    {"퍼센트", "프로", "%", "할"},
+    {"번", "회"},
+    {"일", "날"},
+    {"킬로", "kg", "㎏", "km"},
+    {"살", "세"},
+)
+_NUMBER: Final = r"(?:\d|[한두세네반]|다섯|여섯|일곱|여덟|아홉|열|스무|서른|수십|[일이삼사오육칠팔구십백천만])\s?"
+_DAYS: Final = re.compile(r"\d\s?일|하루|이틀|사흘|나흘|닷새|엿새|이레|열흘|보름|주일|당일|전날|다음 날")
 _ASKED: Final = tuple(re.compile(question) for _, question, _ in _KINDS)
 _SAYS: Final = tuple(re.compile(sentence) for _, _, sentence in _KINDS)
 #: Beginnings of sentences that go on about the subject of the one before.
@@ -57,8 +85,8 @@ _GOES_ON: Final = re.compile(
     r"^(?:(?:이|그|여기|거기)(?:것|곳|를|는)?|그녀|이때|그때|이후|그 뒤|이렇게|그러면|이런|그런)"
     r"(?:은|는|이|가|을|를|에|의|도)?\b"
 )
-#: Kinds of question.
-KINDS: Final = tuple(name for name, _, _ in _KINDS)
+#: Kinds of question; the last one asks for a number of something, which the sentence has to have.
+KINDS: Final = (*(name for name, _, _ in _KINDS), "unit")
 
 
 def said(question: str, sentences: Sequence[str]) -> NDArray[np.float64]:
@@ -75,7 +103,19 @@ def said(question: str, sentences: Sequence[str]) -> NDArray[np.float64]:
     for column, (asked, says) in enumerate(zip(_ASKED, _SAYS, strict=True)):
         if asked.search(question):
             result[:, column] = [says.search(sentence) is not None for sentence in sentences]
+    if counted := _counted(question):
+        result[:, -1] = [counted.search(sentence) is not None for sentence in sentences]
     return result
+
+
+def _counted(question: str) -> re.Pattern[str] | None:
+    """Return what finds a number of the unit that a question asks for ("몇 년"); None if it asks for none."""
+    if found := _HOW_MANY.search(question):
+        unit = found.group(1)
+        # "분" is a minute, too: only who asks for persons means them
+        same = next((names for names in _SAME_UNIT if unit in names and unit != "분"), {unit})
+        return re.compile(f"{_NUMBER}(?:{'|'.join(sorted(same))})")
+    return _DAYS if "며칠" in question else None
 
 
 def goes_on(sentences: Sequence[str]) -> NDArray[np.bool_]:

@@ -31,42 +31,48 @@ NAMES: Final = (
 #: Weights of `NAMES`.
 WEIGHTS: Final = np.array(
     [
-        0.270,  # reranker
-        2.581,  # votes
-        1.901,  # new votes
-        1.852,  # nearness
-        -1.298,  # worst
-        0.818,  # votes before
-        0.346,  # votes after
-        0.140,  # goes on
-        1.940,  # amount
-        1.174,  # time
-        0.593,  # place
-        0.780,  # person
-        0.780,  # reason
-        0.571,  # way
-        0.798,  # money
+        0.255,  # reranker
+        2.721,  # votes
+        2.313,  # new votes
+        1.769,  # nearness
+        -1.322,  # worst
+        1.200,  # votes before
+        0.122,  # votes after
+        -0.241,  # goes on
+        1.451,  # amount
+        1.376,  # time
+        0.400,  # place
+        0.750,  # person
+        0.861,  # reason
+        0.908,  # way
+        0.970,  # money
+        1.792,  # often
+        0.410,  # allowed
+        2.117,  # unit
     ]
 )
 #: Weights of `NAMES` and of an encoder's standardised cosines, where there is an encoder.
 ENCODER_WEIGHTS: Final = np.array(
     [
-        0.357,  # reranker
-        1.930,  # votes
-        2.645,  # new votes
-        -0.040,  # nearness
-        -2.263,  # worst
-        0.514,  # votes before
-        -0.222,  # votes after
-        1.630,  # goes on
-        1.513,  # amount
-        0.288,  # time
-        0.547,  # place
-        1.240,  # person
-        0.686,  # reason
-        0.568,  # way
-        0.870,  # money
-        0.416,  # encoder
+        0.335,  # reranker
+        1.533,  # votes
+        3.071,  # new votes
+        0.032,  # nearness
+        -1.998,  # worst
+        1.097,  # votes before
+        -0.560,  # votes after
+        0.952,  # goes on
+        1.101,  # amount
+        0.404,  # time
+        -0.003,  # place
+        1.041,  # person
+        0.868,  # reason
+        0.842,  # way
+        0.751,  # money
+        1.947,  # often
+        0.396,  # allowed
+        1.325,  # unit
+        0.611,  # encoder
     ]
 )
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from pytest_socket import disable_socket, enable_socket
 
+from tests.tiny_models import TINY
+
 os.environ["HF_HUB_OFFLINE"] = "1"  # before anything imports huggingface_hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -104,10 +106,7 @@ def klue_config(**others: Any) -> Any:
 
     return RobertaConfig(
         vocab_size=200,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
+        **TINY,
         max_position_embeddings=POSITIONS,
         type_vocab_size=1,
         pad_token_id=1,
@@ -141,6 +140,16 @@ def save_klue_language_model(folder: Path) -> Path:
     return folder
 
 
+def save_klue_body(folder: Path) -> None:
+    """Save a tiny body without a head as klue/roberta is: nothing repaired."""
+    import torch
+    from transformers import RobertaModel
+
+    torch.manual_seed(7)
+    RobertaModel(klue_config(), add_pooling_layer=False).eval().save_pretrained(str(folder))
+    klue_tokenizer(folder)
+
+
 @pytest.fixture(scope="session")
 def klue_language_model(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a tiny language model, shaped like KLUE's and not repaired: what the recipes train."""
@@ -167,12 +176,9 @@ def late_interaction_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not hasattr(sentence_transformers, "MultiVectorEncoder"):
         pytest.skip("late interaction needs sentence-transformers 6.0")
     from sentence_transformers.base.modules.dense import Dense
-    from transformers import RobertaModel
 
     folder = tmp_path_factory.mktemp("late-interaction")
-    torch.manual_seed(7)
-    RobertaModel(klue_config(), add_pooling_layer=False).eval().save_pretrained(str(folder / "body"))
-    klue_tokenizer(folder / "body")
+    save_klue_body(folder / "body")
     model = sentence_transformers.MultiVectorEncoder(str(folder / "body"), device="cpu")
     model[1] = Dense(32, 16, bias=False, activation_function=torch.nn.Identity(), module_input_name="token_embeddings")
     model.save_pretrained(str(folder / "model"))
@@ -182,14 +188,10 @@ def late_interaction_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def klue_bi_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny KLUE-shaped bi-encoder, mean pooling."""
-    torch = pytest.importorskip("torch")
+    pytest.importorskip("torch")
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    from transformers import RobertaModel
-
     folder = tmp_path_factory.mktemp("klue-bi-encoder")
-    torch.manual_seed(7)
-    RobertaModel(klue_config(), add_pooling_layer=False).eval().save_pretrained(str(folder / "body"))
-    klue_tokenizer(folder / "body")
+    save_klue_body(folder / "body")
     model = sentence_transformers.SentenceTransformer(str(folder / "body"), device="cpu")
     model.save_pretrained(str(folder / "model"))
     return folder / "model"

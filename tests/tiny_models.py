@@ -14,6 +14,10 @@ _TEXTS = [
 ]
 
 
+#: Shape of all tiny models.
+TINY = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+
+
 def save_bert_tokenizer(folder: Path, texts: Sequence[str]) -> int:
     """Save BERT's tokenizer whose pieces are the signs of some texts; return how many there are."""
     pytest.importorskip("transformers")
@@ -41,16 +45,7 @@ def save_bert_cross_encoder(folder: Path) -> Path:
 
     pieces = save_bert_tokenizer(folder, _TEXTS)
     torch.manual_seed(3)
-    config = BertConfig(
-        vocab_size=pieces,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.3,
-        num_labels=1,
-    )
+    config = BertConfig(vocab_size=pieces, max_position_embeddings=64, initializer_range=0.3, num_labels=1, **TINY)
     BertForSequenceClassification(config).eval().save_pretrained(str(folder))
     return folder
 
@@ -72,14 +67,11 @@ def save_roberta_cross_encoder(folder: Path) -> Path:
     torch.manual_seed(4)
     config = RobertaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
         max_position_embeddings=258,
         type_vocab_size=1,
         initializer_range=0.3,
         num_labels=1,
+        **TINY,
     )
     RobertaForSequenceClassification(config).eval().save_pretrained(str(folder))
     return folder

@@ -15,6 +15,7 @@ pytest.importorskip("sentence_transformers")
 from tokenizers import Tokenizer, models, pre_tokenizers, processors  # noqa: E402
 from transformers import BertConfig, BertModel  # noqa: E402
 
+from tests.tiny_models import TINY  # noqa: E402
 from training.recipes import base  # noqa: E402
 
 TEXTS = ["query: 강물이 바다로 흐른다", "query: 산에서 바다를 본다", "query: 강과 산"]
@@ -45,15 +46,7 @@ def original() -> tuple[BertModel, dict[str, Any]]:
     tokenizer.post_processor = processors.TemplateProcessing("<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
     tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>", "<mask>"])
     torch.manual_seed(5)
-    config = BertConfig(
-        vocab_size=len(pieces),
-        hidden_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-        pad_token_id=1,
-    )
+    config = BertConfig(vocab_size=len(pieces), max_position_embeddings=64, pad_token_id=1, **TINY)
     return BertModel(config, add_pooling_layer=False).eval(), json.loads(tokenizer.to_str())
 
 

@@ -15,7 +15,7 @@ import torch
 import transformers
 
 from langchain_klue_rerank.engine.models.encoder.blocks import BlockMatrix
-from tests.tiny_models import save_bert_tokenizer
+from tests.tiny_models import TINY, save_bert_tokenizer
 from tests.unit_tests.fakes import TEXTS
 from training.packaged.encoder import mean_of, packed
 from training.packaged.encoder_examples import Asked, remembered, written
@@ -35,14 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     pieces = save_bert_tokenizer(folder, [*TEXTS, "query: passage: "])
     torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=pieces,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-    )
+    config = transformers.BertConfig(vocab_size=pieces, max_position_embeddings=128, **TINY)
     transformers.BertModel(config, add_pooling_layer=False).save_pretrained(str(folder))
     return folder
 

@@ -16,10 +16,18 @@ B = TypeVar("B")
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     """Call two functions that read and compute, at the same time where there is a core for the second one.
 
-    There is none on a machine with one core and while other threads compute searches; then, and where no thread can be
-    started, one is called after the other. The second one's thread is made for this call and ends with it, so that
-    nothing has to survive a fork and calls may be nested. If that thread has not come to its turn when the first
-    function ends, this thread calls the second one, too: nobody waits for a thread that did not begin.
+    There is none on a machine with one core and while other threads compute searches; then one is called after the
+    other. See `at_once`.
+    """
+    return (first(), second()) if _cores() < 2 or searches() > 1 else at_once(first, second)
+
+
+def at_once(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """Call two functions at the same time; where no thread can be started, one after the other.
+
+    The second one's thread is made for this call and ends with it, so that nothing has to survive a fork and calls may
+    be nested. If that thread has not come to its turn when the first function ends, this thread calls the second one,
+    too: nobody waits for a thread that did not begin.
 
     Args:
         first: Called by this thread.
@@ -31,8 +39,6 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     Raises:
         BaseException: What either raises; of two exceptions that of the first. An interrupt is raised when both ended.
     """
-    if _cores() < 2 or searches() > 1:
-        return first(), second()
     results: list[B] = []
     errors: list[BaseException] = []
     begun, ended = _thread.allocate_lock(), _thread.allocate_lock()  # whoever takes the first one calls `second`

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import stat
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -136,14 +138,28 @@ def write(path: Path, data: Path, config: dict[str, Any], kept: Files) -> None:
     """
     files: dict[str, Any] = {
         each.relative_to(data).as_posix(): {"bytes": each.stat().st_size, "sha256": _sha256(each)}
-        for each in sorted(data.rglob("*"))
-        if each.is_file()
+        for each in sorted(everything_in(data))
+        if not each.is_dir()
     }
     for name, file in kept.items():
         files[name] = {"data": file.data, "bytes": file.size, "sha256": file.sha256}
     manifest = {"format": FORMAT, "version": VERSION, "data": data.name, "config": config, "files": files}
     manifest["checksum"] = checksum_of(manifest)
     path.write_text(json.dumps(manifest, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def everything_in(folder: Path) -> list[Path]:
+    """Return the files and folders below a folder; unlike ``rglob`` it leaves out none that cannot be read.
+
+    Raises:
+        OSError: If a folder cannot be read.
+    """
+    with os.scandir(folder) as entries:
+        found = [Path(entry) for entry in entries]
+    for path in [*found]:
+        if stat.S_ISDIR(path.lstat().st_mode):
+            found += everything_in(path)
+    return found
 
 
 def unchanged(folder: Path, subfolders: Iterable[str]) -> tuple[Files, frozenset[str]]:

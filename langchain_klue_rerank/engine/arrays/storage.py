@@ -19,8 +19,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -32,6 +31,7 @@ from langchain_klue_rerank.engine.arrays.files import SavedFiles
 from langchain_klue_rerank.engine.arrays.litter import is_litter
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE, check_checksums, map_file
 from langchain_klue_rerank.engine.arrays.origins import Origins
+from langchain_klue_rerank.engine.parallel import at_once
 from langchain_klue_rerank.errors import IndexFormatError, IndexLockedError
 
 T = TypeVar("T")
@@ -162,7 +162,7 @@ def save_folder(
                 kept, subfolders = manifest.unchanged(folder, unchanged)
                 write(data, subfolders)
                 manifest.write(temporary, data, config, kept)
-                _fsync_all([*data.rglob("*"), data, temporary])
+                _fsync_all([*manifest.everything_in(data), data, temporary])
                 _fsync(folder)
                 origins.saving(folder, named, name)
                 replace_file(temporary, folder / manifest.MANIFEST)
@@ -309,20 +309,18 @@ def open_folder(folder: Path) -> tuple[SavedFiles, dict[str, Any]]:
     return SavedFiles(contents, str(folder), data, large), config
 
 
-def _fsync_all(paths: Iterable[Path]) -> None:
+def _fsync_all(paths: Sequence[Path], at_a_time: int = _SYNCED_AT_ONCE) -> None:
     """Wait until files and folders are on the disk; several at a time, which the system writes together.
 
     Raises:
         OSError: See `_fsync`.
     """
-    every = [*paths]
-    try:
-        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as threads:
-            for _ in threads.map(_fsync, every):
-                pass
-    except RuntimeError:  # no memory for a thread, or Python is about to end
-        for path in every:
+    if at_a_time < 2 or len(paths) < 2:
+        for path in paths:
             _fsync(path)
+        return
+    half = len(paths) // 2
+    at_once(lambda: _fsync_all(paths[:half], at_a_time // 2), lambda: _fsync_all(paths[half:], at_a_time // 2))
 
 
 def _fsync(path: Path) -> None:

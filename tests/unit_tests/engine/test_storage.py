@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pickle
+import re
 import shutil
 from dataclasses import replace
 from io import BytesIO
@@ -429,6 +430,28 @@ def test_a_full_disk_below_the_storage(
             small_index().save(folder)
     assert everything_in(folder) == before
     assert len(list(folder.glob("[!.]*"))) == 2
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.EMFILE])
+def test_a_folder_that_cannot_be_read_while_saving_is_an_error_and_the_old_index_stays(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    index = PassageIndex.load(folder)
+    add(index, passage("라", "운전면허 갱신"))
+    real = os.scandir
+
+    def scandir(path: Any = ".") -> Any:
+        if not isinstance(path, int) and Path(path).parent.name in ("segments", "terms"):
+            raise OSError(number, os.strerror(number), str(path))
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", scandir)
+        with pytest.raises(OSError, match=re.escape(os.strerror(number))):
+            index.save(folder)
+    assert len(PassageIndex.load(folder)) == 3
+    index.save(folder)
+    assert len(PassageIndex.load(folder)) == 4
 
 
 def test_a_first_save_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

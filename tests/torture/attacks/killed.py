@@ -57,6 +57,11 @@ def interrupted(folder: Path, version: int, saved: int, *, append: bool) -> None
         versions.change = change
 
 
+def _data(index: Path) -> tuple[set[str], set[str]]:
+    """The data folders, and manifests that are being written, that are there; and those that the manifest names."""
+    return {path.name for path in index.glob("data-*")}, {file.data for file in manifest.parse(index)[1].values()}
+
+
 def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Path], Trials]:
     """Make trials: a writer is started, and gets a signal at a random moment."""
 
@@ -66,6 +71,7 @@ def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Pat
         least = 0
         while True:
             append = chance.random() < 0.3
+            before, named = _data(index)
             work = partial(act, index, least, append=append)
             said = ended_at_random(work, number, chance, _MOMENTS).splitlines()
             said.insert(0, f"begun {least + 1}")
@@ -73,9 +79,11 @@ def ended(act: Callable[..., None], number: int) -> Callable[[random.Random, Pat
             least = max([least, *(int(line.split()[1]) for line in said if line.startswith("saved"))])
             fault = next((line for line in said if line.startswith("fault")), None)
             fault = fault or versions.load_fault(index, least, max(begun), interrupted=act is interrupted)
-            named = {file.data for file in manifest.parse(index)[1].values()}
-            left = len({path.name for path in index.glob("data-*")} - named)  # what one killed save left
-            yield fault or (f"{left} files and folders are left" if left > 2 else None)
+            present, now_named = _data(index)
+            left = present - now_named
+            # a save that ended has removed what earlier ones had left
+            stale = left & (before - named) if any(line.startswith("saved") for line in said) else set()
+            yield fault or (f"{sorted(stale)} are left" if stale else None)
             if fault:
                 versions.first(index)
             found = PassageIndex.load(index).find(lambda one: one.id.startswith("판 "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +14,9 @@ from langchain_klue_rerank.adapters.documents import check_texts
 from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.options import EncodeKwargs, ModelKwargs, refuse_for_packaged
 from langchain_klue_rerank.engine.contracts import Kind
+from langchain_klue_rerank.engine.models.encoder.reading import odds_of_answers
 from langchain_klue_rerank.engine.models.names import PACKAGED, PACKAGED_ENCODER, identity, resolve
-from langchain_klue_rerank.engine.models.opening import is_encoder, is_static, load_bi_encoder
+from langchain_klue_rerank.engine.models.opening import is_encoder, is_static, load_bi_encoder, packaged_encoder
 from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.packaged.blanks import mark_blanks
 from langchain_klue_rerank.engine.threads import Lazy
@@ -68,12 +70,13 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
     _encoder: Lazy[BiEncoder] = PrivateAttr()
     _identity: Lazy[str] = PrivateAttr()
     _is_static: bool = PrivateAttr()
+    _reads: bool = PrivateAttr()
 
     def model_post_init(self, context: Any, /) -> None:
         """Check the model's name, once and for all; loading waits for the first use."""
         found = resolve(self.model_name)
         model = str(found)
-        self._is_static = is_static(model)
+        self._is_static, self._reads = is_static(model), found == PACKAGED_ENCODER
         if self._is_static or is_encoder(model):
             refuse_for_packaged(
                 "packaged bi-encoder" if found in (PACKAGED, PACKAGED_ENCODER) else f"bi-encoder in {model!r}",
@@ -125,6 +128,18 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
 
     def _marked(self, vectors: NDArray[np.float32], kind: Kind) -> list[list[float]]:
         return (mark_blanks(vectors, kind) if self.reads_tokens else vectors).tolist()  # type: ignore[no-any-return]
+
+    def read(self, query: str, passages: Sequence[str]) -> NDArray[np.float32] | None:
+        """Read a query together with passages.
+
+        Args:
+            query: The query.
+            passages: n passages, their titles on the first line.
+
+        Returns:
+            (n,) float32, the log odds that each answers; None with another model than the packaged encoder.
+        """
+        return odds_of_answers(packaged_encoder(), query, passages) if self._reads else None
 
     @property
     def reads_tokens(self) -> bool:

@@ -265,7 +265,7 @@ class KlueRetriever(ExplainingRetriever):
     @property
     def _second_stage(self) -> SecondStage:
         """What orders the candidates, as the fields are now."""
-        return SecondStage(self.reranker, self.rerank_weight, self.title_key, self.scores_in_metadata)
+        return SecondStage(self.reranker, self.rerank_weight, self.title_key, self.scores_in_metadata, self._second)
 
     @property
     def confidence_threshold(self) -> float:

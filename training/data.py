@@ -23,6 +23,14 @@ RAW_TEXTS = ("boddari", "petitions", "tech_docs", "ms_docs", "nsmc_reviews")
 
 #: Corpora of questions written for this project.
 EVERYDAY, PARAPHRASED = (Path(__file__).parent / "packaged" / name for name in ("everyday", "paraphrased"))
+#: Everyday corpora that ask as people do; the others avoid the words of their passages.
+USUAL_CORPORA = ("bank", "exam", "gym", "museum", "pension", "purifier", "telecom")
+#: Everyday corpora that the packaged encoder learns nothing of: what is fitted on its scores needs questions that it
+#: does not know by heart.
+FRESH_CORPORA = (
+    *("cityhall", "driving_school", "factory_rules", "farming", "festival"),
+    *("heritage", "movingcompany", "restaurant", "software_manual"),
+)
 
 _SENTENCE_END = re.compile(r"(?<=[.?!])\s+")
 _HANGUL = re.compile("[가-힣]")

@@ -61,6 +61,10 @@ class EncoderEmbeddings(Embeddings, ABC):
     def reads_tokens(self) -> bool:
         """Whether the vectors are made of tokens, morphemes among them, and not of strings."""
 
+    def read(self, query: str, passages: Sequence[str]) -> NDArray[np.float32] | None:
+        """Read a query with passages, and return the log odds that each answers; None if the model cannot."""
+        return None
+
 
 def embed_passages(
     embedding: Embeddings, texts: Sequence[str], tokens: TokenizedTexts | None = None

@@ -10,13 +10,25 @@ from typing import Any
 import numpy as np
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
+from langchain_core.embeddings import Embeddings
+from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.adapters.documents import rescored, searchable_text
+from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, Options
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores
-from langchain_klue_rerank.engine.rerank.confidence import LEAST_CANDIDATES, packaged_confidence, signals
+from langchain_klue_rerank.engine.rerank.confidence import (
+    CANDIDATES,
+    DOUBT,
+    FIRST,
+    LEAST_CANDIDATES,
+    READ,
+    SECOND,
+    packaged_confidence,
+    signals,
+)
 from langchain_klue_rerank.engine.rerank.ranker import blend_scores
 
 
@@ -46,12 +58,14 @@ class SecondStage:
         weight: Weight of a `RankerCompressor`'s score in the final score, 0..1; the first stage's has the rest.
         title_key: The metadata key of a title that is read before the text; None for the text alone.
         scores_in_metadata: Whether documents come with their scores.
+        second: The second bi-encoder; where it is the packaged encoder it reads the first result, for the confidence.
     """
 
     reranker: BaseDocumentCompressor | None
     weight: float
     title_key: str | None
     scores_in_metadata: bool
+    second: Embeddings | None = None
 
     def order(self, candidates: CandidateDocuments, options: Options, callbacks: Callbacks) -> list[Document]:
         """Return the best documents for a query.
@@ -90,7 +104,10 @@ class SecondStage:
         async with reranker._arun(candidates.query, len(candidates.documents), callbacks) as outputs:
             start = time.perf_counter()
             [scores] = await reranker._ascore([request])
-            documents = self._blend(reranker, candidates, scores, options)
+            if self.second is None:
+                documents = self._blend(reranker, candidates, scores, options)
+            else:  # the packaged encoder reads for the confidence
+                documents = await run_in_executor(None, self._blend, reranker, candidates, scores, options)
             outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
         return documents
 
@@ -179,7 +196,8 @@ class SecondStage:
     ) -> dict[str, float]:
         """Return the metadata entry with the first result's confidence; empty where it is not known.
 
-        It is fitted on the packaged models' scores of the candidates of hybrid search.
+        It is fitted on the packaged models' scores of the candidates of hybrid search. Where that leaves a
+        doubt, and there is no limit of time, the packaged encoder reads the first result.
         """
         evidence = candidates.evidence
         if (
@@ -192,9 +210,20 @@ class SecondStage:
             or not scores.is_read.all()
         ):
             return {}
-        second = evidence.second
-        known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, second)
-        return {"confidence": float(packaged_confidence(second is not None)(known))}
+        arguments = (blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second)
+        confidence = float(packaged_confidence(FIRST if evidence.second is None else SECOND)(signals(*arguments)))
+        if (
+            evidence.second is not None
+            and isinstance(self.second, EncoderEmbeddings)
+            and reranker.max_latency_ms is None
+            and DOUBT[0] < confidence < DOUBT[1]
+        ):
+            first = candidates.documents[int(blended[:CANDIDATES].argmax())]
+            text = searchable_text(first.page_content, first.metadata, self.title_key)
+            odds = self.second.read(candidates.query, [text])
+            if odds is not None:
+                confidence = float(packaged_confidence(READ)(signals(*arguments, float(odds[0]))))
+        return {"confidence": confidence}
 
     def _first_stage_only(self, candidates: CandidateDocuments, options: Options) -> list[Document]:
         """Return the first stage's best, with its scores as the final ones."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
 
-from langchain_klue_rerank import KlueBM25Retriever, KlueRetriever
+from langchain_klue_rerank import KlueBM25Retriever, KlueReranker, KlueRetriever
 from langchain_klue_rerank.errors import ModelMismatchError
 from tests.unit_tests.fakes import TEXTS, documents, same
 
@@ -59,6 +60,25 @@ def test_the_packaged_encoder_finds_questions_in_other_words() -> None:
         "로그인이 막혔어요": "d5",
     }
     assert [found[0].id for found in retriever.batch(list(questions))] == list(questions.values())
+
+
+def test_the_packaged_encoder_reads_the_first_result_for_the_confidence() -> None:
+    texts = documents() + [Document(f"{number}번 안내문입니다.", id=f"more{number}") for number in range(10)]
+    retriever = KlueRetriever.from_documents(texts, second_embeddings="packaged-encoder")
+    question = "전입신고는 언제까지 해요?"
+    confidence = retriever.confidence(question)
+    assert confidence is not None
+    assert retriever.batch([question])[0][0].metadata["confidence"] == pytest.approx(confidence, abs=1e-6)
+    assert asyncio.run(retriever.ainvoke(question))[0].metadata["confidence"] == pytest.approx(confidence, abs=1e-6)
+    doubtful = "책을 찢었는데 물어내요?"  # about the same as a text that does not say it
+    near = retriever.confidence(doubtful)
+    assert near is not None
+    assert near < confidence
+    in_a_hurry = retriever.model_copy(update={"reranker": KlueReranker(max_latency_ms=60_000)})
+    assert in_a_hurry.confidence(question) == confidence  # where there is no doubt nothing is read
+    without_reading = in_a_hurry.confidence(doubtful)
+    assert without_reading is not None
+    assert without_reading != near
 
 
 def test_an_index_in_parts_is_an_index_in_one(retriever: KlueRetriever, tmp_path: Path) -> None:

@@ -26,11 +26,13 @@ from transformers import AutoModel, AutoTokenizer
 
 from langchain_klue_rerank.engine.models.encoder.bi_encoder import EncoderBiEncoder
 from langchain_klue_rerank.engine.models.encoder.blocks import BlockMatrix
-from langchain_klue_rerank.engine.models.encoder.weights import EncoderWeights, Sizes
+from langchain_klue_rerank.engine.models.encoder.weights import READING, EncoderWeights, Sizes
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from training.data import read_klue_sts
 
 PROMPTS: Final = {"query": "query: ", "passage": "passage: "}
+#: Beside a model: (hidden + 1,) float32, what turns the mean of a question and a passage into log odds.
+READING_FILE: Final = "reading.npy"
 
 
 def packed(matrix: NDArray[np.float32]) -> BlockMatrix:
@@ -39,12 +41,13 @@ def packed(matrix: NDArray[np.float32]) -> BlockMatrix:
     return short if np.allclose(short.floats(), matrix, atol=1e-6) else BlockMatrix.rounded(matrix, 8)
 
 
-def to_weights(model: Any, tokenizer: dict[str, Any]) -> EncoderWeights:
+def to_weights(model: Any, tokenizer: dict[str, Any], reading: NDArray[np.float32] | None = None) -> EncoderWeights:
     """Round a model.
 
     Args:
         model: A ``BertModel`` of one token type.
         tokenizer: Its ``tokenizer.json``, with a unigram model.
+        reading: (hidden + 1,) what turns the mean of a question and a passage into log odds; None for one that cannot.
     """
     config = model.config
     state = {name: value.float().numpy() for name, value in model.state_dict().items()}
@@ -83,6 +86,7 @@ def to_weights(model: Any, tokenizer: dict[str, Any]) -> EncoderWeights:
     positions = state["embeddings.position_embeddings.weight"] + state["embeddings.token_type_embeddings.weight"][0]
     scores = np.array([score for _, score in pieces], np.float32)
     names_of_pieces = [piece for piece, _ in pieces]
+    vectors[READING] = np.zeros(sizes.hidden + 1, np.float32) if reading is None else reading
     return EncoderWeights(sizes, PROMPTS, matrices, vectors, positions.astype(np.float16), names_of_pieces, scores)
 
 
@@ -128,7 +132,9 @@ def main() -> None:
     if options.mean_with:
         mean_of(model, AutoModel.from_pretrained(options.mean_with, add_pooling_layer=False).float(), options.share)
     tokenizer = AutoTokenizer.from_pretrained(options.base)
-    weights = to_weights(model, json.loads(tokenizer.backend_tokenizer.to_str()))
+    head = Path(options.base) / READING_FILE
+    reading = np.load(head) if head.is_file() else None
+    weights = to_weights(model, json.loads(tokenizer.backend_tokenizer.to_str()), reading)
     about = {"made_by": "training/packaged/encoder.py", "base": "intfloat/multilingual-e5-small (MIT)"}
     weights.save(options.out, about)
     size = sum(path.stat().st_size for path in options.out.iterdir())

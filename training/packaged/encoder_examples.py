@@ -3,7 +3,8 @@
 A question comes with the window of 40 words of its passage that answers it and with windows of wrong passages, those
 that the package's own hybrid search ranks best: in-batch passages alone are told apart at once and teach nothing.
 Questions written for this project (``everyday``, ``paraphrased``) avoid the words of their passage, so that no word
-shows which of its windows answers: they come with all of them, of which the nearest counts.
+shows which of its windows answers: they come with all of them, of which the nearest counts. To read a question and a
+passage together, longer windows are cut, and questions that no passage answers come with those nearest to them.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from langchain_core.documents import Document
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueRetriever
+from langchain_klue_rerank.engine.models.encoder.reading import READ_WORDS
 from langchain_klue_rerank.engine.text.windows import cut_texts
 from training import data as sets
 from training.recipes.windows import terms
@@ -74,9 +77,36 @@ def questions(data: Path, leave_out: Sequence[str], generator: random.Random, mo
 
 
 def written() -> Iterator[Asked]:
-    """Yield the questions written for this project, each corpus searched by itself."""
+    """Yield the questions written for this project that the encoder learns from, each corpus searched by itself."""
     for name, pairs in sets.read_written():
-        yield from _mined(name, pairs, pairs, every_window=True)
+        if name not in sets.FRESH_CORPORA:
+            yield from _mined(name, pairs, pairs, every_window=True)
+
+
+def to_read() -> Iterator[Asked]:
+    """Yield questions written for this project with windows to be read together with them.
+
+    Those of the usual and the fresh corpora are left out: the confidence is fitted on them.
+
+    Yields:
+        Questions; those that no passage answers have no right window.
+    """
+    for folder in (path for room in (sets.EVERYDAY, sets.PARAPHRASED) for path in sorted(room.iterdir())):
+        if folder.is_dir() and folder.name not in (*sets.USUAL_CORPORA, *sets.FRESH_CORPORA):
+            yield from _to_read(sets.read_jsonl(folder / "passages.jsonl"), sets.read_jsonl(folder / "questions.jsonl"))
+
+
+def _to_read(rows: Sequence[dict[str, Any]], asked: Sequence[dict[str, Any]]) -> Iterator[Asked]:
+    windows = {row["id"]: cut_texts([row["text"]], [row["title"]], READ_WORDS)[0] for row in rows}
+    documents = [Document(row["text"], metadata={"title": row["title"]}, id=row["id"]) for row in rows]
+    retriever = KlueRetriever.from_documents(documents, reranker=None, k=_WRONG + 2)
+    for row, found in zip(asked, retriever.batch([one["question"] for one in asked]), strict=True):
+        # first the passage that a question without an answer is about, then those that the search finds
+        near = dict.fromkeys([*row.get("near", ()), *(document.id for document in found)])
+        wrong = [name for name in near if name not in row["passages"]][: _WRONG - 1]
+        right = [window for name in row["passages"] for window in windows[name]]
+        if wrong:
+            yield Asked(row["question"], right, [window for name in wrong for window in windows[name][:2]])
 
 
 def _mined(

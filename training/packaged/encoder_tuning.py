@@ -1,4 +1,4 @@
-r"""Tune the base of the packaged encoder: sentence pairs, entailments and questions with hard wrong passages.
+r"""Tune the base of the packaged encoder: sentence pairs, entailments, questions with hard wrong passages, reading.
 
     python -m training.recipes.base --source intfloat/multilingual-e5-small --data D --output runs/base
     python -m training.packaged.encoder_tuning --data D --base-model runs/base --output runs/encoder
@@ -6,15 +6,18 @@ r"""Tune the base of the packaged encoder: sentence pairs, entailments and quest
 
 Every step has one task, drawn by chance: KLUE-STS and KorSTS with the CoSENT loss; KLUE-NLI's entailments against its
 contradictions, and paraphrases; questions against windows of passages, those of data sets and those written for this
-project (`training.packaged.encoder_examples`). Texts have the prompts of e5. Word vectors and the lowest layers stay as
-they are. ``--leave-out`` keeps kinds of questions away, to choose settings by. An interrupted run goes on with
-``--resume`` as if nothing had happened.
+project (`training.packaged.encoder_examples`). A share of the steps teaches the same layers to read a question and a
+window together, as a cross-encoder does, and to say whether the window answers; it takes some 250 steps until anything
+of that is learned. Texts have the prompts of e5. Word vectors and the lowest layers stay as they are. ``--leave-out``
+keeps kinds of questions away, to choose settings by. An interrupted run goes on with ``--resume`` as if nothing had
+happened.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import random
 import sys
 import time
@@ -23,22 +26,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import torch
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
+from langchain_klue_rerank.engine.models.encoder.bi_encoder import PAIR_PIECES
 from training import data as sets
 from training.folders import open_folder
-from training.packaged.encoder import PROMPTS
-from training.packaged.encoder_examples import Asked, questions, remembered, written
+from training.packaged.encoder import PROMPTS, READING_FILE
+from training.packaged.encoder_examples import Asked, questions, remembered, to_read, written
 from training.settings import SettingsError, parse, require_positive
 
 logger = logging.getLogger(__name__)
 
 #: Tasks and how often each is drawn.
 TASKS: Final = {"questions": 0.4, "written": 0.2, "similarity": 0.3, "meaning": 0.1}
+#: Examples of a step of reading: questions of data sets, written ones, and written ones that no passage answers; and
+#: the wrong windows of a question, at most.
+_READ: Final = {"questions": 5, "answered": 8, "unanswered": 7}
+_READ_WRONG: Final = 3
+#: How often a question is read without its spaces, and without its question mark.
+_JOINED, _UNMARKED = 0.05, 0.2
 #: By what cosines are divided before they are compared, and the scale of CoSENT.
 _TEMPERATURE, _SCALE = 0.02, 20.0
+#: Learning rate of what turns a mean into log odds, and pairs that are read at once.
+_HEAD_RATE: Final = 1e-3
+_PAIRS_AT_ONCE: Final = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +71,7 @@ class Settings:
         learning_rate: The highest; it rises in the first twentieth of the steps and falls linearly to 0.
         frozen_layers: The lowest layers that stay as they are.
         max_length: Longest text in tokens.
+        reading: Share of the steps that teach reading.
         seed: Of everything that is drawn.
         resume: Whether to go on with an interrupted run.
     """
@@ -72,6 +87,7 @@ class Settings:
     learning_rate: float = 3e-5
     frozen_layers: int = 4
     max_length: int = 128
+    reading: float = 0.5
     seed: int = 0
     resume: bool = False
 
@@ -88,12 +104,16 @@ class Examples:
         questions: Questions of data sets, with windows.
         written: Questions written for this project, with windows.
         similarity: Two sentences and how alike they are.
+        answered: Written questions with windows to read.
+        unanswered: Written questions that no passage answers, with windows to read.
         meaning: Two sentences that mean the same, or of which one follows from the other, and one that contradicts the
             first; "" where there is none.
     """
 
     questions: list[Asked]
     written: list[Asked]
+    answered: list[Asked]
+    unanswered: list[Asked]
     similarity: list[tuple[str, str, float]]
     meaning: list[tuple[str, str, str]]
 
@@ -104,7 +124,10 @@ class Examples:
         seed, folder = settings.seed, settings.output
         meaning = [(one.anchor, one.positive, one.negative) for one in sets.read_nli(data)]
         meaning += [(one.query, one.passage, "") for one in sets.read_paraphrases(data)]
+        read = remembered(folder / "read.jsonl", to_read, seed) if settings.reading else []
         return cls(
+            answered=[one for one in read if one.right],
+            unanswered=[one for one in read if not one.right],
             questions=remembered(
                 folder / "questions.jsonl",
                 lambda: questions(data, settings.leave_out, random.Random(seed), settings.most),
@@ -120,6 +143,9 @@ class Examples:
     def draw(self, step: int, settings: Settings) -> tuple[str, list[Any]]:
         """Return the task of a step and its examples."""
         chance = random.Random(settings.seed * 1_000_003 + step)
+        if chance.random() < settings.reading:
+            asked = [one for name, count in _READ.items() for one in chance.sample(getattr(self, name), count)]
+            return "reading", [_to_read(one, chance) for one in asked]
         [task] = chance.choices(list(TASKS), list(TASKS.values()))
         asked = task in ("questions", "written")
         size = settings.batch_size * (1 if asked else 2)
@@ -129,6 +155,14 @@ class Examples:
             count = settings.wrong
             drawn = [Asked(one.query, one.right, chance.sample(one.wrong, min(count, len(one.wrong)))) for one in drawn]
         return task, drawn
+
+
+def _to_read(one: Asked, chance: random.Random) -> Asked:
+    """Return a question as people type it, with two right windows and some wrong ones, the nearest among them."""
+    luck = chance.random()
+    query = one.query.replace(" ", "") if luck < _JOINED else one.query.rstrip("?") if luck < _UNMARKED else one.query
+    first, others = (one.wrong[:2], one.wrong[2:]) if not one.right else ([], one.wrong)
+    return Asked(query, one.right[:2], first + chance.sample(others, min(_READ_WRONG - len(first), len(others))))
 
 
 def ranking_loss(anchors: torch.Tensor, texts: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -153,6 +187,26 @@ def cosent_loss(cosines: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     differences = _SCALE * (cosines[:, None] - cosines[None, :])
     ordered = differences[labels[:, None] < labels[None, :]]
     return torch.logsumexp(torch.cat([ordered.new_zeros(1), ordered]), 0)
+
+
+def reading_loss(rows: Sequence[Asked], odds: torch.Tensor) -> torch.Tensor:
+    """Return how wrong log odds are: cross-entropy of each window, and of each question among its windows.
+
+    Args:
+        rows: Questions with their windows; of several right ones the best counts, as one of them answers.
+        odds: The log odds of every window, (n,), those of a question one after the other, right ones first.
+    """
+    losses, places = [], []
+    for row, own in zip(rows, odds.split([len(row.right) + len(row.wrong) for row in rows]), strict=True):
+        right, wrong = own[: len(row.right)], own[len(row.right) :]
+        if not row.right:
+            weights = torch.tensor([1.0] + [0.4] * (len(wrong) - 1), device=own.device)
+            losses.extend(functional.softplus(wrong) * weights)
+            continue
+        best = right.logsumexp(0) - math.log(len(right))
+        losses += [1.5 * functional.softplus(-best), *(0.5 * functional.softplus(wrong))]
+        places.append(torch.cat([best[None], wrong]).logsumexp(0) - best)
+    return torch.stack(losses).mean() + 0.3 * torch.stack(places).mean()
 
 
 def loss_of(task: str, rows: list[Any], embed: Callable[[Sequence[str], str], torch.Tensor]) -> torch.Tensor:
@@ -199,17 +253,30 @@ def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.rea
     torch.manual_seed(settings.seed)
     tokenizer = AutoTokenizer.from_pretrained(settings.base_model)
     model = AutoModel.from_pretrained(settings.base_model, add_pooling_layer=False).float().to(device)
+    head = torch.nn.Linear(model.config.hidden_size, 1).to(device)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    if (known := settings.base_model / READING_FILE).exists():
+        numbers = torch.from_numpy(np.load(known)).to(device)
+        head.load_state_dict({"weight": numbers[None, :-1], "bias": numbers[-1:]})
     model.embeddings.requires_grad_(False)
     for layer in model.encoder.layer[: settings.frozen_layers]:
         layer.requires_grad_(False)
     learned = [one for one in model.parameters() if one.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=settings.learning_rate, weight_decay=0.01)
+    groups = [{"params": learned}, {"params": list(head.parameters()), "lr": _HEAD_RATE, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=0.01)
     warm = max(1, settings.steps // 20)
 
     def rate(step: int) -> float:
         return min((step + 1) / warm, (settings.steps - step) / max(1, settings.steps - warm))
 
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+
+    def means(inputs: Any) -> torch.Tensor:
+        with torch.autocast(device, torch.bfloat16):
+            states = model(**inputs).last_hidden_state
+        mask = inputs["attention_mask"][..., None]
+        return (states.float() * mask).sum(1) / mask.sum(1)
 
     def embed(texts: Sequence[str], prompt: str) -> torch.Tensor:
         inputs = tokenizer(
@@ -219,16 +286,32 @@ def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.rea
             max_length=settings.max_length,
             return_tensors="pt",
         ).to(device)
-        with torch.autocast(device, torch.bfloat16):
-            states = model(**inputs).last_hidden_state
-        mask = inputs["attention_mask"][..., None]
-        return functional.normalize((states.float() * mask).sum(1) / mask.sum(1), dim=1)
+        return functional.normalize(means(inputs), dim=1)
+
+    def read(rows: Sequence[Asked]) -> torch.Tensor:
+        pairs = [(row.query, window) for row in rows for window in (*row.right, *row.wrong)]
+        order = sorted(range(len(pairs)), key=lambda number: len(pairs[number][1]))
+        odds = []
+        for start in range(0, len(order), _PAIRS_AT_ONCE):
+            some = [pairs[number] for number in order[start : start + _PAIRS_AT_ONCE]]
+            inputs = tokenizer(
+                [PROMPTS["query"] + query for query, _ in some],
+                [PROMPTS["passage"] + window for _, window in some],
+                padding=True,
+                truncation="only_second",
+                max_length=PAIR_PIECES,
+                return_tensors="pt",
+            ).to(device)
+            inputs.pop("token_type_ids", None)  # the base has one type
+            odds.append(head(means(inputs))[:, 0])
+        return torch.cat(odds)[torch.tensor(order, device=device).argsort()]
 
     checkpoint, first = settings.output / "checkpoint.pt", 0
     history: list[dict[str, Any]] = []
     if settings.resume and checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True, map_location=device)
         model.load_state_dict(saved["model"])
+        head.load_state_dict(saved["head"])
         optimizer.load_state_dict(saved["optimizer"])
         schedule.load_state_dict(saved["schedule"])
         first, history = saved["step"], saved["history"]
@@ -237,7 +320,7 @@ def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.rea
     for step in range(first, settings.steps):
         torch.manual_seed(settings.seed * 1_000_003 + step)  # dropout, too, is that of an uninterrupted run
         task, rows = examples.draw(step, settings)
-        loss = loss_of(task, rows, embed)
+        loss = reading_loss(rows, read(rows)) if task == "reading" else loss_of(task, rows, embed)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
@@ -246,23 +329,25 @@ def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.rea
         history.append({"step": step + 1, "task": task, "loss": round(loss.item(), 4)})
         if (step + 1) % 50 == 0 or step + 1 == settings.steps:
             recent = history[-50:]
-            means = {
+            averages = {
                 name: sum(own) / len(own)
-                for name in TASKS
+                for name in (*TASKS, "reading")
                 if (own := [one["loss"] for one in recent if one["task"] == name])
             }
             spent = time.monotonic() - began
             logger.info(
                 "step %d of %d, %.0f s: %s",
-                *(step + 1, settings.steps, spent, ", ".join(f"{name} {mean:.3f}" for name, mean in means.items())),
+                *(step + 1, settings.steps, spent, ", ".join(f"{name} {mean:.3f}" for name, mean in averages.items())),
             )
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            parts = {"model": model, "head": head, "optimizer": optimizer, "schedule": schedule}
+            state = {name: part.state_dict() for name, part in parts.items()}
             temporary = checkpoint.with_name("checkpoint.new")
-            torch.save({**state, "schedule": schedule.state_dict(), "history": history}, temporary)
+            torch.save({**state, "step": step + 1, "history": history}, temporary)
             temporary.replace(checkpoint)
     folder = settings.output / "model"
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    np.save(folder / READING_FILE, torch.cat([head.weight[0], head.bias]).detach().float().cpu().numpy())
     (settings.output / "history.json").write_text(json.dumps(history), encoding="utf-8")
     return folder
 

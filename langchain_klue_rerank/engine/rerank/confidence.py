@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 FORMAT: Final = "klue-confidence"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 CONFIG_FILE: Final = "config.json"
 #: Candidates that are considered, and the minimum number for which a lead is meaningful.
 CANDIDATES: Final = 30
@@ -30,8 +30,18 @@ LEAST_CANDIDATES: Final = 10
 SIGNALS: Final = ("score", "lead", "lexical", "lexical_lead", "cosine", "cosine_lead")
 #: What is known besides where a second bi-encoder has a say.
 SECOND_SIGNALS: Final = ("second", "second_lead")
-#: Keys of the two models in the file: without a second bi-encoder and with one.
-FIRST, SECOND = "hybrid", "hybrid_with_second"
+#: What is known besides where the packaged encoder has read the best candidate.
+READ_SIGNALS: Final = ("reading",)
+#: Keys of the models in the file: without a second bi-encoder, with one, and with the packaged encoder, which reads.
+FIRST, SECOND, READ = "hybrid", "hybrid_with_second", "hybrid_with_reader"
+#: Confidence between which reading is worth its time; beyond, it would change no answer.
+DOUBT: Final = (0.15, 0.85)
+#: The signals of each.
+SIGNALS_OF: Final = {
+    FIRST: SIGNALS,
+    SECOND: SIGNALS + SECOND_SIGNALS,
+    READ: SIGNALS + SECOND_SIGNALS + READ_SIGNALS,
+}
 
 _FLOOR: Final = 1e-3
 #: Share of the words of the shorter one from which two passages say the same, as copies and overlapping pieces do.
@@ -44,6 +54,7 @@ def signals(
     cosines: ArrayLike,
     tokens: TokenizedTexts,
     second: ArrayLike | None = None,
+    reading: float | None = None,
 ) -> NDArray[np.float64]:
     """Turn what is known of a query's candidates into the model's input.
 
@@ -54,12 +65,14 @@ def signals(
         cosines: (n,) their cosines.
         tokens: Their n tokenized texts.
         second: (n,) their scores in 0..1 by a second bi-encoder; None without one.
+        reading: The log odds that the best one answers, by a model that has read it; None without one.
 
     Returns:
-        (`SIGNALS`,), and with a second bi-encoder `SECOND_SIGNALS` after them: the log odds of the best score; the
-        logarithm of its ratio to the next; the best one's lexical score and how far it is ahead of the best of the
-        others; its cosine and how far it is ahead of the mean of all; its score by the second bi-encoder and how far it
-        is ahead of the best of the others. Others that say the same as the best one are not counted.
+        (`SIGNALS`,), with a second bi-encoder `SECOND_SIGNALS` after them, and `READ_SIGNALS` last: the log odds of the
+        best score; the logarithm of its ratio to the next; the best one's lexical score and how far it is ahead of the
+        best of the others; its cosine and how far it is ahead of the mean of all; its score by the second bi-encoder
+        and how far it is ahead of the best of the others; and the log odds that it answers. Others that say the same as
+        the best one are not counted.
     """
     ranked, words, meaning = (np.asarray(one, np.float64)[:CANDIDATES] for one in (scores, lexical, cosines))
     best = int(ranked.argmax())
@@ -76,6 +89,8 @@ def signals(
     if second is not None:
         opinion = np.asarray(second, np.float64)[:CANDIDATES]
         known += [opinion[best], opinion[best] - opinion[others].max(initial=0.0)]
+    if reading is not None:
+        known.append(reading)
     return np.array(known)
 
 
@@ -93,7 +108,7 @@ class ConfidenceModel:
     """The probability that the first result of a search answers.
 
     Args:
-        weights: (`SIGNALS`,) float64, none negative; with a second bi-encoder those of `SECOND_SIGNALS` after them.
+        weights: As many float64 as there are signals (`SIGNALS_OF`), none negative.
         bias: Log odds where all signals are 0.
         threshold: Confidence from which an answer is recommended.
     """
@@ -106,7 +121,7 @@ class ConfidenceModel:
         """Return probabilities.
 
         Args:
-            known: (..., `SIGNALS`), see `signals`.
+            known: (..., signals), see `signals`.
 
         Returns:
             (...) float64 in 0..1.
@@ -115,12 +130,12 @@ class ConfidenceModel:
         return np.asarray(1 / (1 + np.exp(-np.clip(odds, -30, 30))), np.float64)
 
     @classmethod
-    def load(cls, folder: Path, second: bool = False) -> ConfidenceModel:
+    def load(cls, folder: Path, key: str = FIRST) -> ConfidenceModel:
         """Open the weights in a folder.
 
         Args:
             folder: The folder.
-            second: Whether a second bi-encoder has a say.
+            key: Which of the models, `FIRST`, `SECOND` or `READ`.
 
         Raises:
             FileNotFoundError: If the file is missing.
@@ -135,7 +150,7 @@ class ConfidenceModel:
                 f"The weights in {path} have format version {config.get('format_version')}; this release reads version "
                 f"{FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
             )
-        model, wanted = config[SECOND if second else FIRST], SIGNALS + (SECOND_SIGNALS if second else ())
+        model, wanted = config[key], SIGNALS_OF[key]
         if tuple(model["weights"]) != wanted:
             raise ValueError(f"{path} has weights for {', '.join(model['weights'])}; expected {', '.join(wanted)}.")
         weights = np.array(list(model["weights"].values()), np.float64)
@@ -145,6 +160,6 @@ class ConfidenceModel:
 
 
 @cache
-def packaged_confidence(second: bool = False) -> ConfidenceModel:
-    """Return the model that comes with the package, for its own models' scores, with a second bi-encoder's or not."""
-    return ConfidenceModel.load(Path(__file__).parents[2] / "weights" / "confidence", second)
+def packaged_confidence(key: str = FIRST) -> ConfidenceModel:
+    """Return a model that comes with the package, for its own models' scores; see `ConfidenceModel.load`."""
+    return ConfidenceModel.load(Path(__file__).parents[2] / "weights" / "confidence", key)

@@ -14,9 +14,10 @@ from langchain_klue_rerank.engine.rerank.confidence import (
     CONFIG_FILE,
     FIRST,
     FORMAT_VERSION,
+    READ,
     SECOND,
-    SECOND_SIGNALS,
     SIGNALS,
+    SIGNALS_OF,
     ConfidenceModel,
     packaged_confidence,
     signals,
@@ -33,11 +34,11 @@ def test_it_is_a_probability_whatever_the_scores(rows: list[tuple[float, float, 
     assert 0 <= float(packaged_confidence()(signals(scores, lexical, cosines, TEXTS))) <= 1
 
 
-@pytest.mark.parametrize("second", [False, True])
+@pytest.mark.parametrize("key", [FIRST, SECOND])
 @given(one=SHARES, other=SHARES, rest=SHARES)
-def test_a_better_best_candidate_never_lowers_it(second: bool, one: float, other: float, rest: float) -> None:
+def test_a_better_best_candidate_never_lowers_it(key: str, one: float, other: float, rest: float) -> None:
     low, high = sorted((one, other))
-    model, count = packaged_confidence(second), 4 if second else 3
+    model, count = packaged_confidence(key), 4 if key == SECOND else 3
     for place in range(count):
         columns = [np.array([0.5, 0.1, 0.05]) * rest for _ in range(count)]
         columns[0][0] = max(columns[0][0], 0.5 * rest)
@@ -55,16 +56,22 @@ def test_a_runner_up_close_behind_makes_doubt() -> None:
     assert pressed < alone
 
 
+def test_what_reading_says_counts() -> None:
+    scores = [[0.1, 0.05, 0.01], [0.2, 0.1, 0.1], [0.2, 0.2, 0.1], TEXTS, [0.2, 0.1, 0.1]]
+    yes, no = (float(packaged_confidence(READ)(signals(*scores, odds))) for odds in (3.0, -3.0))
+    assert yes > no + 0.2
+
+
 def test_a_copy_of_the_best_passage_makes_no_doubt() -> None:
     once = signals([0.4, 0.02, 0.01], [0.5, 0.1, 0.1], [0.5, 0.2, 0.1], TEXTS)
     twice = TEXTS.take(np.array([0, 0, 1, 2]))
     assert signals([0.4, 0.4, 0.02, 0.01], [0.5, 0.5, 0.1, 0.1], [0.5, 0.5, 0.2, 0.1], twice) == pytest.approx(once)
 
 
-@pytest.mark.parametrize(("second", "count"), [(False, len(SIGNALS)), (True, len(SIGNALS + SECOND_SIGNALS))])
-def test_the_packaged_weights_are_what_the_release_reads(second: bool, count: int) -> None:
-    model = packaged_confidence(second)
-    assert model.weights.shape == (count,)
+@pytest.mark.parametrize("key", SIGNALS_OF)
+def test_the_packaged_weights_are_what_the_release_reads(key: str) -> None:
+    model = packaged_confidence(key)
+    assert model.weights.shape == (len(SIGNALS_OF[key]),)
     assert model.weights.max() > 0
     assert 0 < model.threshold < 1
 
@@ -83,7 +90,7 @@ def _model(weights: dict[str, float]) -> dict[str, object]:
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, change: dict[str, object], message: str) -> None:
-    good = {FIRST: _model(dict.fromkeys(SIGNALS, 1.0)), SECOND: _model(dict.fromkeys(SIGNALS + SECOND_SIGNALS, 1.0))}
+    good = {key: _model(dict.fromkeys(names, 1.0)) for key, names in SIGNALS_OF.items()}
     config = {"format": "klue-confidence", "format_version": FORMAT_VERSION, **good, "threshold": 0.5}
     (tmp_path / CONFIG_FILE).write_text(json.dumps({**config, **change}), encoding="utf-8")
     with pytest.raises(ValueError, match=message):

@@ -16,6 +16,7 @@ from langchain_klue_rerank.engine.models.encoder.bi_encoder import EncoderBiEnco
 from langchain_klue_rerank.engine.models.encoder.blocks import BlockMatrix
 from langchain_klue_rerank.engine.models.encoder.network import NumpyNetwork
 from langchain_klue_rerank.engine.models.encoder.pieces import PieceTokenizer
+from langchain_klue_rerank.engine.models.encoder.reading import odds_of_answers, windows_to_read
 from langchain_klue_rerank.engine.models.encoder.weights import EncoderWeights
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.errors import ModelLoadError
@@ -78,6 +79,60 @@ def test_a_question_in_other_words_is_nearest_to_its_answer(in_numpy: EncoderBiE
     questions = ["책을 몇 권이나 대출할 수 있나요?", "집을 옮기면 언제까지 알려야 해요?", "로그인이 막혔어요"]
     cosines = in_numpy.encode(questions, "query") @ in_numpy.encode(TEXTS, "passage").T
     assert cosines.argmax(axis=1).tolist() == [3, 0, 5]
+
+
+def test_a_question_and_a_passage_are_read_as_the_library_pairs_them(in_numpy: EncoderBiEncoder) -> None:
+    transformers = pytest.importorskip("transformers")
+    weights = in_numpy._weights
+    scored = list(zip(weights.pieces, weights.piece_scores.tolist(), strict=True))
+    pairing = transformers.XLMRobertaTokenizer(vocab=scored)  # the family that multilingual-e5 belongs to
+
+    class Seen:
+        pieces: list[int]
+
+        def means(self, texts: list[np.ndarray]) -> np.ndarray:
+            self.pieces = texts[0].tolist()
+            return np.zeros((len(texts), weights.sizes.hidden), np.float32)
+
+    seen = Seen()
+    EncoderBiEncoder(FOLDER, seen).read("대출 기한은?", ["도서관\n책은 두 주 동안 빌립니다."])
+    theirs = pairing("query: 대출 기한은?", "passage: 도서관\n책은 두 주 동안 빌립니다.")["input_ids"]
+    assert seen.pieces == theirs
+
+
+def test_a_passage_that_answers_is_told_from_one_about_the_same(in_numpy: EncoderBiEncoder) -> None:
+    passage = "도서 대출\n책은 한 번에 다섯 권까지 두 주 동안 빌릴 수 있습니다. 연장은 한 번만 됩니다."
+    answered = ["책 몇 권까지 빌려줘요?", "빌린 책 언제까지 갖고 있어도 되나"]
+    unanswered = ["책 잃어버리면 얼마 물어내요?", "도서관 주차장 있나요"]
+    odds = [float(odds_of_answers(in_numpy, question, [passage])[0]) for question in (*answered, *unanswered)]
+    assert min(odds[:2]) > max(odds[2:])
+
+
+def test_a_long_passage_is_read_where_it_shares_most_with_the_question(in_numpy: EncoderBiEncoder) -> None:
+    filler = " ".join(["그날 저녁에는 모두 모여 늦게까지 이야기를 나누었습니다."] * 60)
+    answer = "반납이 늦으면 하루에 백 원씩 연체료를 냅니다."
+    question = "연체료는 하루에 얼마인가요?"
+    windows = windows_to_read(question, f"대출 안내\n{filler} {answer} {filler}")
+    assert len(windows) == 2
+    assert answer in windows[0]
+    assert all(window.startswith("대출 안내\n") for window in windows)
+    buried, alone, none = odds_of_answers(
+        in_numpy, question, [f"대출 안내\n{filler} {answer} {filler}", answer, f"대출 안내\n{filler}"]
+    )
+    assert min(buried, alone) > none
+
+
+def test_only_the_packaged_encoder_reads() -> None:
+    assert KlueEmbeddings().read("질문", TEXTS) is None
+    odds = KlueEmbeddings(model="packaged-encoder").read("질문", TEXTS)
+    assert odds is not None
+    assert odds.shape == (len(TEXTS),)
+    nothing = KlueEmbeddings(model="packaged-encoder").read("질문", [])
+    assert nothing is not None
+    assert nothing.shape == (0,)
+    hostile = KlueEmbeddings(model="packaged-encoder").read("질문" * 999, list(HOSTILE.values()))
+    assert hostile is not None
+    assert np.isfinite(hostile).all()
 
 
 @pytest.mark.parametrize(("bits", "error"), [(4, 0.3), (8, 0.02)])

@@ -17,14 +17,17 @@ import transformers
 from langchain_klue_rerank.engine.models.encoder.blocks import BlockMatrix
 from tests.tiny_models import TINY, save_bert_tokenizer
 from tests.unit_tests.fakes import TEXTS
-from training.packaged.encoder import mean_of, packed
-from training.packaged.encoder_examples import Asked, remembered, written
-from training.packaged.encoder_tuning import Examples, Settings, cosent_loss, ranking_loss, tune
+from training.data import EVERYDAY, FRESH_CORPORA, USUAL_CORPORA, read_jsonl
+from training.packaged.encoder import READING_FILE, mean_of, packed
+from training.packaged.encoder_examples import Asked, remembered, to_read, written
+from training.packaged.encoder_tuning import Examples, Settings, cosent_loss, ranking_loss, reading_loss, tune
 from training.settings import SettingsError
 
 EXAMPLES = Examples(
     questions=[Asked(text[:6], [text], [other for other in TEXTS if other != text]) for text in TEXTS],
     written=[Asked(text[:4], [text, text[:20]], [other for other in TEXTS if other != text]) for text in TEXTS],
+    answered=[Asked(text[:4], [text], [other for other in TEXTS if other != text]) for text in TEXTS] * 2,
+    unanswered=[Asked(text[:4], [], [other for other in TEXTS if other != text]) for text in TEXTS] * 2,
     similarity=[(text, text, 5.0) for text in TEXTS] + [(text, text[::-1], 0.0) for text in TEXTS],
     meaning=[(text, text[:8], "") for text in TEXTS[:2]] + [(text, text[:8], text[::-1]) for text in TEXTS[2:]],
 )
@@ -78,6 +81,33 @@ def test_an_interrupted_run_ends_as_if_nothing_had_happened(base: Path, tmp_path
     resumed = weights(tune(replace(run, resume=True), lambda _: EXAMPLES))
     assert drawn == 52
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_reading_is_learned_and_lies_beside_the_model(base: Path, tmp_path: Path) -> None:
+    folder = tune(replace(settings(base, tmp_path / "run", 12), reading=1.0), lambda _: EXAMPLES)
+    numbers = np.load(folder / READING_FILE)
+    assert numbers.shape == (33,)
+    assert np.abs(numbers).max() > 0
+    again = tune(replace(settings(folder, tmp_path / "more", 1), reading=0.0), lambda _: EXAMPLES)
+    assert np.load(again / READING_FILE) == pytest.approx(numbers)
+
+
+def test_reading_costs_less_where_the_answer_is_told_apart() -> None:
+    rows = [Asked("언제?", ["내일", "모레"], ["어제"]), Asked("얼마?", [], ["어제", "내일"])]
+    good = torch.tensor([4.0, -4.0, -4.0, -4.0, -4.0])  # one of two right windows is enough
+    assert reading_loss(rows, good) < 0.5 < reading_loss(rows, -good)
+
+
+def test_questions_to_read_have_no_right_window_where_nothing_answers() -> None:
+    rows = list(to_read())
+    answered, unanswered = ([row for row in rows if bool(row.right) is known] for known in (True, False))
+    assert len(answered) > 1000
+    assert len(unanswered) > 300
+    asked = {row.query for row in rows}
+    for name in (*USUAL_CORPORA, *FRESH_CORPORA):  # what the confidence is fitted on
+        own = [row for row in read_jsonl(EVERYDAY / name / "questions.jsonl") if row["kind"] != "off_topic"]
+        assert len(asked & {row["question"] for row in own}) <= 1  # one may be asked, by chance, of several corpora
+    assert all(row.wrong and not set(row.right) & set(row.wrong) for row in rows)
 
 
 def test_what_is_at_four_bits_stays_and_what_was_learned_gets_eight() -> None:

@@ -1,4 +1,4 @@
-"""The packaged encoder, or one of its format in a folder, behind the bi-encoder contract."""
+"""The packaged encoder, or one of its format in a folder: a bi-encoder that can also read two texts together."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
-from langchain_klue_rerank.engine.contracts import Kind
+from langchain_klue_rerank.engine.contracts import Kind, check_scores
 from langchain_klue_rerank.engine.models.encoder.network import Network, NumpyNetwork, batches
 from langchain_klue_rerank.engine.models.encoder.pieces import PieceTokenizer
-from langchain_klue_rerank.engine.models.encoder.weights import EncoderWeights
+from langchain_klue_rerank.engine.models.encoder.weights import READING, EncoderWeights
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import has_words
 
@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 #: Texts cut into pieces and sorted by length at a time.
 _TEXTS_AT_ONCE: Final = 1024
+#: Pieces of a query and of a query with a passage that are read together, at most, as in training.
+_QUERY_PIECES: Final = 64
+PAIR_PIECES: Final = 224
 
 
 class EncoderBiEncoder:
@@ -60,6 +63,31 @@ class EncoderBiEncoder:
                     vectors[own] = as_unit_vectors(self._network.means([pieces[number] for number in batch.tolist()]))
                     bar.update(len(batch))
         return vectors
+
+    def read(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Read a query together with each text, as a cross-encoder does.
+
+        Args:
+            query: The query.
+            texts: n texts, of which the first 150 or so words are read.
+
+        Returns:
+            (n,) float32, the log odds that each answers.
+
+        Raises:
+            ModelOutputError: If the model returns NaN or infinity.
+        """
+        prompts, end = self._weights.prompts, [self._tokenizer.END]
+        asked = self._tokenizer.encode(prompts["query"] + query, _QUERY_PIECES) + end
+        pieces = [
+            np.array(asked + self._tokenizer.encode(prompts["passage"] + text, PAIR_PIECES - len(asked) + 1)[1:])
+            for text in texts
+        ]
+        odds = np.zeros(len(texts), np.float32)
+        head = self._weights.vectors[READING]
+        for batch in batches(np.array([len(piece) for piece in pieces])):
+            odds[batch] = self._network.means([pieces[number] for number in batch.tolist()]) @ head[:-1] + head[-1]
+        return check_scores(odds, "packaged-encoder")
 
 
 def open_network(weights: EncoderWeights) -> Network:

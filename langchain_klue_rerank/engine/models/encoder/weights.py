@@ -16,7 +16,7 @@ from langchain_klue_rerank.engine.arrays.mapped import open_regular, read_small
 from langchain_klue_rerank.engine.models.encoder.blocks import BLOCK, BlockMatrix
 
 FORMAT: Final = "klue-encoder"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 CONFIG_FILE: Final = "config.json"
 #: The most bytes that the configuration may have.
 _CONFIG_BYTES: Final = 1 << 20
@@ -27,6 +27,8 @@ VECTORS: Final = (
     *(f"{name}_bias" for name in MATRICES),
     *(f"{name}_norm_{part}" for name in ("attention", "output") for part in ("weight", "bias")),
 )
+#: Turns the mean of a question and a passage that are read together into log odds; the last number is the bias.
+READING: Final = "reading"
 _FILES: Final = ("blocks.npy", "block_scales.npy", "floats.npy", "positions.npy", "pieces.txt", "piece_scores.npy")
 
 
@@ -68,7 +70,7 @@ class Sizes:
         own = dict.fromkeys(VECTORS, self.hidden)
         own |= {"attention_bias": 3 * self.hidden, "intermediate_bias": self.feed_forward}
         layers = {f"{layer}.{name}": size for layer in range(self.layers) for name, size in own.items()}
-        return {"norm_weight": self.hidden, "norm_bias": self.hidden, **layers}
+        return {"norm_weight": self.hidden, "norm_bias": self.hidden, **layers, READING: self.hidden + 1}
 
 
 @dataclass(frozen=True, slots=True)

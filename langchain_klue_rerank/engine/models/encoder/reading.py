@@ -1,0 +1,67 @@
+"""Reading: the encoder takes a question and a passage together and says whether the passage answers.
+
+The same layers that embed texts have learned it beside that (`training.packaged.encoder_tuning`). Reading knows what a
+passage says that a cosine does not: that it is about the question's topic and still has no answer. It orders passages
+no better than the scores do, so it has a say in the confidence alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from langchain_klue_rerank.engine.models.encoder.bi_encoder import EncoderBiEncoder
+from langchain_klue_rerank.engine.text.windows import cut_texts
+
+#: Words of a window, as in training, and windows of a passage that are read at most.
+READ_WORDS: Final = 80
+_WINDOWS: Final = 2
+#: Words of a first line that counts as the title, at most: it is read with every window.
+_TITLE_WORDS: Final = 12
+
+_NO_WORD = re.compile(r"\W+")
+
+
+def odds_of_answers(encoder: EncoderBiEncoder, query: str, passages: Sequence[str]) -> NDArray[np.float32]:
+    """Return the log odds that passages answer a query.
+
+    Args:
+        encoder: What reads.
+        query: The query.
+        passages: n passages, their titles on the first line. Of a long one the two windows are read that share most
+            with the query, and the better one counts.
+
+    Returns:
+        (n,) float32.
+
+    Raises:
+        ModelOutputError: If the model returns NaN or infinity.
+    """
+    windows = [windows_to_read(query, passage) for passage in passages]
+    found = encoder.read(query, [window for own in windows for window in own])
+    return np.maximum.reduceat(found, np.cumsum([0, *map(len, windows)])[:-1]) if windows else found
+
+
+def windows_to_read(query: str, passage: str, most: int = _WINDOWS) -> list[str]:
+    """Return the windows of a passage that share most with a query.
+
+    Args:
+        query: The query.
+        passage: The passage, its title on the first line.
+        most: Windows to return, at most.
+    """
+    title, _, body = passage.partition("\n")
+    if not body.strip() or len(title.split()) > _TITLE_WORDS:
+        title, body = "", passage
+    windows, _ = cut_texts([body], [title], READ_WORDS)
+    wanted = _bigrams(query)
+    return sorted(windows, key=lambda window: -len(wanted & _bigrams(window)))[:most]  # of equals the earlier ones
+
+
+def _bigrams(text: str) -> set[str]:
+    letters = _NO_WORD.sub("", text)
+    return {letters[place : place + 2] for place in range(len(letters) - 1)}

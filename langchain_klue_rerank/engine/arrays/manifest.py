@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import stat
 from collections.abc import Container, Iterable
 from contextlib import suppress
@@ -220,9 +219,19 @@ def remove_unnamed(folder: Path, writing: Container[str]) -> None:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         elif name not in named:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path)
         else:
             _remove_within(path, keep)
+
+
+def remove_folder(data: Path) -> None:
+    """Remove a data folder as far as that is possible.
+
+    Not by shutil.rmtree: a Ctrl-C within it may close a descriptor twice, and comes out as an OSError.
+    """
+    _remove_within(data, set())
+    with suppress(OSError):
+        data.rmdir()
 
 
 def _remove_within(data: Path, keep: set[Path]) -> None:

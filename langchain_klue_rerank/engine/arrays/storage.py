@@ -15,7 +15,6 @@ import hashlib
 import logging
 import mmap
 import os
-import shutil
 import threading
 import time
 import uuid
@@ -169,7 +168,7 @@ def save_folder(
             except BaseException:
                 # An interrupt may arrive just after the replacement, so the manifest itself says whether it happened.
                 if not manifest.may_name(folder, name):
-                    shutil.rmtree(data, ignore_errors=True)
+                    manifest.remove_folder(data)
                     temporary.unlink(missing_ok=True)
                 raise
             # Committed: from here on the new data stays, whatever happens.

@@ -23,7 +23,8 @@ class LexicalCorpus:
     def __init__(self, tokens: TokenizedTexts) -> None:
         empty = Snapshot.empty(IndexSettings(dense=False))
         passages = [Passage(str(row), "", {}) for row in range(len(tokens))]
-        self._state = empty.added(Segment.build(passages, empty.terms, tokens, {}, None, morphemes=True))
+        segment = Segment.build(passages, empty.terms, tokens, {}, None, morphemes=True)
+        self._state = empty.added(segment, [passage.id for passage in passages])
 
     def scores(self, queries: TokenizedTexts) -> NDArray[np.float32]:
         """Return the scores in 0..1 of every passage for every query, (queries, passages)."""

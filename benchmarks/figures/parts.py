@@ -227,6 +227,8 @@ def measure_encoder_price(data: Path, runs: Path) -> dict[str, str]:
         "encoder.passages": f"{found.speed[name]:.1f}",
         "encoder.numpy.ms": _digits(found.milliseconds["NumpyNetwork"]),
         "encoder.numpy.passages": f"{found.speed['NumpyNetwork']:.1f}",
+        "encoder.reranked.p50": _digits(found.queries["with"][0]),
+        "encoder.reranked.p90": _digits(found.queries["with"][1]),
         "encoder.runs-in": {"NumpyNetwork": "NumPy"}.get(name, "ONNX Runtime"),
     }
 

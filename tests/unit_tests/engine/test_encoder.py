@@ -16,7 +16,7 @@ from langchain_klue_rerank.engine.models.encoder.bi_encoder import EncoderBiEnco
 from langchain_klue_rerank.engine.models.encoder.blocks import BlockMatrix
 from langchain_klue_rerank.engine.models.encoder.network import NumpyNetwork
 from langchain_klue_rerank.engine.models.encoder.pieces import PieceTokenizer
-from langchain_klue_rerank.engine.models.encoder.reading import odds_of_answers, windows_to_read
+from langchain_klue_rerank.engine.models.encoder.reading import odds_of_answers, window_to_read
 from langchain_klue_rerank.engine.models.encoder.weights import EncoderWeights
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.errors import ModelLoadError
@@ -112,10 +112,9 @@ def test_a_long_passage_is_read_where_it_shares_most_with_the_question(in_numpy:
     filler = " ".join(["그날 저녁에는 모두 모여 늦게까지 이야기를 나누었습니다."] * 60)
     answer = "반납이 늦으면 하루에 백 원씩 연체료를 냅니다."
     question = "연체료는 하루에 얼마인가요?"
-    windows = windows_to_read(question, f"대출 안내\n{filler} {answer} {filler}")
-    assert len(windows) == 2
-    assert answer in windows[0]
-    assert all(window.startswith("대출 안내\n") for window in windows)
+    window = window_to_read(question, f"대출 안내\n{filler} {answer} {filler}")
+    assert answer in window
+    assert window.startswith("대출 안내\n")
     buried, alone, none = odds_of_answers(
         in_numpy, question, [f"대출 안내\n{filler} {answer} {filler}", answer, f"대출 안내\n{filler}"]
     )

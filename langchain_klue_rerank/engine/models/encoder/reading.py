@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from langchain_klue_rerank.engine.models.encoder.bi_encoder import EncoderBiEncoder
 from langchain_klue_rerank.engine.text.windows import cut_texts
 
-#: Words of a window, as in training, and windows of a passage that are read at most.
+#: Words of a window, as in training.
 READ_WORDS: Final = 80
-_WINDOWS: Final = 2
 #: Words of a first line that counts as the title, at most: it is read with every window.
 _TITLE_WORDS: Final = 12
 
@@ -32,8 +31,8 @@ def odds_of_answers(encoder: EncoderBiEncoder, query: str, passages: Sequence[st
     Args:
         encoder: What reads.
         query: The query.
-        passages: n passages, their titles on the first line. Of a long one the two windows are read that share most
-            with the query, and the better one counts.
+        passages: n passages, their titles on the first line. Of a long one the window is read that shares most
+            with the query.
 
     Returns:
         (n,) float32.
@@ -41,25 +40,22 @@ def odds_of_answers(encoder: EncoderBiEncoder, query: str, passages: Sequence[st
     Raises:
         ModelOutputError: If the model returns NaN or infinity.
     """
-    windows = [windows_to_read(query, passage) for passage in passages]
-    found = encoder.read(query, [window for own in windows for window in own])
-    return np.maximum.reduceat(found, np.cumsum([0, *map(len, windows)])[:-1]) if windows else found
+    return encoder.read(query, [window_to_read(query, passage) for passage in passages])
 
 
-def windows_to_read(query: str, passage: str, most: int = _WINDOWS) -> list[str]:
-    """Return the windows of a passage that share most with a query.
+def window_to_read(query: str, passage: str) -> str:
+    """Return the window of a passage that shares most with a query; of equals the first.
 
     Args:
         query: The query.
         passage: The passage, its title on the first line.
-        most: Windows to return, at most.
     """
     title, _, body = passage.partition("\n")
     if not body.strip() or len(title.split()) > _TITLE_WORDS:
         title, body = "", passage
     windows, _ = cut_texts([body], [title], READ_WORDS)
     wanted = _bigrams(query)
-    return sorted(windows, key=lambda window: -len(wanted & _bigrams(window)))[:most]  # of equals the earlier ones
+    return max(windows, key=lambda window: len(wanted & _bigrams(window)))
 
 
 def _bigrams(text: str) -> set[str]:

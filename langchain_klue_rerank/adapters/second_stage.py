@@ -104,7 +104,7 @@ class SecondStage:
         async with reranker._arun(candidates.query, len(candidates.documents), callbacks) as outputs:
             start = time.perf_counter()
             [scores] = await reranker._ascore([request])
-            if self.second is None:
+            if not isinstance(self.second, EncoderEmbeddings):
                 documents = self._blend(reranker, candidates, scores, options)
             else:  # the packaged encoder reads for the confidence
                 documents = await run_in_executor(None, self._blend, reranker, candidates, scores, options)
@@ -210,8 +210,8 @@ class SecondStage:
             or not scores.is_read.all()
         ):
             return {}
-        arguments = (blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second)
-        confidence = float(packaged_confidence(FIRST if evidence.second is None else SECOND)(signals(*arguments)))
+        known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second)
+        confidence = float(packaged_confidence(FIRST if evidence.second is None else SECOND)(known))
         if (
             evidence.second is not None
             and isinstance(self.second, EncoderEmbeddings)
@@ -222,7 +222,7 @@ class SecondStage:
             text = searchable_text(first.page_content, first.metadata, self.title_key)
             odds = self.second.read(candidates.query, [text])
             if odds is not None:
-                confidence = float(packaged_confidence(READ)(signals(*arguments, float(odds[0]))))
+                confidence = float(packaged_confidence(READ)(np.append(known, odds)))
         return {"confidence": confidence}
 
     def _first_stage_only(self, candidates: CandidateDocuments, options: Options) -> list[Document]:

@@ -272,9 +272,10 @@ def ask(
     assert evidence.cosines is not None
     assert evidence.tokens is not None
     best = int(blended.argmax())
+    known = engine.signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second)
     odds = None if searched.second is None else KlueEmbeddings(model=searched.second).read(question, [texts[best]])
-    reading = None if odds is None else float(odds[0])
-    known = engine.signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second, reading)
+    if odds is not None:
+        known = np.append(known, odds)
     return known, numbers[kept[best]] in right and not take_out
 
 

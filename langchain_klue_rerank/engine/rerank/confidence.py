@@ -54,7 +54,6 @@ def signals(
     cosines: ArrayLike,
     tokens: TokenizedTexts,
     second: ArrayLike | None = None,
-    reading: float | None = None,
 ) -> NDArray[np.float64]:
     """Turn what is known of a query's candidates into the model's input.
 
@@ -65,14 +64,13 @@ def signals(
         cosines: (n,) their cosines.
         tokens: Their n tokenized texts.
         second: (n,) their scores in 0..1 by a second bi-encoder; None without one.
-        reading: The log odds that the best one answers, by a model that has read it; None without one.
 
     Returns:
-        (`SIGNALS`,), with a second bi-encoder `SECOND_SIGNALS` after them, and `READ_SIGNALS` last: the log odds of the
-        best score; the logarithm of its ratio to the next; the best one's lexical score and how far it is ahead of the
-        best of the others; its cosine and how far it is ahead of the mean of all; its score by the second bi-encoder
-        and how far it is ahead of the best of the others; and the log odds that it answers. Others that say the same as
-        the best one are not counted.
+        (`SIGNALS`,), with a second bi-encoder `SECOND_SIGNALS` after them: the log odds of the best score; the
+        logarithm of its ratio to the next; the best one's lexical score and how far it is ahead of the best of the
+        others; its cosine and how far it is ahead of the mean of all; its score by the second bi-encoder and how far it
+        is ahead of the best of the others. Others that say the same as the best one are not counted. Where the best one
+        has been read, the log odds that it answers come after these (`READ_SIGNALS`).
     """
     ranked, words, meaning = (np.asarray(one, np.float64)[:CANDIDATES] for one in (scores, lexical, cosines))
     best = int(ranked.argmax())
@@ -89,8 +87,6 @@ def signals(
     if second is not None:
         opinion = np.asarray(second, np.float64)[:CANDIDATES]
         known += [opinion[best], opinion[best] - opinion[others].max(initial=0.0)]
-    if reading is not None:
-        known.append(reading)
     return np.array(known)
 
 

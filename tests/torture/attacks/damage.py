@@ -110,16 +110,20 @@ def every_byte(chance: random.Random, folder: Path) -> Trials:
             path.write_bytes(content)
 
 
-def random_damage(chance: random.Random, folder: Path) -> Trials:
-    """Damage files at random."""
-    place = folder / "index"
-    files = make(place)
+def damaged(files: dict[Path, bytes], chance: random.Random, read: Callable[[], str | None]) -> Trials:
+    """Damage files at random, and read the index each time."""
     while True:
         path = chance.choice(list(files))
         content = change(files[path], chance)
         path.write_bytes(content)
-        yield None if same(content, files[path]) else guarded(lambda: noticed(place))
+        yield None if same(content, files[path]) else guarded(read)
         path.write_bytes(files[path])
+
+
+def random_damage(chance: random.Random, folder: Path) -> Trials:
+    """Damage files at random."""
+    place = folder / "index"
+    return damaged(make(place), chance, lambda: noticed(place))
 
 
 def with_checksums(chance: random.Random, folder: Path) -> Trials:

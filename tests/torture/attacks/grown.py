@@ -14,7 +14,7 @@ from langchain_klue_rerank.engine.index import saved
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.errors import KlueRerankError
 from tests.torture.attack import Attack, Trials, guarded
-from tests.torture.attacks.damage import change, noticed, same, signed, used
+from tests.torture.attacks.damage import change, damaged, noticed, same, signed, used
 from tests.unit_tests.engine.helpers import SETTINGS, add, passage, tokens_of, vectors_of
 
 
@@ -105,13 +105,7 @@ def found_later(folder: Path) -> str | None:
 def checked_later(chance: random.Random, folder: Path) -> Trials:
     """Damage files that are too large to be read when an index is opened."""
     place = folder / "index"
-    files = make(place)
-    while True:
-        path = chance.choice(list(files))
-        content = change(files[path], chance)
-        path.write_bytes(content)
-        yield None if same(content, files[path]) else guarded(lambda: found_later(place))
-        path.write_bytes(files[path])
+    return damaged(make(place), chance, lambda: found_later(place))
 
 
 ATTACKS = [

@@ -57,8 +57,8 @@ def test_a_runner_up_close_behind_makes_doubt() -> None:
 
 
 def test_what_reading_says_counts() -> None:
-    scores = [[0.1, 0.05, 0.01], [0.2, 0.1, 0.1], [0.2, 0.2, 0.1], TEXTS, [0.2, 0.1, 0.1]]
-    yes, no = (float(packaged_confidence(READ)(signals(*scores, odds))) for odds in (3.0, -3.0))
+    known = signals([0.1, 0.05, 0.01], [0.2, 0.1, 0.1], [0.2, 0.2, 0.1], TEXTS, [0.2, 0.1, 0.1])
+    yes, no = (float(packaged_confidence(READ)(np.append(known, odds))) for odds in (3.0, -3.0))
     assert yes > no + 0.2
 
 

@@ -24,14 +24,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 import torch
 from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
-from langchain_klue_rerank.engine.models.encoder.bi_encoder import PAIR_PIECES
+from langchain_klue_rerank.engine.models.encoder.bi_encoder import PAIR_PIECES, QUERY_PIECES
 from training import data as sets
 from training.folders import open_folder
 from training.packaged.encoder import PROMPTS, READING_FILE
@@ -40,6 +40,7 @@ from training.settings import SettingsError, parse, require_positive
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 #: Tasks and how often each is drawn.
 TASKS: Final = {"questions": 0.4, "written": 0.2, "similarity": 0.3, "meaning": 0.1}
 #: Examples of a step of reading: questions of data sets, written ones, and written ones that no passage answers; and
@@ -144,17 +145,17 @@ class Examples:
         """Return the task of a step and its examples."""
         chance = random.Random(settings.seed * 1_000_003 + step)
         if chance.random() < settings.reading:
-            asked = [one for name, count in _READ.items() for one in chance.sample(getattr(self, name), count)]
-            return "reading", [_to_read(one, chance) for one in asked]
+            rows = [one for name, count in _READ.items() for one in _some(chance, getattr(self, name), count)]
+            return "reading", [_to_read(one, chance) for one in rows]
         [task] = chance.choices(list(TASKS), list(TASKS.values()))
-        asked = task in ("questions", "written")
-        size = settings.batch_size * (1 if asked else 2)
-        rows: list[Any] = getattr(self, task)
-        drawn = chance.sample(rows, min(size, len(rows)))
-        if asked:
-            count = settings.wrong
-            drawn = [Asked(one.query, one.right, chance.sample(one.wrong, min(count, len(one.wrong)))) for one in drawn]
-        return task, drawn
+        if task not in ("questions", "written"):
+            return task, _some(chance, getattr(self, task), 2 * settings.batch_size)
+        rows = _some(chance, getattr(self, task), settings.batch_size)
+        return task, [Asked(one.query, one.right, _some(chance, one.wrong, settings.wrong)) for one in rows]
+
+
+def _some(chance: random.Random, rows: Sequence[T], most: int) -> list[T]:
+    return chance.sample(rows, min(most, len(rows)))
 
 
 def _to_read(one: Asked, chance: random.Random) -> Asked:
@@ -162,7 +163,7 @@ def _to_read(one: Asked, chance: random.Random) -> Asked:
     luck = chance.random()
     query = one.query.replace(" ", "") if luck < _JOINED else one.query.rstrip("?") if luck < _UNMARKED else one.query
     first, others = (one.wrong[:2], one.wrong[2:]) if not one.right else ([], one.wrong)
-    return Asked(query, one.right[:2], first + chance.sample(others, min(_READ_WRONG - len(first), len(others))))
+    return Asked(query, one.right[:2], first + _some(chance, others, _READ_WRONG - len(first)))
 
 
 def ranking_loss(anchors: torch.Tensor, texts: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -196,7 +197,8 @@ def reading_loss(rows: Sequence[Asked], odds: torch.Tensor) -> torch.Tensor:
         rows: Questions with their windows; of several right ones the best counts, as one of them answers.
         odds: The log odds of every window, (n,), those of a question one after the other, right ones first.
     """
-    losses, places = [], []
+    losses: list[torch.Tensor] = []
+    places: list[torch.Tensor] = []
     for row, own in zip(rows, odds.split([len(row.right) + len(row.wrong) for row in rows]), strict=True):
         right, wrong = own[: len(row.right)], own[len(row.right) :]
         if not row.right:
@@ -206,7 +208,8 @@ def reading_loss(rows: Sequence[Asked], odds: torch.Tensor) -> torch.Tensor:
         best = right.logsumexp(0) - math.log(len(right))
         losses += [1.5 * functional.softplus(-best), *(0.5 * functional.softplus(wrong))]
         places.append(torch.cat([best[None], wrong]).logsumexp(0) - best)
-    return torch.stack(losses).mean() + 0.3 * torch.stack(places).mean()
+    mean = torch.stack(losses).mean()
+    return mean + 0.3 * torch.stack(places).mean() if places else mean
 
 
 def loss_of(task: str, rows: list[Any], embed: Callable[[Sequence[str], str], torch.Tensor]) -> torch.Tensor:
@@ -234,12 +237,18 @@ def loss_of(task: str, rows: list[Any], embed: Callable[[Sequence[str], str], to
     return ranking_loss(embed([query for query, _ in anchors], "query"), vectors, right)
 
 
-def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.read) -> Path:
+def shortened(tokenizer: Any, texts: Sequence[str], most: int) -> list[str]:
+    """Cut texts after so many pieces, the special ones around them included."""
+    spans = tokenizer(list(texts), truncation=True, max_length=most, return_offsets_mapping=True)["offset_mapping"]
+    return [text[: max(end for _, end in own)] for text, own in zip(texts, spans, strict=True)]
+
+
+def tune(settings: Settings, read_examples: Callable[[Settings], Examples] = Examples.read) -> Path:
     """Tune the encoder, on a GPU where there is one.
 
     Args:
         settings: See `Settings`.
-        read: Reads the examples.
+        read_examples: Reads the examples.
 
     Returns:
         The model's folder.
@@ -248,7 +257,7 @@ def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.rea
         SettingsError: If the output folder holds another run.
     """
     open_folder(settings, free=("output", "resume"))
-    examples = read(settings)
+    examples = read_examples(settings)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(settings.seed)
     tokenizer = AutoTokenizer.from_pretrained(settings.base_model)
@@ -263,8 +272,8 @@ def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.rea
     for layer in model.encoder.layer[: settings.frozen_layers]:
         layer.requires_grad_(False)
     learned = [one for one in model.parameters() if one.requires_grad]
-    groups = [{"params": learned}, {"params": list(head.parameters()), "lr": _HEAD_RATE, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=0.01)
+    of_head: dict[str, Any] = {"params": list(head.parameters()), "lr": _HEAD_RATE, "weight_decay": 0.0}
+    optimizer = torch.optim.AdamW([{"params": learned}, of_head], lr=settings.learning_rate, weight_decay=0.01)
     warm = max(1, settings.steps // 20)
 
     def rate(step: int) -> float:
@@ -289,13 +298,16 @@ def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.rea
         return functional.normalize(means(inputs), dim=1)
 
     def read(rows: Sequence[Asked]) -> torch.Tensor:
-        pairs = [(row.query, window) for row in rows for window in (*row.right, *row.wrong)]
+        queries = shortened(tokenizer, [PROMPTS["query"] + row.query for row in rows], QUERY_PIECES)
+        pairs = [
+            (query, window) for query, row in zip(queries, rows, strict=True) for window in (*row.right, *row.wrong)
+        ]
         order = sorted(range(len(pairs)), key=lambda number: len(pairs[number][1]))
         odds = []
         for start in range(0, len(order), _PAIRS_AT_ONCE):
             some = [pairs[number] for number in order[start : start + _PAIRS_AT_ONCE]]
             inputs = tokenizer(
-                [PROMPTS["query"] + query for query, _ in some],
+                [query for query, _ in some],
                 [PROMPTS["passage"] + window for _, window in some],
                 padding=True,
                 truncation="only_second",
@@ -322,7 +334,7 @@ def tune(settings: Settings, read: Callable[[Settings], Examples] = Examples.rea
         task, rows = examples.draw(step, settings)
         loss = reading_loss(rows, read(rows)) if task == "reading" else loss_of(task, rows, embed)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         schedule.step()

@@ -38,7 +38,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("base")
     pieces = save_bert_tokenizer(folder, [*TEXTS, "query: passage: "])
     torch.manual_seed(0)
-    config = transformers.BertConfig(vocab_size=pieces, max_position_embeddings=128, **TINY)
+    config = transformers.BertConfig(vocab_size=pieces, max_position_embeddings=256, **TINY)
     transformers.BertModel(config, add_pooling_layer=False).save_pretrained(str(folder))
     return folder
 
@@ -92,10 +92,18 @@ def test_reading_is_learned_and_lies_beside_the_model(base: Path, tmp_path: Path
     assert np.load(again / READING_FILE) == pytest.approx(numbers)
 
 
+def test_reading_takes_long_questions_and_kinds_with_few(base: Path, tmp_path: Path) -> None:
+    """A question longer than a pair is cut as it is when the encoder serves; what was left out is not missed."""
+    few = Examples(**{**vars(EXAMPLES), "questions": [Asked(TEXTS[0] * 12, TEXTS[:1], TEXTS[1:])], "answered": []})
+    folder = tune(replace(settings(base, tmp_path / "run", 2), reading=1.0), lambda _: few)
+    assert np.abs(np.load(folder / READING_FILE)).max() > 0
+
+
 def test_reading_costs_less_where_the_answer_is_told_apart() -> None:
     rows = [Asked("언제?", ["내일", "모레"], ["어제"]), Asked("얼마?", [], ["어제", "내일"])]
     good = torch.tensor([4.0, -4.0, -4.0, -4.0, -4.0])  # one of two right windows is enough
     assert reading_loss(rows, good) < 0.5 < reading_loss(rows, -good)
+    assert reading_loss(rows[1:], good[3:]) < 0.1  # nothing to find among windows where nothing answers
 
 
 def test_questions_to_read_have_no_right_window_where_nothing_answers() -> None:

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 #: Texts cut into pieces and sorted by length at a time.
 _TEXTS_AT_ONCE: Final = 1024
 #: Pieces of a query and of a query with a passage that are read together, at most, as in training.
-_QUERY_PIECES: Final = 64
+QUERY_PIECES: Final = 64
 PAIR_PIECES: Final = 224
 
 
@@ -78,7 +78,7 @@ class EncoderBiEncoder:
             ModelOutputError: If the model returns NaN or infinity.
         """
         prompts, end = self._weights.prompts, [self._tokenizer.END]
-        asked = self._tokenizer.encode(prompts["query"] + query, _QUERY_PIECES) + end
+        asked = self._tokenizer.encode(prompts["query"] + query, QUERY_PIECES) + end
         pieces = [
             np.array(asked + self._tokenizer.encode(prompts["passage"] + text, PAIR_PIECES - len(asked) + 1)[1:])
             for text in texts

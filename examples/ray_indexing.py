@@ -39,8 +39,9 @@ _NAME = "passages"
 class Engine(Protocol):
     """Where vectors are kept. Workers write to it by themselves if they can; it is sent to them."""
 
-    #: Whether several processes may write at once.
-    shared: bool
+    @property
+    def shared(self) -> bool:
+        """Whether several processes may write at once."""
 
     def prepare(self, dimension: int) -> None:
         """Make the collection unless it is there."""

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from langchain_core.documents import Document
 from langchain_core.embeddings import Embeddings
@@ -52,9 +53,10 @@ def pgvector_store(name: str, embeddings: Embeddings, folder: Path, *, address: 
 
     engine = PGEngine.from_connection_string(address)
     dimension = len(embeddings.embed_query("차원"))
-    columns = [Column("title", "TEXT"), Column("category", "TEXT")]  # what is filtered by needs a column of its own
+    names = ["title", "category"]  # what is filtered by needs a column of its own
+    columns: list[Any] = [Column(one, "TEXT") for one in names]
     engine.init_vectorstore_table(name, dimension, metadata_columns=columns, id_column=Column("langchain_id", "TEXT"))
-    return PGVectorStore.create_sync(engine, embeddings, name, metadata_columns=[column.name for column in columns])
+    return PGVectorStore.create_sync(engine, embeddings, name, metadata_columns=names)
 
 
 def pgvector_classic(name: str, embeddings: Embeddings, folder: Path, *, address: str) -> VectorStore:

@@ -29,7 +29,7 @@ class Source:
 
     number: int
     title: str
-    page: int | None
+    page: int | str | None
     text: str
     start: int
     end: int

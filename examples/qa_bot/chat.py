@@ -10,6 +10,7 @@ from langchain_core.documents import Document
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import RunnableConfig
+from pydantic import SecretStr
 
 from examples.qa_bot.answers import without_citations
 from examples.qa_bot.settings import NO_KEY, ChatSettings
@@ -55,7 +56,7 @@ def chat_model(settings: ChatSettings) -> BaseChatModel | None:
     return ChatOpenAI(
         model=settings.model,
         base_url=settings.base_url or None,
-        api_key=settings.api_key or NO_KEY,
+        api_key=SecretStr(settings.api_key or NO_KEY),
         temperature=0,
         timeout=_SECONDS,
         max_retries=1,

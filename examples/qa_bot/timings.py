@@ -42,7 +42,7 @@ class StageTimer(BaseCallbackHandler):
         """The chat model is asked."""
         self._start(kwargs.get("name") or "answer", run_id)
 
-    def on_llm_new_token(self, token: str, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """The chat model says something."""
         name, start = self._started.get(run_id, ("", 0.0))
         if name == "answer" and token and "first token" not in self.milliseconds:

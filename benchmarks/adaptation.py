@@ -26,7 +26,8 @@ from langchain_klue_rerank import KlueEmbeddings
 from langchain_klue_rerank.evaluation.sets import read_sets
 from training.data import Pair, read_klue_sts, read_welfare
 from training.recipes import adapt
-from training.recipes.adaptation_scores import WAYS, QuestionSet, Scores, cell, judge, measure, rankings
+from training.recipes.adaptation_scores import WAYS, QuestionSet, Scores, judge, measure, rankings
+from training.recipes.retrieval import with_interval
 
 Row = tuple[Pair, str]
 
@@ -83,8 +84,8 @@ def show(title: str, before: Scores, after: Scores, metric: str = "HitRate@10") 
     """Print one row a way to search."""
     for way in WAYS:
         change = 100 * (after[way][metric].mean() - before[way][metric].mean())
-        ways = "" if way == "lexical" else f" -> {cell(after[way][metric])}, {change:+.1f} points"
-        print(f"{title:60s} {way:17s} {cell(before[way][metric])}{ways}", flush=True)
+        ways = "" if way == "lexical" else f" -> {with_interval(after[way][metric])}, {change:+.1f} points"
+        print(f"{title:60s} {way:17s} {with_interval(before[way][metric])}{ways}", flush=True)
 
 
 def forgetting(data: Path, models: tuple[str, str]) -> None:

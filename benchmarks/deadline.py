@@ -39,7 +39,12 @@ def main() -> None:
 
     new = scrambled(texts, arguments.documents)
     done = threading.Event()
-    thread = threading.Thread(target=lambda: (retriever.add_documents(new), done.set()))
+
+    def index() -> None:
+        retriever.add_documents(new)
+        done.set()
+
+    thread = threading.Thread(target=index)
     start = time.perf_counter()
     thread.start()
     times = ask(retriever, questions, done)

@@ -14,7 +14,6 @@ interrupted one goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Collection, Iterable, Iterator
@@ -34,6 +33,7 @@ from langchain_klue_rerank.engine.models.encoder.weights import EncoderWeights
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.evaluation.metrics import interval, paired_p_value
 from langchain_klue_rerank.evaluation.sets import SAMPLES, EvaluationSet, read_sets
+from training.data import read_jsonl
 
 _DEPTHS = (1, 3, 5, 10)
 #: Questions that are asked together.
@@ -62,8 +62,7 @@ def read_all(data: Path | None, names: Collection[str]) -> Iterator[tuple[str, l
         names: Names of the sets to read.
     """
     [samples] = read_sets("samples")
-    with (SAMPLES / "questions.jsonl").open(encoding="utf-8") as file:
-        kinds = [json.loads(line)["kind"] for line in file]
+    kinds = [row["kind"] for row in read_jsonl(SAMPLES / "questions.jsonl")]
     for kind in ("paraphrase", "plain"):
         if f"samples, {kind}" in names:
             yield f"samples, {kind}", [samples], [[row for row, own in enumerate(kinds) if own == kind]]

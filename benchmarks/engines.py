@@ -158,7 +158,7 @@ def vectors(retriever: KlueRetriever, questions: Sequence[str], place: Path) -> 
 def best(scores: NDArray[np.float32], rows: NDArray[np.int64]) -> list[int]:
     """Return the rows with the best scores."""
     places = np.argpartition(-scores, min(_BEST, len(scores) - 1))[:_BEST]
-    return rows[places].tolist()  # type: ignore[no-any-return]
+    return rows[places].tolist()
 
 
 def usearch(kind: str, wholes: NDArray[np.float32], asked: NDArray[np.float32], truth: Sequence[Sequence[int]]) -> None:
@@ -171,7 +171,7 @@ def usearch(kind: str, wholes: NDArray[np.float32], asked: NDArray[np.float32], 
     seconds = time.process_time() - start
 
     def search(number: int) -> list[int]:
-        return engine.search(asked[number], _BEST).keys.tolist()  # type: ignore[no-any-return]
+        return engine.search(asked[number], _BEST).keys.tolist()
 
     report(f"usearch, HNSW, {kind}", seconds, engine.serialized_length, search, truth)
 
@@ -198,7 +198,7 @@ def lancedb(
         def search(number: int, probes: int = probes, refine: int | None = refine) -> list[int]:
             query = table.search(asked[number]).select(["row", "_distance"]).limit(_BEST).nprobes(probes)
             found = (query.refine_factor(refine) if refine else query).to_arrow()
-            return found["row"].to_pylist()  # type: ignore[no-any-return]
+            return found["row"].to_pylist()
 
         name = f"LanceDB, IVF_PQ, {probes} of {partitions}" + (", refined" if refine else "")
         report(name, seconds, bytes_in(folder) - before, search, truth)

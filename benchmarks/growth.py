@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from langchain_core.documents import Document
 
 from benchmarks.growth_report import bars, plot, table
 from benchmarks.raw_passages import raw_passages
+from benchmarks.timing import timed
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.engine.index import vectors
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -50,13 +51,14 @@ import langchain_klue_rerank.retriever
 start = time.perf_counter()
 retriever = langchain_klue_rerank.KlueRetriever.load(sys.argv[1])
 figures = {"open_s": time.perf_counter() - start}
-from benchmarks.growth import ask, kept, memory
+from benchmarks.growth import ask, kept
+from benchmarks.timing import memory
 questions = json.loads(sys.stdin.read())
 start = time.perf_counter()
 retriever.invoke(questions[0])
 figures["first_query_s"] = time.perf_counter() - start
 figures.update(ask(retriever, questions))
-figures.update(memory())
+figures |= {"peak_mib": memory("VmHWM"), "anon_mib": memory("RssAnon")}  # what is no mapped file
 figures.update(kept(retriever, questions))
 print(json.dumps(figures))
 """
@@ -110,7 +112,7 @@ def main() -> None:
 def make_questions(passages: Sequence[Passage], count: int) -> list[str]:
     """Make queries of six to twelve words that follow one another in a passage, every second one left out."""
     generator = random.Random(1)
-    questions = []
+    questions: list[str] = []
     while len(questions) < count:
         words = generator.choice(passages).text.split()
         if len(words) >= 24:
@@ -122,18 +124,6 @@ def make_questions(passages: Sequence[Passage], count: int) -> list[str]:
 def documents(passages: Sequence[Passage]) -> list[Document]:
     """Return passages as LangChain's documents."""
     return [Document(one.text, id=one.id, metadata=one.metadata) for one in passages]
-
-
-def timed(
-    call: Callable[[Any], Any], arguments: Iterable[Any], clock: Callable[[], float] = time.perf_counter
-) -> list[float]:
-    """Return the milliseconds that a call took for each argument."""
-    times = []
-    for argument in arguments:
-        start = clock()
-        call(argument)
-        times.append(1000 * (clock() - start))
-    return times
 
 
 def show(name: str, times: Sequence[float]) -> _Figures:
@@ -186,12 +176,6 @@ def ask(retriever: KlueRetriever, questions: Sequence[str]) -> _Figures:
         figures |= show(name, timed(partial(asked.invoke, **settings), some))
         figures |= show(f"{name}, processor", timed(partial(asked.invoke, **settings), some, time.process_time))
     return figures
-
-
-def memory() -> _Figures:
-    """Return the peak of this process's memory, and what of the present memory is no mapped file, in MiB."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
-    return {name: int(status[key].split()[0]) / 1024 for name, key in (("peak_mib", "VmHWM"), ("anon_mib", "RssAnon"))}
 
 
 class Building:
@@ -300,7 +284,7 @@ def search_saved(folder: Path, questions: Sequence[str]) -> _Figures:
         text=True,
         check=True,
     )
-    return json.loads(found.stdout)  # type: ignore[no-any-return]
+    return json.loads(found.stdout)
 
 
 def _add_and_ask(retriever: KlueRetriever, some: Sequence[Passage], question: str) -> None:

@@ -19,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.figures.printed import with_interval
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker, KlueRetriever
 from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.contracts import Evidence, ScoreRequest
 from langchain_klue_rerank.engine.models.transformer.late_interaction import LateInteraction, pool
 from langchain_klue_rerank.engine.rerank.ranker import blend_scores
-from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval, paired_p_value
+from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, paired_p_value
 from langchain_klue_rerank.evaluation.sets import read_sets
 
 Vectors = NDArray[np.float32]
@@ -134,8 +135,7 @@ def _hits(
 
 def _cell(judged: Judged, against: Judged | None = None) -> str:
     hits = hit_rate(judged, 1)
-    low, high = interval(hits)
-    text = f"{hits.mean():.3f} ({low:.3f}-{high:.3f})"
+    text = with_interval(hits)
     return text if against is None else f"{text}, p {paired_p_value(hits, hit_rate(against, 1)):.3f}"
 
 
@@ -156,7 +156,7 @@ def _row(
     size = np.mean([len(own) for own in vectors.values()]) * (dimension * width + (2 if width == 1 else 0))
     plain = _hits(identifiers, firsts, relevant)
     scores = [encoder.map_scores(np.asarray(own, np.float32)).tolist() for own in cosines]
-    both = [blend_scores(own, first, 0.5) for own, first in zip(scores, firsts, strict=True)]
+    both = [blend_scores(own, first, 0.5).tolist() for own, first in zip(scores, firsts, strict=True)]
     agreement = np.mean([np.argmax(own) == np.argmax(other) for own, other in zip(cosines, whole, strict=True)])
     alone, blended = (_cell(_hits(identifiers, one, relevant), plain) for one in (cosines, both))
     print(f"| {label} | {kind} | {size:,.0f} | {alone} | {blended} | {agreement:.3f} |")

@@ -15,6 +15,8 @@ import bm25s
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.figures.printed import with_interval
+from benchmarks.timing import timed
 from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -22,7 +24,7 @@ from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.words import bigrams
-from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate, interval
+from langchain_klue_rerank.evaluation.metrics import Judged, hit_rate
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 Scorer = Callable[[int], NDArray[np.float32]]
@@ -72,11 +74,7 @@ def main() -> None:
 
     # 4. One more passage.
     one = passages.take(np.asarray([0]))
-    times = []
-    for number in range(50):
-        start = time.perf_counter()
-        ours.add([Passage(f"new {number}", texts[0], {})], one)
-        times.append(1000 * (time.perf_counter() - start))
+    times = timed(lambda number: ours.add([Passage(f"new {number}", texts[0], {})], one), range(50))
     print(f"one more passage: ours {np.median(times):.1f} ms; bm25s {1000 * sum(spent.values()):.0f} ms (a new index)")
 
 
@@ -98,17 +96,10 @@ def _ranked(data: EvaluationSet, score: Scorer) -> Ranker:
 
 
 def _report(name: str, data: EvaluationSet, rank: Ranker, seconds: float) -> None:
-    rankings, times = [], []
-    for number in range(len(data.questions)):
-        start = time.perf_counter()
-        rankings.append(rank(number))
-        times.append(1000 * (time.perf_counter() - start))
+    rankings: list[list[str]] = []
+    times = timed(lambda number: rankings.append(rank(number)), range(len(data.questions)))
     judged = Judged.from_rankings(rankings, data.relevant)
-    cells = []
-    for k in (1, 10):
-        values = hit_rate(judged, k)
-        low, high = interval(values)
-        cells.append(f"HitRate@{k} {values.mean():.3f} ({low:.3f}-{high:.3f})")
+    cells = [f"HitRate@{k} {with_interval(hit_rate(judged, k))}" for k in (1, 10)]
     print(f"{name:30s} {'  '.join(cells)}  index {seconds:5.2f} s  query {np.median(times):5.2f} ms")
 
 

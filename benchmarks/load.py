@@ -243,7 +243,8 @@ def main() -> None:
             server.wait()
     there, here = np.median(turns, axis=0)
     print(f"\nprocessor time of a request: server {there:.1f} ms, library {here:.1f} ms, {there / here - 1:+.0%}")
-    least, p50, p99 = _TOGETHER * here / (os.cpu_count() or 1), *np.percentile(1000 * np.array(alone.seconds), (50, 99))
+    least = _TOGETHER * here / (os.cpu_count() or 1)
+    p50, p99 = np.percentile(1000 * np.array(alone.seconds), (50, 99))
     print(
         f"{_TOGETHER} clients without a pause wait at least {least:.0f} ms on average: "
         f"{least / p50:.1f} times one client's median, {least / p99:.1f} times its p99"

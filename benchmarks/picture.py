@@ -172,9 +172,10 @@ def draw(points: Mapping[str, Point], questions: str, passages: str, path: Path)
     matplotlib.use("Agg")
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # the reader's fonts count, not ours
     from matplotlib import pyplot, ticker
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     title, quality, price = WORDS[path.name]
-    style = {
+    style: Any = {
         "svg.fonttype": "none",  # text stays text: small, sharp, and in the reader's own Korean font
         "svg.hashsalt": "price",
         "font.family": ["DejaVu Sans", "Noto Sans CJK KR"],
@@ -186,8 +187,8 @@ def draw(points: Mapping[str, Point], questions: str, passages: str, path: Path)
         "ytick.color": "#455a64",
     }
     with pyplot.rc_context(style), warnings.catch_warnings():
-        figure, axis = pyplot.subplots(figsize=(7.5, 4.5), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.2, h_pad=0.15)
+        layout = ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.15)
+        figure, axis = pyplot.subplots(figsize=(7.5, 4.5), layout=layout)
         reranked = [points[name] for name in ("hybrid", *RERANKED)]
         axis.plot(
             [one.milliseconds for one in reranked],

@@ -51,6 +51,7 @@ from langchain_klue_rerank.adapters.documents import searchable_text
 from langchain_klue_rerank.engine.models.names import identity
 from langchain_klue_rerank.engine.rerank.early_stop import calibrate
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
+from training.files import write_json
 
 FULL = {"peers": 4, "timed": 5, "judged": 150, "calls": 16, "batch": 64, "deadline_calls": 12, "depth": 300}
 QUICK = {"peers": 2, "timed": 3, "judged": 20, "calls": 8, "batch": 8, "deadline_calls": 4, "depth": 100}
@@ -90,7 +91,7 @@ def main() -> None:
                 missing.append(f"{way} ({part})")
                 continue
             found = _measure(task) | {"options": task["options"]}
-            _write(path, found | ({"machine": machine()} if part == "price" else {}))
+            write_json(path, found | ({"machine": machine()} if part == "price" else {}))
         measured.setdefault(way, {}).update(json.loads(path.read_text(encoding="utf-8")))
     if missing:
         print("Not measured yet: " + "; ".join(missing))
@@ -166,18 +167,12 @@ def _key(task: dict[str, Any]) -> str:
     return f"{name}-{task['part']}-{digest}"
 
 
-def _write(path: Path, value: Any) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
-    part.replace(path)
-
-
 def _kept(folder: Path, name: str, key: Any, make: Any) -> Any:
     """Return what is kept under a name and key, made now if it is not there."""
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     path = folder / f"{name}-{digest}.json"
     if not path.exists():
-        _write(path, make())
+        write_json(path, make())
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -283,7 +278,7 @@ def _candidates(data: EvaluationSet, options: argparse.Namespace) -> list[dict[s
     judged = total // 2 + generator.permutation(total - total // 2)[: options.judged]
     others = generator.permutation(total // 2)[: options.judged]
     cut = _cutter(options.model)
-    lines = []
+    lines: list[dict[str, Any]] = []
     for number in tqdm([*judged.tolist(), *others.tolist()], desc="first stage", leave=False):
         question = data.questions[number]
         # many candidates are needed for a few questions only, to see how the price grows

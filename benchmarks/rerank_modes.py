@@ -6,7 +6,6 @@ Not to be called by itself: `benchmarks.rerank` starts ``python -m benchmarks.re
 from __future__ import annotations
 
 import json
-import re
 import statistics
 import sys
 import threading
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks.timing import memory, timed
 
 #: Options of `KlueReranker` by the name of the way. "cut" ways get passages cut to what A reads, so that their scores
 #: can be A's; the others get whole passages. "first": what reads before, the packaged reranker or the folder of a
@@ -61,7 +62,7 @@ def make_reranker(way: str, model: str, options: dict[str, Any]) -> Any:
     """Return our reranker of that way; one without a model is the packaged one."""
     from langchain_klue_rerank import KlueCascade, KlueReranker
 
-    common = {"top_n": None, "title_key": None}
+    common: dict[str, Any] = {"top_n": None, "title_key": None}
     if way == PACKAGED:
         return KlueReranker(**common, **options)
     settings = {**OURS[way], **options}
@@ -149,12 +150,6 @@ def peer(way: str, model: str) -> Scorer:
     return lambda query, texts: [(float(one), True) for one in encoder.predict([(query, text) for text in texts])]
 
 
-def peak_memory() -> float:
-    """Return the highest memory of this process so far, in MiB; 0 where the system does not tell."""
-    status = Path("/proc/self/status")
-    return int(re.search(r"VmHWM:\s+(\d+)", status.read_text())[1]) / 1024 if status.exists() else 0.0  # type: ignore[index]
-
-
 def times_of(
     score: Scorer, queries: Sequence[tuple[str, list[str]]], heard: list[list[float]] | None = None
 ) -> list[float]:
@@ -177,12 +172,7 @@ def callers(ask: Callable[[int], Any], count: int, calls: int) -> tuple[list[flo
 
     def work(caller: int) -> list[float]:
         gate.wait()
-        times = []
-        for call in range(calls):
-            start = time.perf_counter()
-            ask(caller * calls + call)
-            times.append(1000 * (time.perf_counter() - start))
-        return times
+        return timed(ask, range(caller * calls, (caller + 1) * calls))
 
     start = time.perf_counter()
     with ThreadPoolExecutor(count) as pool:
@@ -202,24 +192,23 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     candidates = task["candidates"]
     if task["part"] == "scores":
         return _scores(way, task, queries)
-    ours = None if way in PEERS else make_reranker(way, task["model"], task["options"])
+    ours: Any = None if way in PEERS else make_reranker(way, task["model"], task["options"])
     if task.get("only_open"):
-        assert ours is not None
         ours.load()
         return {}
     score: Scorer = peer(way, task["model"]) if ours is None else Asker(ours)
-    timed = [(query, texts[:candidates]) for query, texts in queries[: task["timed"]]]
-    score(timed[-1][0], timed[-1][1][:2])  # loads and warms up
+    asked = [(query, texts[:candidates]) for query, texts in queries[: task["timed"]]]
+    score(asked[-1][0], asked[-1][1][:2])  # loads and warms up
     counted = ours is not None and way != PACKAGED
     if counted:
         from langchain_klue_rerank.engine.models.transformer.batches import Workload
 
         ours.encoder.workload = Workload()
     heard: list[list[float]] = []
-    result: dict[str, Any] = {"way": way, "milliseconds": times_of(score, timed, heard), "timed_scores": heard}
+    result: dict[str, Any] = {"way": way, "milliseconds": times_of(score, asked, heard), "timed_scores": heard}
     if counted:
         work = ours.encoder.workload
-        result.update(tokens=work.tokens / len(timed), padding_share=work.padding_share, backend=ours.encoder.backend)
+        result.update(tokens=work.tokens / len(asked), padding_share=work.padding_share, backend=ours.encoder.backend)
     few = queries[: task["growing"]]
     result["growth_candidates"] = {
         str(count): median(times_of(score, [(query, texts[:count]) for query, texts in few]))
@@ -231,7 +220,7 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     }
     if ours is not None and task["crowds"]:
         result.update(_crowds(Asker(ours), queries, candidates, task))
-    result["peak_memory"] = peak_memory()
+    result["peak_memory"] = memory("VmHWM")
     return result
 
 
@@ -263,13 +252,13 @@ def _search_price(task: dict[str, Any]) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     dimension = len(embeddings.embed_query("가"))
     vectors = as_unit_vectors(generator.standard_normal((task["passages"], dimension)))
-    times = []
-    for line in task["queries"][: task["timed"]]:
-        start = time.perf_counter()
+
+    def search(line: dict[str, Any]) -> None:
         [scores] = as_unit_vectors([embeddings.embed_query(line["query"])]) @ vectors.T
         top(scores, task["candidates"], above=-1)
-        times.append(1000 * (time.perf_counter() - start))
-    return {"way": task["way"], "milliseconds": times, "peak_memory": peak_memory()}
+
+    times = timed(search, task["queries"][: task["timed"]])
+    return {"way": task["way"], "milliseconds": times, "peak_memory": memory("VmHWM")}
 
 
 def _retriever(task: dict[str, Any]) -> dict[str, Any]:
@@ -285,14 +274,12 @@ def _retriever(task: dict[str, Any]) -> dict[str, Any]:
     ):
         asked = retriever.model_copy(update={"reranker": reranker, "fetch_k": count, "search_type": search_type})
         asked.invoke(task["queries"][0]["query"])
-        times, found = [], []
-        for line in task["queries"]:
-            start = time.perf_counter()
-            answer = asked.invoke(line["query"])
-            times.append(1000 * (time.perf_counter() - start))
-            found.append([str(one.id) for one in answer])
-        points[name] = {"milliseconds": times, "found": found}
-    return {"way": task["way"], "points": points, "peak_memory": peak_memory()}
+        queries = [line["query"] for line in task["queries"]]
+        points[name] = {
+            "milliseconds": timed(asked.invoke, queries),
+            "found": [[str(one.id) for one in asked.invoke(query)] for query in queries],
+        }
+    return {"way": task["way"], "points": points, "peak_memory": memory("VmHWM")}
 
 
 def _crowds(ask: Asker, queries: list[tuple[str, list[str]]], candidates: int, task: dict[str, Any]) -> dict[str, Any]:

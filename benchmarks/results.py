@@ -9,7 +9,6 @@ the folder to measure anew. Sets that the data folder does not have are left out
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,6 +38,8 @@ from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.rerank.ranker import blend_scores
 from langchain_klue_rerank.evaluation.metrics import METRICS, calibration_error, interval, paired_p_value, reliability
 from langchain_klue_rerank.evaluation.sets import SAMPLES, EvaluationSet, read_sets
+from training.data import read_jsonl, read_klue_sts
+from training.files import write_text
 
 logger = logging.getLogger("benchmarks.results")
 
@@ -82,7 +83,7 @@ def read_views(data: Path, runs: Path, limit: int | None = None) -> list[View]:
     """
     views: list[View] = []
 
-    def add(name: str, sets: Sequence[EvaluationSet], parts: Sequence[tuple[str, str, Sequence[int] | None]]) -> None:
+    def add(sets: Sequence[EvaluationSet], parts: Sequence[tuple[str, str, Sequence[int] | None]]) -> None:
         for one in sets:
             cut = one.first(limit)
             runner = Runner(cut, runs)
@@ -98,29 +99,27 @@ def read_views(data: Path, runs: Path, limit: int | None = None) -> list[View]:
         own, all_contexts = read_sets(str(folder))
         count = len((folder / "validation.jsonl").read_text(encoding="utf-8").splitlines())
         name = "KLUE-MRC (a part, no official score)"
-        rest = range(count, len(own.questions))
-        parts = [
+        of_klue: list[tuple[str, str, Sequence[int] | None]] = [
             ("klue", f"{name}, validation and test, all contexts", None),
             ("klue validation", f"{name}, validation alone, all contexts", range(count)),
-            ("klue test", f"{name}, test alone, all contexts", rest),
+            ("klue test", f"{name}, test alone, all contexts", range(count, len(own.questions))),
         ]
-        add(name, [all_contexts], parts)
-        add(name, [own], [("klue own", f"{name}, validation and test, their own contexts (the seed's protocol)", None)])
+        add([all_contexts], of_klue)
+        add([own], [("klue own", f"{name}, validation and test, their own contexts (the seed's protocol)", None)])
     if (data / "korquad").exists():
-        add("KorQuAD", read_sets(str(data / "korquad")), [("korquad", "KorQuAD 1.0 dev", None)])
+        add(read_sets(str(data / "korquad")), [("korquad", "KorQuAD 1.0 dev", None)])
     tydi = data / "tydiqa_ko" / "korean_tydiqa_dev.json"
     if tydi.exists():
-        add("TyDi QA", read_sets(str(tydi)), [("tydi", "TyDi QA Korean dev", None)])
-    with (SAMPLES / "questions.jsonl").open(encoding="utf-8") as file:
-        kinds = [json.loads(line)["kind"] for line in file]
-    parts = [
+        add(read_sets(str(tydi)), [("tydi", "TyDi QA Korean dev", None)])
+    kinds = [row["kind"] for row in read_jsonl(SAMPLES / "questions.jsonl")]
+    of_samples: list[tuple[str, str, Sequence[int] | None]] = [
         (kind, f"Our samples, {text}", [row for row, own_kind in enumerate(kinds) if own_kind == kind])
         for kind, text in (
             ("paraphrase", "questions that avoid the passage's words"),
             ("plain", "questions that share words with it"),
         )
     ]
-    add("samples", read_sets(str(SAMPLES)), [*parts, ("samples", "Our samples, all", None)])
+    add(read_sets(str(SAMPLES)), [*of_samples, ("samples", "Our samples, all", None)])
     return views
 
 
@@ -210,8 +209,8 @@ def calibration_tables(views: Sequence[View]) -> str:
     tables = [reliability(*view.runner.run(DEFAULT).scores(view.rows, column)) for column in columns]
     rows = []
     for number, bins in enumerate(zip(*tables, strict=True)):
-        cells = [cell for one in bins for cell in (f"{one.count:,}", f"{one.score:.3f}", f"{one.right:.3f}")]
-        rows.append([f"{number / 10:.1f}-{(number + 1) / 10:.1f}", *cells])
+        told = [cell for one in bins for cell in (f"{one.count:,}", f"{one.score:.3f}", f"{one.right:.3f}")]
+        rows.append([f"{number / 10:.1f}-{(number + 1) / 10:.1f}", *told])
     header = ["score", *(f"`{SCORES[column]}`: {cell}" for column in columns for cell in ("pairs", "mean", "right"))]
     return "\n\n".join([*parts, f"How reliable, on {view.title}:", markdown(header, rows)])
 
@@ -221,15 +220,12 @@ def sts_correlation(data: Path) -> float | None:
     path = data / "klue_sts" / "validation.csv"
     if not path.exists():
         return None
-    import csv
-
     from scipy.stats import spearmanr
 
-    with path.open(encoding="utf-8", newline="") as file:
-        pairs = list(csv.DictReader(file))
+    pairs = read_klue_sts(data, "validation")
     encoder = KlueEmbeddings().encoder
-    left, right = (encoder.encode([row[name] for row in pairs], "passage") for name in ("sentence1", "sentence2"))
-    return float(spearmanr((left * right).sum(axis=1), [float(row["label"]) for row in pairs]).statistic)
+    left, right = (encoder.encode([getattr(row, name) for row in pairs], "passage") for name in ("first", "second"))
+    return float(spearmanr((left * right).sum(axis=1), [row.score for row in pairs]).statistic)
 
 
 # Bars ---------------------------------------------------------------------------------------------------------------
@@ -358,10 +354,7 @@ def write(data: Path, output: Path, runs: Path, limit: int | None = None) -> tup
     if limit:
         command += f" --limit {limit}"
     text = page(views, command, sts, megabytes(WEIGHTS))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    part = output.with_name(output.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(output)
+    write_text(output, text)
     try:
         for korean, said in pages(output):
             korean.write_text(said, encoding="utf-8")

@@ -22,6 +22,7 @@ from langchain_core.documents import Document
 
 from benchmarks.growth import documents
 from benchmarks.raw_passages import raw_passages
+from benchmarks.timing import memory, timed
 from langchain_klue_rerank import KlueRetriever
 
 #: Documents handed to the retriever at a time while the index is built.
@@ -58,12 +59,10 @@ def main() -> None:
 def measure(retriever: KlueRetriever, folder: Path, more: Iterator[Document]) -> None:
     """Add documents and save, again and again."""
     for count, times in _ADDED.items():
-        saves, adds = [], []
+        saves, adds = [], list[float]()
         for _ in range(times):
             some = [next(more) for _ in range(count)]
-            start = time.perf_counter()
-            retriever.add_documents(some)
-            adds.append(1000 * (time.perf_counter() - start))
+            adds += timed(retriever.add_documents, [some])
             saves.append(measured(partial(retriever.save, folder)))
         show(f"after adding {count} ({np.median(adds):.1f} ms)", saves)
 
@@ -75,11 +74,11 @@ def measured(save: Callable[[], None]) -> tuple[float, float, float, float]:
         Its milliseconds, those of the processor, the MiB that it wrote and by how many MiB the memory rose meanwhile.
     """
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    before, written = _status("VmRSS"), _written()
+    before, written = memory("VmRSS"), _written()
     start, processor = time.perf_counter(), time.process_time()
     save()
     passed, used = 1000 * (time.perf_counter() - start), 1000 * (time.process_time() - processor)
-    return passed, used, (_written() - written) / 2**20, (_status("VmHWM") - before) / 1024
+    return passed, used, (_written() - written) / 2**20, memory("VmHWM") - before
 
 
 def show(name: str, saves: list[tuple[float, float, float, float]]) -> None:
@@ -96,11 +95,6 @@ def show(name: str, saves: list[tuple[float, float, float, float]]) -> None:
 def _written() -> int:
     lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     return int(dict(line.split(": ") for line in lines)["wchar"])
-
-
-def _status(key: str) -> int:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return int(dict(line.split(":", 1) for line in lines)[key].split()[0])
 
 
 if __name__ == "__main__":

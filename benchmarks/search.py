@@ -14,13 +14,17 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.price import python
+from benchmarks.timing import timed
 from langchain_klue_rerank import KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.adapters.documents import to_passages
 from langchain_klue_rerank.adapters.embedding import embed_for_index
@@ -131,28 +135,25 @@ def _save(data: EvaluationSet, folder: Path) -> KlueRetriever:
     retriever.save(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     print(f"{'saved index':58s} {size / 2**20:.1f} MiB, {size / len(data.documents):.0f} bytes a passage")
-    each, size = retriever._index.vectors_of_passage
-    print(f"{'of these vectors':58s} {each:.1f} a passage, {size:.0f} bytes a passage")
+    each, of_vectors = retriever._index.vectors_of_passage
+    print(f"{'of these vectors':58s} {each:.1f} a passage, {of_vectors:.0f} bytes a passage")
     return retriever
 
 
 def _queries(retriever: KlueRetriever, data: EvaluationSet, count: int) -> None:
     questions = data.questions[:count]
-    kinds = {
-        "lexical": (retriever.model_copy(update={"reranker": None}), {"search_type": "lexical"}),
-        "dense": (retriever.model_copy(update={"reranker": None}), {"search_type": "dense"}),
-        "hybrid": (retriever.model_copy(update={"reranker": None}), {}),
+    bare = retriever.model_copy(update={"reranker": None})
+    kinds: dict[str, tuple[KlueRetriever, dict[str, Any]]] = {
+        "lexical": (bare, {"search_type": "lexical"}),
+        "dense": (bare, {"search_type": "dense"}),
+        "hybrid": (bare, {}),
         "hybrid, 30 candidates reranked": (retriever, {}),
         "hybrid, 100 candidates reranked": (retriever, {"fetch_k": 100}),
     }
     for name, (asked, settings) in kinds.items():
-        times = []
         shared_analyzer.cache_clear()  # what a way before it asked is not known to this one
         asked.invoke("준비", **settings)
-        for question in questions:
-            start = time.perf_counter()
-            asked.invoke(question, **settings)
-            times.append(1000 * (time.perf_counter() - start))
+        times = timed(partial(asked.invoke, **settings), questions)
         show({f"one query, {name}": Measured.of(times, "ms")})
         print(f"{'':58s} p95    {float(np.percentile(times, 95)):9.1f} ms")
     start = time.perf_counter()
@@ -206,17 +207,15 @@ def large(folder: Path, data: EvaluationSet, count: int) -> tuple[float, Measure
         index.add(renamed, vectors=PassageVectors(some.wholes + noise, some.windows))
     each, _ = index.vectors_of_passage
     index.save(folder / "large")
-    opening, asking = [], []
-    for _ in range(5):
-        start_time = time.perf_counter()
-        opened = KlueVectorStore.load(folder / "large", embeddings)
-        opened.similarity_search(data.questions[0])
-        opening.append(time.perf_counter() - start_time)
-    for question in data.questions[:50]:
-        vector = embeddings.embed_query(question)
-        start_time = time.perf_counter()
-        opened.similarity_search_by_vector(vector)
-        asking.append(1000 * (time.perf_counter() - start_time))
+
+    def opened(question: str) -> KlueVectorStore:
+        store = KlueVectorStore.load(folder / "large", embeddings)
+        store.similarity_search(question)
+        return store
+
+    opening = [one / 1000 for one in timed(opened, data.questions[:1] * 5)]
+    vectors_asked = [embeddings.embed_query(question) for question in data.questions[:50]]
+    asking = timed(opened(data.questions[0]).similarity_search_by_vector, vectors_asked)
     shutil.rmtree(folder / "large")
     return each, Measured.of(opening, "s"), Measured.of(asking, "ms")
 
@@ -227,10 +226,9 @@ def _exact(count: int, dimension: int = 512) -> None:
     vectors = as_unit_vectors(generator.standard_normal((count, dimension), np.float32))
     queries = as_unit_vectors(generator.standard_normal((50, dimension), np.float32))
 
-    def by_numpy(query: NDArray[np.float32]) -> None:
-        top(vectors @ query, 30, above=-1)
-
-    ways = {"NumPy": by_numpy}
+    ways: dict[str, Callable[[NDArray[np.float32]], object]] = {
+        "NumPy": lambda query: top(vectors @ query, 30, above=-1)
+    }
     try:
         import faiss
     except ImportError:
@@ -240,12 +238,7 @@ def _exact(count: int, dimension: int = 512) -> None:
         flat.add(vectors)
         ways["FAISS"] = lambda query: flat.search(query[None], 30)
     for name, search in ways.items():
-        times = []
-        for query in queries:
-            start = time.perf_counter()
-            search(query)
-            times.append(1000 * (time.perf_counter() - start))
-        show({f"the 30 nearest of {count} vectors, {name}": Measured.of(times, "ms")})
+        show({f"the 30 nearest of {count} vectors, {name}": Measured.of(timed(search, queries), "ms")})
 
 
 if __name__ == "__main__":

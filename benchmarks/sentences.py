@@ -14,7 +14,6 @@ the processor. Intervals: 95% bootstrap over questions.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,13 +22,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.everyday.sets import SEEN, UNSEEN, read_corpus
+from benchmarks.figures.printed import with_interval
 from langchain_klue_rerank import KlueEmbeddings, KlueReranker
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.sentences import sentence_spans
-from langchain_klue_rerank.evaluation.metrics import interval
 from langchain_klue_rerank.evaluation.sets import SAMPLES
 from langchain_klue_rerank.explanation import explain_match
-from training.data import read_mrc
+from training.data import read_jsonl, read_mrc
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,8 @@ def _tight(text: str) -> str:
 
 def samples() -> Iterator[tuple[str, Case]]:
     """Yield the kind and the case of every sample question with an answer sentence."""
-    rows = [json.loads(line) for line in (SAMPLES / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
-    lines = (SAMPLES / "passages.jsonl").read_text(encoding="utf-8").splitlines()
-    passages = {row["id"]: row for row in map(json.loads, lines)}
-    for row in rows:
+    passages = {row["id"]: row for row in read_jsonl(SAMPLES / "passages.jsonl")}
+    for row in read_jsonl(SAMPLES / "questions.jsonl"):
         if "answers" in row:
             passage = passages[row["passage_id"]]
             yield row["kind"], Case(row["question"], passage["title"], passage["text"], tuple(row["answers"]))
@@ -94,9 +91,8 @@ def measure(name: str, cases: list[Case], encoder: KlueEmbeddings | None) -> Non
         alone.append(float(case.is_named(sentences[int(np.argmax(scores))])))
         chance.append(float(np.mean([case.is_named(sentence) for sentence in sentences])))
         counts.append(len(sentences))
-    low, high = interval(np.array(named))
     print(
-        f"| {name} | {len(cases)} | {np.mean(counts):.1f} | {np.mean(named):.3f} ({low:.3f}-{high:.3f}) "
+        f"| {name} | {len(cases)} | {np.mean(counts):.1f} | {with_interval(np.array(named))} "
         f"| {np.mean(alone):.3f} | {np.mean(chance):.3f} | {1000 * np.median(seconds):.0f} |"
     )
 

@@ -13,7 +13,6 @@ import argparse
 import random
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.timing import timed
 from examples.vector_stores import Opener, openers, with_uuids
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, KlueVectorStore
 from langchain_klue_rerank.evaluation.sets import read_sets
@@ -77,7 +77,7 @@ def main() -> None:
                 store.add_documents(some, ids=[str(one.id) for one in some])
             seconds = time.perf_counter() - start
             retriever = KlueRetriever(sources=[store], reranker=None, k=K, fetch_k=K)
-            found, milliseconds = _ask(lambda question, own=retriever: own.invoke(question), questions)
+            found, milliseconds = _ask(retriever, questions)
             expected = expected or found
             verdicts = [_compare(*pair) for pair in zip(found, expected, exact, strict=True)]
             counts = [verdicts.count(verdict) for verdict in ("same", "ties", "approximate")]
@@ -97,22 +97,18 @@ def _unit(vectors: list[list[float]]) -> NDArray[np.float64]:
     return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
 
 
-def _ask(ask: Callable[[str], list[Document]], questions: list[str]) -> tuple[list[list[str]], float]:
+def _ask(retriever: KlueRetriever, questions: list[str]) -> tuple[list[list[str]], float]:
     """Return the ids found for each question and the median of the milliseconds."""
-    found, times = [], []
-    for question in questions:
-        start = time.perf_counter()
-        documents = ask(question)
-        times.append(1000 * (time.perf_counter() - start))
-        found.append([str(one.id) for one in documents])
-    return found, float(np.median(times))
+    found: list[list[Document]] = []
+    times = timed(lambda question: found.append(retriever.invoke(question)), questions)
+    return [[str(one.id) for one in documents] for documents in found], float(np.median(times))
 
 
 def _compare(found: list[str], expected: list[str], exact: dict[str, float]) -> str:
     if found == expected:
         return "same"
-    scores = [sorted((exact[one] for one in ids), reverse=True) for ids in (found, expected)]
-    same = len(found) == len(expected) and np.allclose(*scores, atol=1e-6)
+    ours, theirs = (sorted((exact[one] for one in ids), reverse=True) for ids in (found, expected))
+    same = len(found) == len(expected) and np.allclose(ours, theirs, atol=1e-6)
     return "ties" if same else "approximate"
 
 

@@ -32,6 +32,7 @@ from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS
 from langchain_klue_rerank.evaluation import ask
 from langchain_klue_rerank.evaluation.metrics import Judged
 from langchain_klue_rerank.evaluation.sets import EvaluationSet
+from training.files import write_text
 
 #: How many results are looked at.
 DEPTH = 10
@@ -186,10 +187,7 @@ class Runner:
             stored = json.loads(path.read_text(encoding="utf-8"))
             return Run(**stored["run"])
         run = self._ask(way)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps({"set": self.data.name, "way": way.name, "run": asdict(run)}), encoding="utf-8")
-        part.replace(path)
+        write_text(path, json.dumps({"set": self.data.name, "way": way.name, "run": asdict(run)}))
         return run
 
     def _key(self, way: Way) -> str:

@@ -13,12 +13,13 @@ import argparse
 import statistics
 from unittest import mock
 
+from benchmarks.figures.printed import with_interval
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.adapters.embedding import WindowWords
 from langchain_klue_rerank.engine.index import passage_index
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS
 from langchain_klue_rerank.evaluation import ask
-from langchain_klue_rerank.evaluation.metrics import METRICS, interval
+from langchain_klue_rerank.evaluation.metrics import METRICS
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 
 
@@ -55,11 +56,7 @@ def _show(retriever: KlueRetriever, data: EvaluationSet, search_type: str, how: 
         asked = retriever.model_copy(update={"reranker": reranker})
         answers = ask(asked, data, "", show_progress=False, k=10, search_type=search_type)
         judged = answers.judge(data)
-        cells = []
-        for metric in ("HitRate@1", "HitRate@10"):
-            values = METRICS[metric](judged)
-            low, high = interval(values)
-            cells.append(f"{metric} {values.mean():.3f} ({low:.3f}-{high:.3f})")
+        cells = [f"{metric} {with_interval(METRICS[metric](judged))}" for metric in ("HitRate@1", "HitRate@10")]
         time = statistics.median(answers.processor_milliseconds)
         name = f"{how}{search_type}{', reranked' if reranker is not None else ''}"
         print(f"  {name:32s} {'  '.join(cells)}  {time:5.1f} ms", flush=True)

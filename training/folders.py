@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from training import settings as settings_room
@@ -24,12 +25,25 @@ def open_folder(settings: Any, free: tuple[str, ...] = ("output", "resume", "max
         if folder.exists() and any(folder.iterdir()):
             raise SettingsError(f"--output {folder} is not empty; give --resume to go on, or another folder")
     elif kept.exists():
-        before, now = settings_room.read_yaml(kept), to_dict(settings)
-        changed = [name for name in now if name not in free and before.get(name) != now[name]]
-        if changed:
-            raise SettingsError(
-                f"--resume: the run in {folder} was started with {changed[0]}={before.get(changed[0])}, not "
-                f"{now[changed[0]]}; give the same settings, or another --output"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
+        check_resumed(settings, kept, free)
     settings_room.save(settings, kept)
+
+
+def check_resumed(settings: Any, kept: Path, free: tuple[str, ...]) -> None:
+    """Refuse to go on with a run that was started with other settings.
+
+    Args:
+        settings: A recipe's settings with ``output``.
+        kept: The file of those that the run was started with.
+        free: Settings that may differ.
+
+    Raises:
+        SettingsError: If another one differs.
+    """
+    before, now = settings_room.read_yaml(kept), to_dict(settings)
+    changed = [name for name in now if name not in free and before.get(name) != now[name]]
+    if changed:
+        raise SettingsError(
+            f"--resume: the run in {settings.output} was started with {changed[0]}={before.get(changed[0])}, not "
+            f"{now[changed[0]]}; give the same settings, or another --output"
+        )

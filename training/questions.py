@@ -8,7 +8,6 @@ Questions of KLUE-MRC (and paraphrases of them), TyDi QA, a welfare help desk an
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import sys
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training import data as sets
+from training.files import write_jsonl
 from training.inputs import Question
 from training.settings import parse, require_positive
 
@@ -67,13 +67,8 @@ def _without_title(pair: sets.Pair) -> Question:
 
 def write(rows: Iterable[Question], path: Path) -> None:
     """Write questions as JSON Lines that `training.inputs.read_questions` reads."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w", encoding="utf-8") as file:
-        for row in rows:
-            line = {"question": row.question, "passage": row.passage, "title": row.title, "answer": row.answer}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    temporary.replace(path)
+    names = ("question", "passage", "title", "answer")
+    write_jsonl(path, ({name: getattr(row, name) for name in names} for row in rows))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -25,14 +25,16 @@ from typing import Any
 
 from transformers import AutoConfig, AutoModel, AutoTokenizer, set_seed
 
+from langchain_klue_rerank import KlueEmbeddings, KlueReranker
 from langchain_klue_rerank.errors import KlueRerankError
+from training.files import write_json
 from training.folders import open_folder
 from training.inputs import DataError, read_questions, read_scored
 from training.recipes import cross_encoder, mrc, retrieval, sts
 from training.recipes.cards import check_upload, push
 from training.recipes.evaluate import Correlations, Pairs
 from training.recipes.fitting import load_model
-from training.recipes.runs import Outcome, write_json
+from training.recipes.runs import Outcome
 from training.reproduction import document, tutorial
 from training.reproduction.plan import plan
 from training.reproduction.settings import STAGES, Settings
@@ -117,10 +119,10 @@ def measure_retrieval(settings: Settings, outcomes: dict[str, Outcome], question
     corpora = retrieval.read_corpora(settings.data, settings.questions, settings.seed, settings.sample)
     drawn = [retrieval.draw(corpus, questions, settings.seed) for corpus in corpora]
     options: Any = {"encode_kwargs": {"max_length": settings.max_length, "batch_size": 32}}
-    base = retrieval.KlueEmbeddings(model=str(outcomes["sts"].model), **options)
-    tuned = retrieval.KlueEmbeddings(model=str(outcomes["mrc"].model), **options)
+    base = KlueEmbeddings(model=str(outcomes["sts"].model), **options)
+    tuned = KlueEmbeddings(model=str(outcomes["mrc"].model), **options)
     options = {"encode_kwargs": {"max_length": settings.reranker_length, "batch_size": 32}}
-    reranker = retrieval.KlueReranker(model=str(outcomes["cross_encoder"].model), **options)
+    reranker = KlueReranker(model=str(outcomes["cross_encoder"].model), **options)
     parts = {
         "lexical": lambda: [retrieval.lexical(corpus) for corpus in corpora],
         "base": lambda: retrieval.dense(corpora, "base (stage 1)", base, None, settings.fetch_k),

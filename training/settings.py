@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import difflib
 import inspect
-import os
 import re
 import sys
 import typing
@@ -21,6 +20,8 @@ from typing import Any, Literal, NoReturn, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
+
+from training.files import write_text
 
 T = TypeVar("T")
 _NONE = ("none", "null")
@@ -66,10 +67,7 @@ def parse(cls: type[T], argv: Sequence[str] | None = None) -> T:
 
 def save(settings: Any, path: Path) -> None:
     """Write settings as a YAML file that ``--settings`` reads; complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(yaml.safe_dump(to_dict(settings), allow_unicode=True, sort_keys=False), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, yaml.safe_dump(to_dict(settings), allow_unicode=True, sort_keys=False))
 
 
 def to_dict(settings: Any) -> dict[str, Any]:

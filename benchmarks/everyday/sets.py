@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from langchain_core.documents import Document
+
+from training.data import read_jsonl
 
 HERE = Path(__file__).parent
 #: Corpora that may inform design, and those that are measured when the work is done.
@@ -58,15 +59,11 @@ def read_corpus(name: str) -> Corpus:
         name: One of `SEEN` or `UNSEEN`.
     """
     documents = [
-        Document(row["text"], id=row["id"], metadata={"title": row["title"]}) for row in _rows(name, "passages")
+        Document(row["text"], id=row["id"], metadata={"title": row["title"]})
+        for row in read_jsonl(HERE / name / "passages.jsonl")
     ]
     questions = [
         EverydayQuestion(row["id"], row["question"], row["kind"], frozenset(row["passages"]), tuple(row["answers"]))
-        for row in _rows(name, "questions")
+        for row in read_jsonl(HERE / name / "questions.jsonl")
     ]
     return Corpus(name, documents, questions)
-
-
-def _rows(name: str, file: str) -> list[dict[str, Any]]:
-    with (HERE / name / f"{file}.jsonl").open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]

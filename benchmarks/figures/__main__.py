@@ -25,6 +25,7 @@ from benchmarks.figures.blocks import BLOCKS
 from benchmarks.figures.pages import differences, fill, pages
 from benchmarks.figures.store import ROOT, Figures, Part, quoted
 from benchmarks.picture import WORDS, data_of, draw, drawn
+from training.files import write_json
 
 RUNS = ROOT / "runs" / "figures"
 ASSETS = ROOT / "docs" / "assets"
@@ -118,10 +119,7 @@ def measure(name: str, data: Path, runs: Path) -> None:
 
     before = code()
     part = Part(machine(), commit(), weights_of(PARTS[name].weights), PARTS[name].measure(data, runs))
-    runs.mkdir(parents=True, exist_ok=True)
-    temporary = runs / f"{name}.json.part"
-    temporary.write_text(json.dumps(asdict(part) | {"code": before}, ensure_ascii=False, indent=1), encoding="utf-8")
-    temporary.replace(runs / f"{name}.json")
+    write_json(runs / f"{name}.json", asdict(part) | {"code": before})
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,9 +21,9 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 logger = logging.getLogger("training.experiments.rented_gpu")
 
@@ -46,7 +46,7 @@ def pack_model(folder: Path, file: Path) -> None:
     """
     from safetensors.numpy import load_file
 
-    arrays: dict[str, NDArray[np.generic]] = {}
+    arrays: dict[str, Any] = {}
     for name, value in load_file(folder / _WEIGHTS).items():
         if value.ndim == 2 and value.dtype == np.float32:
             scales = np.maximum(np.abs(value).max(axis=1, keepdims=True), 1e-12) / 127

@@ -76,8 +76,8 @@ def main() -> None:
     torch.set_num_threads(1)
     settings, deadline = Settings(), time.monotonic() + 3600
     blind = StaticBiEncoder.load(options.blind)
-    kinds, statistics, *named = read_everything(options.data, WEIGHTS / "bi_encoder", settings.examples)
-    vectors = TermVectors(*named)
+    kinds, statistics, vocabulary, numbers = read_everything(options.data, WEIGHTS / "bi_encoder", settings.examples)
+    vectors = TermVectors(vocabulary, numbers)
 
     trains: list[list[Examples]] = [[] for _ in range(_FOLDS)]
     asks: list[list[Examples]] = [[] for _ in range(_FOLDS)]

@@ -54,8 +54,6 @@ from training.packaged.mapped_table import MappedTable
 
 logger = logging.getLogger("training.packaged.bi_encoder")
 
-RAW = ("boddari", "petitions", "tech_docs", "ms_docs", "nsmc_reviews")
-
 
 @dataclass
 class Settings:
@@ -185,7 +183,7 @@ def raw_lines(data: Path, settings: Settings) -> list[str]:
     """Read the plain text in which neighbours are counted."""
     generator = random.Random(settings.seed)
     chosen = []
-    for name in RAW:
+    for name in sets.RAW_TEXTS:
         lines = [line for line in sets.read_raw(data, name) if len(line) >= 8]
         share = settings.raw_lines.get(name, 1.0)
         chosen += lines if share == 1 else generator.sample(lines, round(share * len(lines)))
@@ -371,7 +369,7 @@ class Trainer:
         ):
             group["lr"] = rate * share
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimizer.step()
         return float(loss.detach())
 

@@ -96,8 +96,8 @@ class Kind:
     def first(self, count: int) -> Kind:
         """Return the first passages and the questions that they answer."""
         kept = [number for number, (_, right) in enumerate(self.questions) if max(right, default=0) < count]
-        asked, labels = ([rows[number] for number in kept] for rows in (self.questions, self.labels))
-        return replace(self, passages=self.passages[:count], questions=asked, labels=labels)
+        questions, labels = [self.questions[number] for number in kept], [self.labels[number] for number in kept]
+        return replace(self, passages=self.passages[:count], questions=questions, labels=labels)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,9 @@ def read_everyday() -> list[Kind]:
 
     What a corpus does not answer, another may: of all as one only the questions with an answer are asked.
     """
-    kinds, passages, questions = [], [], []
+    kinds: list[Kind] = []
+    passages: list[tuple[str, str, str]] = []
+    questions: list[tuple[str, frozenset[int]]] = []
     for folder in sorted(path for path in readers.EVERYDAY.iterdir() if path.is_dir()):
         rows = readers.read_jsonl(folder / "passages.jsonl")
         number = {row["id"]: place for place, row in enumerate(rows)}
@@ -217,7 +219,7 @@ class Searched:
             return list(range(count))
         if draw.random() < 0.6:
             wholes = self.fields[VECTORS].wholes
-            return np.sort(np.argsort(-(wholes @ wholes[draw.randrange(count)]))[:size]).tolist()  # type: ignore[no-any-return]
+            return np.sort(np.argsort(-(wholes @ wholes[draw.randrange(count)]))[:size]).tolist()
         return sorted(draw.sample(range(count), size))
 
     def corpus(self, rows: Sequence[int]) -> KlueRetriever:

@@ -9,7 +9,6 @@ passage together, longer windows are cut, and questions that no passage answers 
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.engine.models.encoder.reading import READ_WORDS
 from langchain_klue_rerank.engine.text.windows import cut_texts
 from training import data as sets
+from training.files import write_jsonl
 from training.recipes.windows import terms
 
 logger = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ def _mined(
     for pair in pairs:
         right.setdefault(pair.query, set()).add(pair.passage)
     retriever = KlueRetriever.from_documents([Document(text) for text in passages], reranker=None, k=_DEPTH)
-    for start in tqdm(range(0, len(asked), 256), desc=name, mininterval=5):  # type: ignore[no-untyped-call]
+    for start in tqdm(range(0, len(asked), 256), desc=name, mininterval=5):
         rows = asked[start : start + 256]
         for pair, found in zip(rows, retriever.batch([row.query[:1000] for row in rows]), strict=True):
             title = pair.passage.partition("\n")[0]
@@ -153,12 +153,7 @@ def _window(query: str, passage: str, answer: str = "") -> str:
 def remembered(path: Path, find: Callable[[], Iterable[Asked]], seed: int) -> list[Asked]:
     """Return questions, found before and kept in a file or found now, in random order."""
     if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
         rows = list(find())
         random.Random(seed).shuffle(rows)
-        temporary = path.with_name(path.name + ".new")
-        temporary.write_text(
-            "".join(json.dumps(vars(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8"
-        )
-        temporary.replace(path)
+        write_jsonl(path, map(vars, rows))
     return [Asked(**row) for row in sets.read_jsonl(path)]

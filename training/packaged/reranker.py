@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -41,6 +40,7 @@ from langchain_klue_rerank.engine.models.packaged.query_terms import TERM_FEATUR
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.evaluation.metrics import calibration_error
 from training import data as readers
+from training.files import replace_folder
 from training.packaged.exact_kinds import EXACT_KINDS
 from training.packaged.reranker_examples import (
     Examples,
@@ -169,7 +169,7 @@ def train_network(parts: Sequence[Examples], settings: Settings, seed: int, dead
             pointwise = nn.functional.binary_cross_entropy_with_logits(scores, target, reduction="none")
             loss = listwise + settings.pointwise * pointwise.sum(dim=1).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             progress.update()
@@ -292,11 +292,7 @@ def write_weights(
     (fresh / cross_encoder.CONFIG_FILE).write_text(text, encoding="utf-8")
     if (out / "README.md").exists():
         shutil.copy(out / "README.md", fresh)
-    old = out.with_name(out.name + ".old")
-    if out.exists():
-        os.replace(out, old)
-    os.replace(fresh, out)
-    shutil.rmtree(old, ignore_errors=True)
+    replace_folder(fresh, out)
 
 
 def measure(examples: Examples, networks: Sequence[Network], calibration: tuple[float, float]) -> dict[str, Any]:

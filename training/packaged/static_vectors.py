@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -250,20 +248,10 @@ def _step(
         torch.from_numpy(pairs.answers[questions][:, candidates].toarray()),
         schedule.scale,
     )
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     assert sums.grad is not None
     gradient = small.T.tocsr() @ sums.grad.numpy()
     table.update(places, gradient, schedule.direction_rate * share, schedule.weight_rate * share)
-
-
-def replace_folder(fresh: Path, folder: Path) -> None:
-    """Put a finished folder in the place of an older one, if there is one."""
-    old = folder.with_name(folder.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def made_by(folder: Path) -> str:

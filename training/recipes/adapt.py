@@ -30,9 +30,10 @@ from langchain_klue_rerank import KlueEmbeddings
 from langchain_klue_rerank.engine.models.names import PACKAGED, identity
 from langchain_klue_rerank.errors import KlueRerankError
 from training import settings as settings_room
+from training.files import replace_folder
 from training.inputs import Data, DataError, hold_out, read_questions
 from training.packaged.bag_model import Table
-from training.packaged.static_vectors import Base, Pairs, Schedule, made_by, reciprocal_rank, replace_folder
+from training.packaged.static_vectors import Base, Pairs, Schedule, made_by, reciprocal_rank
 from training.packaged.static_vectors import train as train_table
 from training.recipes.adaptation_scores import QuestionSet, Scores, measure, table
 from training.recipes.negatives import Corpus, NegativeSettings, mine

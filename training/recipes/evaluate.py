@@ -44,7 +44,7 @@ class Correlations(BaseEvaluator):
     """
 
     def __init__(self, sets: dict[str, Pairs]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.sets = sets
         self.precision = "fp32"
 

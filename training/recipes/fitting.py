@@ -31,11 +31,12 @@ from langchain_klue_rerank.engine.models.options import ModelOptions
 from langchain_klue_rerank.engine.models.transformer import torch_loading
 from langchain_klue_rerank.errors import KlueRerankError
 from training import settings as settings_room
+from training.files import write_json
 from training.inputs import DataError
 from training.recipes.cards import About, draw_history, write_card
 from training.recipes.evaluate import Correlations
 from training.recipes.precision import decide_precision
-from training.recipes.runs import FitSettings, Outcome, Run, write_json
+from training.recipes.runs import FitSettings, Outcome, Run
 from training.settings import SettingsError
 
 logger = logging.getLogger(__name__)

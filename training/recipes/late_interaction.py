@@ -138,7 +138,7 @@ def _project(model: MultiVectorEncoder, dimension: int) -> None:
     places = [place for place, module in enumerate(model) if isinstance(module, Dense)]
     if not places:
         raise SettingsError(f"--dimension {dimension}: the base model has no projection that could be replaced")
-    width = model[places[-1]].in_features
+    width: Any = model[places[-1]].in_features
     new = Dense(width, dimension, bias=False, activation_function=nn.Identity(), module_input_name="token_embeddings")
     model[places[-1]] = new.to(model.device)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -73,14 +73,16 @@ def late_interaction_loss(
     model: MultiVectorEncoder, mini_batch_size: int, distillation: Literal["margin-mse", "kl"] | None
 ) -> tuple[Any, str]:
     """Return the loss of a late-interaction model (sum of best cosines) and its name; rows as for a bi-encoder's."""
-    if distillation == "margin-mse":
-        loss = token_losses.MultiVectorMarginMSELoss(model, mini_batch_size=mini_batch_size)
-        return loss, "margin-MSE with a teacher's scores"
-    if distillation == "kl":
-        loss = token_losses.MultiVectorDistillKLDivLoss(model, mini_batch_size=mini_batch_size)
-        return loss, "KL divergence from a teacher's scores"
-    loss = token_losses.MultiVectorMultipleNegativesRankingLoss(model, mini_batch_size=mini_batch_size)
-    return loss, "multiple-negatives ranking loss over best cosines"
+    losses_and_names: dict[str | None, tuple[Callable[..., Any], str]] = {
+        "margin-mse": (token_losses.MultiVectorMarginMSELoss, "margin-MSE with a teacher's scores"),
+        "kl": (token_losses.MultiVectorDistillKLDivLoss, "KL divergence from a teacher's scores"),
+        None: (
+            token_losses.MultiVectorMultipleNegativesRankingLoss,
+            "multiple-negatives ranking loss over best cosines",
+        ),
+    }
+    loss, name = losses_and_names[distillation]
+    return loss(model, mini_batch_size=mini_batch_size), name
 
 
 class ListDistillation(nn.Module):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import html
-import importlib.metadata
 import os
 import platform
 import shutil
@@ -12,16 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.files import replace_folder
+from training.recipes.cards import versions
 from training.recipes.retrieval import Measured
 
-_PACKAGES = (
-    "langchain-klue-rerank",
-    "sentence-transformers",
-    "transformers",
-    "torch",
-    "langchain-core",
-    "kiwipiepy",
-)
 _STYLE = """\
 body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif; color: #222 }
 table { border-collapse: collapse; margin: 1rem 0; font-size: 14px }
@@ -92,8 +85,7 @@ def write(blocks: Sequence[Block], folder: Path, language: str = "en") -> None:
             shutil.copyfile(block.file, fresh / block.name)
     (fresh / "report.md").write_text(to_markdown(blocks), encoding="utf-8")
     (fresh / "report.html").write_text(to_html(blocks, language), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(fresh, folder)
+    replace_folder(fresh, folder)
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
@@ -148,19 +140,13 @@ def machine() -> list[list[str]]:
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU only"
-    lines = [
+    return [
         ["date", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")],
         ["machine", f"{platform.system()} {platform.machine()}, {_processor()}"],
         ["cores", f"{os.cpu_count()}, {torch.get_num_threads()} used by torch"],
         ["accelerator", device],
-        ["python", platform.python_version()],
+        *map(list, versions("langchain-core", "kiwipiepy")),
     ]
-    for package in _PACKAGES:
-        try:
-            lines.append([package, importlib.metadata.version(package)])
-        except importlib.metadata.PackageNotFoundError:  # run from a clone
-            lines.append([package, "from a clone"])
-    return lines
 
 
 def _processor() -> str:

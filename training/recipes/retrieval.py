@@ -29,7 +29,7 @@ from langchain_klue_rerank.engine.models.names import PACKAGED, resolve
 from langchain_klue_rerank.engine.models.opening import is_static
 from langchain_klue_rerank.evaluation.metrics import interval, paired_p_value
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
-from training.recipes.runs import write_json
+from training.files import write_json
 from training.settings import parse, require_positive
 
 logger = logging.getLogger("training.recipes.retrieval")
@@ -278,7 +278,6 @@ def difference(ours: Measured, theirs: Measured, k: int) -> str:
 
 def save(rows: Sequence[Measured], path: Path) -> None:
     """Write rows as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, [asdict(row) for row in rows])
 
 

@@ -19,9 +19,11 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from training import settings as settings_room
+from training.files import replace_folder, write_json
+from training.folders import check_resumed
 from training.recipes.cards import check_upload, push
 from training.recipes.evaluate import Correlations
-from training.settings import SettingsError, require_positive, to_dict
+from training.settings import SettingsError, require_positive
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +196,7 @@ class Run:
         """Return what `make` returns; a resumed run takes it from the run's folder. It must be JSON."""
         path = self.folder / f"{name}.json"
         if self.settings.resume and path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+            return json.loads(path.read_text(encoding="utf-8"))
         value = make()
         if self.is_main:
             write_json(path, value)
@@ -238,37 +240,19 @@ class Run:
         if self.is_main:
             shutil.rmtree(fresh, ignore_errors=True)
             model.save_pretrained(str(fresh), create_model_card=False)
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(fresh, folder)
+            replace_folder(fresh, folder)
         return folder
 
     def _check_folder(self) -> None:
         kept = self.folder / "settings.yaml"
         if self.settings.resume:
             if kept.exists():
-                self._check_settings(kept)
+                check_resumed(self.settings, kept, _FREE)
         elif any((self.folder / name).exists() for name in ("model", "checkpoints")):
             raise SettingsError(
                 f"--output {self.folder} holds a run; give --resume to go on with it, or another folder"
             )
 
-    def _check_settings(self, kept: Path) -> None:
-        before = settings_room.read_yaml(kept)
-        now = to_dict(self.settings)
-        changed = [name for name in now if name not in _FREE and before.get(name) != now[name]]
-        if changed:
-            raise SettingsError(
-                f"--resume: the run in {self.folder} was started with {changed[0]}={before.get(changed[0])}, not "
-                f"{now[changed[0]]}; give the same settings, or another --output"
-            )
-
     def _last_state(self) -> dict[str, Any]:
         checkpoint = self.last_checkpoint()
         return json.loads((checkpoint / "trainer_state.json").read_text()) if checkpoint else {}
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, complete or not at all."""
-    temporary = path.with_name(path.name + ".new")
-    temporary.write_text(json.dumps(value, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)

@@ -286,8 +286,10 @@ def _reduced(found: Findings) -> list[str]:
     if own.protocol != "tutorial":
         return []
     words = WORDS[own.language]
-    names = ("base_model", "data", "batch_size", "learning_rate", "reranker_learning_rate", "sts_epochs")
-    names += ("max_length", "reranker_max_length", "fetch_k", "sample")
+    names = [
+        *("base_model", "data", "batch_size", "learning_rate", "reranker_learning_rate", "sts_epochs"),
+        *("max_length", "reranker_max_length", "fetch_k", "sample"),
+    ]
     values = {name: getattr(own, name) for name in names}
     changed = [f"--{name.replace('_', '-')} {value}" for name, value in values.items() if value != getattr(known, name)]
     for precision in dict.fromkeys(outcome.precision for outcome in found.outcomes.values()):

@@ -20,8 +20,8 @@ def plan(settings: Settings) -> dict[str, Any]:
     """
     if settings.max_minutes is None:
         given = settings.steps or (0, 0, 0)
-        steps = {stage: count or None for stage, count in zip(STAGES, given, strict=True)}
-        return {"steps": steps, "questions": settings.questions}
+        wanted_steps = {stage: count or None for stage, count in zip(STAGES, given, strict=True)}
+        return {"steps": wanted_steps, "questions": settings.questions}
     pairs = read_scored(settings.data, seed=settings.seed, sample=settings.sample)
     questions = read_questions(settings.data, seed=settings.seed, sample=settings.sample)
     size, length = settings.batch_size, settings.reranker_length

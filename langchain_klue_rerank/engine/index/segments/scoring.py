@@ -109,24 +109,22 @@ def scores(snapshot: Snapshot, segment: Segment, terms: list[WeightedTerm], out:
     """
     norms = _norms(snapshot, segment)
     for term in terms:
-        postings = segment.fields[term.field]
-        rows = postings.rows[term.start : term.end]
-        _add(term.weight, rows, postings.frequencies[term.start : term.end], norms[term.field], out)
+        _add_to_all(segment, term, norms[term.field], out)
 
 
-def _add(
-    weight: float,
-    rows: NDArray[np.integer],
-    frequencies: NDArray[np.uint16],
-    norms: NDArray[np.float32],
-    out: NDArray[np.float32],
-) -> None:
-    """Add what a term adds to the scores of some rows, all distinct: ``weight * tf / (tf + norm)``."""
-    places = rows.astype(np.intp)
-    below = norms.take(places)
-    below += frequencies
+def _added(weight: float, frequencies: NDArray[np.uint16], norms: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what a term adds to the scores of rows, ``weight * tf / (tf + norm)``; `norms` is changed."""
+    norms += frequencies
     added = frequencies * np.float32(weight)
-    added /= below
+    added /= norms
+    return added
+
+
+def _add_to_all(segment: Segment, term: WeightedTerm, norms: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    """Add what a term adds to the scores of all rows that have it; arguments as for `_add_to_some`."""
+    postings, some = segment.fields[term.field], slice(term.start, term.end)
+    places = postings.rows[some].astype(np.intp)
+    added = _added(term.weight, postings.frequencies[some], norms.take(places))
     np.add.at(out, places, added)  # twice as fast as `out[places] += added`
 
 
@@ -195,9 +193,7 @@ def leaders(
                 member[rows] = True
                 chosen = rows, scores[reached]
         if chosen is None:
-            postings = segment.fields[term.field]
-            some = slice(term.start, term.end)
-            _add(term.weight, postings.rows[some], postings.frequencies[some], norms[term.field], read)
+            _add_to_all(segment, term, norms[term.field], read)
         else:
             skipped.append(term)
             _add_to_some(segment, term, norms[term.field], *chosen, member)
@@ -238,11 +234,7 @@ def _add_to_some(
         found = np.flatnonzero(member.take(listed))
         places = np.searchsorted(rows, listed.take(found))
     frequencies = postings.frequencies[term.start : term.end].take(found)
-    below = norms.take(rows.take(places))
-    below += frequencies
-    added = frequencies * np.float32(term.weight)
-    added /= below
-    scores[places] += added
+    scores[places] += _added(term.weight, frequencies, norms.take(rows.take(places)))
 
 
 def _in_reach(

@@ -9,10 +9,8 @@ Subclass `CompressorTests`, say how to construct the compressor, and pytest runs
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import json
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -24,7 +22,7 @@ from langchain_core.load import dumps
 from langchain_core.runnables import RunnableLambda
 from pydantic import ValidationError
 
-from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, ListRetriever, Recorder, documents, same
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, ListRetriever, Recorder, documents, loaded_once, same
 
 
 def scores(result: Sequence[Document]) -> list[float]:
@@ -192,30 +190,13 @@ class CompressorTests:
     async def test_concurrent_tasks_load_once_and_leave_the_loop_free(
         self, reranker: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Loading is held up until the event loop has run another task: a blocked loop would never let it go on."""
-        loads: list[threading.Thread] = []
-        proceed = threading.Event()
-        make = self.loader(reranker)._make
-
-        def slow() -> Any:
-            loads.append(threading.current_thread())
-            assert proceed.wait(10), "the event loop was blocked while the model loaded"
-            return make()
-
-        async def other_work() -> None:
-            while not loads:
-                await asyncio.sleep(0.001)
-            proceed.set()
-
-        monkeypatch.setattr(self.loader(reranker), "_make", slow)
-        tasks = [reranker.acompress_documents(documents(), QUESTION) for _ in range(5)]
-        *results, _ = await asyncio.gather(*tasks, other_work())
-        assert len(loads) == 1
-        assert loads[0] is not threading.main_thread()
+        results = await loaded_once(
+            self.loader(reranker), monkeypatch, lambda: reranker.acompress_documents(documents(), QUESTION)
+        )
         for result in results:
             same(result, results[0])
 
-    def test_inside_a_contextual_compression_retriever(self, reranker: BaseDocumentCompressor) -> None:
+    async def test_inside_a_contextual_compression_retriever(self, reranker: BaseDocumentCompressor) -> None:
         pytest.importorskip("langchain_classic")
         from langchain_classic.retrievers import ContextualCompressionRetriever
 
@@ -224,15 +205,6 @@ class CompressorTests:
         )
         expected = reranker.compress_documents(documents(), QUESTION)
         assert state(retriever.invoke(QUESTION)) == state(expected)
-
-    async def test_inside_a_contextual_compression_retriever_async(self, reranker: BaseDocumentCompressor) -> None:
-        pytest.importorskip("langchain_classic")
-        from langchain_classic.retrievers import ContextualCompressionRetriever
-
-        retriever = ContextualCompressionRetriever(
-            base_compressor=reranker, base_retriever=ListRetriever(found=documents())
-        )
-        expected = reranker.compress_documents(documents(), QUESTION)
         assert state(await retriever.ainvoke(QUESTION)) == state(expected)
 
     async def test_inside_a_pipeline(self, reranker: BaseDocumentCompressor) -> None:

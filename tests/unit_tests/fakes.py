@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import zlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -14,6 +16,7 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 
+T = TypeVar("T")
 TEXTS = [
     "전입신고는 새집에 이사한 날부터 14일 안에 주민센터나 정부24에서 해야 합니다.",
     "여권은 구청 민원실에서 신청하고, 사진 한 장과 신분증을 가져가야 합니다.",
@@ -57,6 +60,32 @@ def same(answers: Sequence[Document], expected: Sequence[Document]) -> None:
         assert one.metadata == pytest.approx(other.metadata, abs=1e-5)
         if one.id != there.id:  # two documents that differ by rounding only may change places
             assert other.metadata["relevance_score"] == pytest.approx(there.metadata["relevance_score"], abs=1e-5)
+
+
+async def loaded_once(lazy: Any, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], Awaitable[T]]) -> list[T]:
+    """The answers of five tasks that ask at once, while which a lazy value has to be made once and beside the loop.
+
+    Making it is held up until the event loop has run another task: a blocked loop would never let it go on.
+    """
+    loads: list[threading.Thread] = []
+    proceed = threading.Event()
+    make = lazy._make
+
+    def slow() -> Any:
+        loads.append(threading.current_thread())
+        assert proceed.wait(10), "the event loop was blocked while the model loaded"
+        return make()
+
+    async def other_work() -> None:
+        while not loads:
+            await asyncio.sleep(0.001)
+        proceed.set()
+
+    monkeypatch.setattr(lazy, "_make", slow)
+    *answers, _ = await asyncio.gather(*(ask() for _ in range(5)), other_work())
+    assert len(loads) == 1
+    assert loads[0] is not threading.main_thread()
+    return answers
 
 
 class BigramEmbeddings(Embeddings):

@@ -65,18 +65,22 @@ class IndexTests:
                 assert 0 <= one.metadata.get("relevance_score", 0) <= 1
         assert [one.page_content for one in index.get_by_ids(list(HOSTILE))] == list(HOSTILE.values())
 
-    def test_documents_are_not_changed_and_not_shared(self) -> None:
+    def test_documents_are_not_changed_and_not_shared(self, tmp_path: Path) -> None:
         given = [Document("소독은 매월 첫째 화요일입니다.", id="new", metadata={"tags": ["소독"]})]
         before = copy.deepcopy(given)
         index = self.build(documents())
         index.add_documents(given)
         assert given == before
         given[0].metadata["tags"].append("later")
-        for _ in range(2):
-            found = next(one for one in self.ask(index, "소독은 매월 첫째 화요일", k=7) if one.id == "new")
-            assert (found.page_content, found.metadata["tags"]) == (given[0].page_content, ["소독"])
-            found.metadata["tags"].append("by a reader")
-        assert index.get_by_ids(["new"]) == before
+        index.save(tmp_path / "index")
+        for one in (index, self.load(tmp_path / "index")):
+            for _ in range(2):
+                found = next(each for each in self.ask(one, "소독은 매월 첫째 화요일", k=7) if each.id == "new")
+                assert (found.page_content, found.metadata["tags"]) == (given[0].page_content, ["소독"])
+                found.metadata["tags"].append("by a reader")
+                [got] = one.get_by_ids(["new"])
+                assert got == before[0]
+                got.metadata["tags"].append("by a reader")
 
     def test_deleting(self) -> None:
         index = self.build(documents())

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import pickle
 import shutil
-import threading
 import unicodedata
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +23,7 @@ from langchain_klue_rerank.adapters.embedding import embed_passages, embed_queri
 from langchain_klue_rerank.engine.arrays.unit_vectors import as_unit_vectors
 from langchain_klue_rerank.engine.models.packaged.blanks import mark_blanks, without_marks
 from langchain_klue_rerank.errors import ModelLoadError
-from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, BigramEmbeddings, loaded_once
 
 
 @pytest.fixture(scope="module", params=["packaged", "folder"])
@@ -215,24 +213,7 @@ def test_prompts_are_put_before_texts(klue_bi_encoder_folder: Path) -> None:
 
 async def test_concurrent_tasks_load_once_and_leave_the_loop_free(monkeypatch: pytest.MonkeyPatch) -> None:
     embeddings = KlueEmbeddings()
-    loads: list[threading.Thread] = []
-    proceed = threading.Event()
-    make = embeddings._encoder._make
-
-    def slow() -> Any:
-        loads.append(threading.current_thread())
-        assert proceed.wait(10), "the event loop was blocked while the model loaded"
-        return make()
-
-    async def other_work() -> None:
-        while not loads:
-            await asyncio.sleep(0.001)
-        proceed.set()
-
-    monkeypatch.setattr(embeddings._encoder, "_make", slow)
-    *vectors, _ = await asyncio.gather(*(embeddings.aembed_query(QUESTION) for _ in range(5)), other_work())
-    assert len(loads) == 1
-    assert loads[0] is not threading.main_thread()
+    vectors = await loaded_once(embeddings._encoder, monkeypatch, lambda: embeddings.aembed_query(QUESTION))
     assert all(vector == vectors[0] for vector in vectors)
 
 

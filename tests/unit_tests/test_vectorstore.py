@@ -221,18 +221,6 @@ def test_ids_are_given_kept_or_made() -> None:
     assert store.get_by_ids([made])[0].page_content == "다섯"
 
 
-def test_a_known_id_replaces_its_document(store: KlueVectorStore) -> None:
-    store.add_documents([Document("수영장은 월요일에 쉽니다.", id="d0", metadata={"number": 9})])
-    assert len(store) == 6
-    assert store.similarity_search("수영장은 월요일에 쉽니다.", k=1)[0].metadata == {"number": 9}
-    assert TEXTS[0] not in [one.page_content for one in store.similarity_search(TEXTS[0], k=6)]
-
-
-def test_of_equal_ids_in_one_call_the_last_counts() -> None:
-    store = KlueVectorStore.from_texts(["처음", "나중"], BigramEmbeddings(), ids=["x", "x"])
-    assert [one.page_content for one in store.similarity_search("나중", k=5)] == ["나중"]
-
-
 def test_counts_that_do_not_match_are_refused(store: KlueVectorStore) -> None:
     with pytest.raises(ValueError, match="1 ids for 2"):
         store.add_texts(["하나", "둘"], ids=["1"])

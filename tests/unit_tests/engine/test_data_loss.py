@@ -385,14 +385,6 @@ def test_links_in_a_folder_lead_to_no_file_elsewhere(folder: Path, tmp_path: Pat
     assert (tmp_path / "my folder" / "thesis").read_text() == "mine"
 
 
-def test_appending_to_nothing_leaves_nothing(tmp_path: Path) -> None:
-    from langchain_klue_rerank.cli.main import main
-
-    (tmp_path / "글.txt").write_text("전입신고는 주민센터에서 합니다.", encoding="utf-8")
-    assert main(["index", str(tmp_path / "글.txt"), "--out", str(tmp_path / "index"), "--append"]) == 2
-    assert not (tmp_path / "index").exists()
-
-
 # --- readers beside writers -------------------------------------------------------------------------------------------
 
 

@@ -4,13 +4,11 @@ import pickle
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
-from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 from tests.unit_tests.engine.helpers import (
@@ -296,32 +294,6 @@ def test_a_filter_says_what_may_be_found() -> None:
 def test_a_filter_that_fails_is_not_hidden() -> None:
     with pytest.raises(KeyError, match="lang"):
         search(small_index(), "전입신고", keep=lambda one: one.metadata["lang"] == "ko")
-
-
-def test_metadata_is_copied_on_the_way_in_and_out(tmp_path: Path) -> None:
-    index = PassageIndex(SETTINGS)
-    metadata: dict[str, Any] = {"tags": ["비자"], "inner": {"a": 1}}
-    add(index, Passage("가", "전입신고", metadata))
-    metadata["tags"].append("바뀜")
-    metadata["new"] = 1
-    for _ in range(2):
-        given = index.get(["가"])[0].metadata
-        assert given == {"tags": ["비자"], "inner": {"a": 1}}
-        given["inner"]["a"] = 2
-        given["x"] = 1
-        [found] = index.search(1, tokens=tokens_of(["전입신고"]))
-        found.passages[0].metadata["tags"].clear()
-
-    def spoil(one: Passage) -> bool:
-        one.metadata.clear()
-        return True
-
-    search(index, "전입신고", keep=spoil)
-    index.save(tmp_path / "index")
-    loaded = PassageIndex.load(tmp_path / "index")
-    loaded.get(["가"])[0].metadata["tags"].append("바뀜")
-    for each in (index, loaded):
-        assert each.get(["가"])[0].metadata == {"tags": ["비자"], "inner": {"a": 1}}
 
 
 @pytest.mark.parametrize(

@@ -193,11 +193,6 @@ def test_a_folder_with_other_things_is_not_written_to(tmp_path: Path, others: di
     assert everything_in(tmp_path) == before
 
 
-def test_an_empty_folder_is_written_to(tmp_path: Path) -> None:
-    small_index().save(tmp_path)
-    assert len(PassageIndex.load(tmp_path)) == 3
-
-
 def test_things_put_beside_an_index_are_left_alone(folder: Path) -> None:
     (folder / "data-raw").mkdir()
     (folder / "data-raw" / "원본.csv").write_text("1,2")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice, pairwise
+from itertools import chain, islice, pairwise, repeat
 from typing import Final, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.mapped import release
+from langchain_klue_rerank.engine.arrays.ragged import gather
 from langchain_klue_rerank.engine.threads import gently, give_way
 from langchain_klue_rerank.errors import IndexFormatError
 
@@ -154,16 +155,32 @@ class StringTable(Sequence[str]):
         wanted = hashes(asked.bytes, asked.offsets)
         order, sorted_hashes = self.search
         firsts = np.searchsorted(sorted_hashes, wanted)
-        known = np.flatnonzero(sorted_hashes[np.minimum(firsts, len(self) - 1)] == wanted)
-        for place in gently(known.tolist(), 256):
-            at, string = int(firsts[place]), strings[place]
-            while at < len(self) and sorted_hashes[at] == wanted[place]:
-                number = int(order[at])
-                if self[number] == string:
-                    result[place] = number
-                    break
-                at += 1
+        places = np.arange(len(strings))
+        while len(places):  # once; again for those that share a hash with another string
+            places = places[firsts[places] < len(self)]
+            places = places[sorted_hashes[firsts[places]] == wanted[places]]
+            numbers = order[firsts[places]]
+            equal = _equal(asked, places, self, numbers)
+            result[places[equal]] = numbers[equal]
+            places = places[~equal]
+            firsts[places] += 1
         return result
+
+
+def _equal(
+    one: StringTable, numbers: NDArray[np.integer], other: StringTable, other_numbers: NDArray[np.integer]
+) -> NDArray[np.bool_]:
+    """Say of pairs of strings of two tables whether they are the same."""
+    starts, ends = one.offsets[numbers], one.offsets[numbers + 1]
+    other_starts, other_ends = other.offsets[other_numbers], other.offsets[other_numbers + 1]
+    equal = np.asarray(ends - starts == other_ends - other_starts)
+    filled = np.flatnonzero(equal & (ends > starts))
+    if len(filled):
+        index, offsets = gather(starts[filled], ends[filled])
+        other_index, _ = gather(other_starts[filled], other_ends[filled])
+        same = one.bytes[index] == other.bytes[other_index]
+        equal[filled] = np.logical_and.reduceat(same, offsets[:-1])
+    return equal
 
 
 def join(tables: Sequence[StringTable]) -> StringTable:
@@ -253,7 +270,7 @@ class GrowingStrings(Sequence[str]):
             if start:
                 give_way()
             some = strings[start : start + _FOUND_AT_ONCE]
-            found[start : start + len(some)] = [numbers.get(string, -1) for string in some]
+            found[start : start + len(some)] = [*map(numbers.get, some, repeat(-1))]
         for start, table in zip(self._starts.tolist(), self._tables, strict=False):
             missing = np.flatnonzero(found < 0)
             if not len(missing):
@@ -264,17 +281,23 @@ class GrowingStrings(Sequence[str]):
 
     def add(self, strings: Sequence[str]) -> NDArray[np.int64]:
         """Return the numbers of the strings; unknown ones get the next free number."""
+        found = self.find(strings)
+        unknown = np.flatnonzero(found < 0).tolist()
+        if unknown:
+            new = [strings[place] for place in unknown]
+            self.append(list(dict.fromkeys(new)))
+            found[unknown] = [*map(self._numbers.__getitem__, new)]
+        return found
+
+    def append(self, strings: Sequence[str]) -> NDArray[np.int64]:
+        """Give strings that are not here, and distinct, the next numbers, and return those."""
         # What is in the dictionary is here; what an interrupted call appended to the list alone is not.
         del self._new[len(self._numbers) :]
-        found = self.find(strings)
-        for count, place in enumerate(np.flatnonzero(found < 0).tolist(), 1):
-            if not count % _ADDED_AT_ONCE:
+        first = len(self)
+        for start in range(0, len(strings), _ADDED_AT_ONCE):
+            if start:
                 give_way()
-            string = strings[place]
-            number = self._numbers.get(string)
-            if number is None:
-                number = self._first + len(self._new)
-                self._new.append(string)
-                self._numbers[string] = number
-            found[place] = number
-        return found
+            some = strings[start : start + _ADDED_AT_ONCE]
+            self._new += some
+            self._numbers.update(zip(some, range(first + start, first + start + len(some)), strict=True))
+        return np.arange(first, first + len(strings))

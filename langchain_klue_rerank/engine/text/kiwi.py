@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kiwipiepy import Kiwi
 from langchain_klue_rerank.engine.text.words import clean
-from langchain_klue_rerank.engine.threads import give_way
+from langchain_klue_rerank.engine.threads import gently, give_way
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,17 @@ _LONG_RUN = re.compile(rf"\S{{{_LONGEST_RUN + 1}}}")
 _WORDS_BETWEEN_PAUSES = 16
 #: Words that are looked up in the cache at a time.
 _LOOKED_UP_AT_ONCE = 4096
+
+
+class _Endings(dict[str, str]):
+    """What stands behind the form of a morpheme by Kiwi's tag: ``/VV`` for ``VV`` and ``VV-R``; "" without content."""
+
+    def __missing__(self, tag: str) -> str:
+        kind = tag.split("-")[0]
+        return self.setdefault(tag, f"/{kind}" if kind in CONTENT_TAGS else "")
+
+
+_ENDINGS = _Endings()
 
 
 class Analyzer:
@@ -91,40 +103,37 @@ class Analyzer:
         Returns:
             For each word its content morphemes as ``form/TAG``, in order; empty for a word of particles only.
         """
-        distinct = list(dict.fromkeys(words))
-        known: dict[str, tuple[str, ...]] = {}
-        for start in range(0, len(distinct), _LOOKED_UP_AT_ONCE):
+        found: list[tuple[str, ...]] = []
+        unknown: list[int] = []
+        for start in range(0, len(words), _LOOKED_UP_AT_ONCE):
             if start:
                 give_way()
-            part = distinct[start : start + _LOOKED_UP_AT_ONCE]
             with self._lock:  # nobody pauses while holding it
-                known.update({word: self._cache[word] for word in part if word in self._cache})
-        new = [word for word in distinct if word not in known]
+                known = [*map(self._cache.get, words[start : start + _LOOKED_UP_AT_ONCE])]
+            unknown += [start + place for place, parts in enumerate(known) if parts is None]
+            found += [parts or () for parts in known]
+        analyzed: dict[str, tuple[str, ...]] = {}
+        new = list(dict.fromkeys([words[place] for place in unknown]))
         # without the lock, and a part at a time: a caller with few words does not wait for one with thousands
         for start in range(0, len(new), _AT_ONCE):
             part = new[start : start + _AT_ONCE]
             fresh = dict(zip(part, self._analyze(part), strict=True))
-            known.update(fresh)
+            analyzed |= fresh
             with self._lock:
                 self._cache.update(fresh)
                 for word in list(islice(self._cache, max(0, len(self._cache) - self._cache_size))):
                     del self._cache[word]
-        found: list[tuple[str, ...]] = []
-        for start in range(0, len(words), _LOOKED_UP_AT_ONCE):
-            if start:
-                give_way()
-            found += [known[word] for word in words[start : start + _LOOKED_UP_AT_ONCE]]
+        for place in gently(unknown, _LOOKED_UP_AT_ONCE):
+            found[place] = analyzed[words[place]]
         return found
 
     def _analyze(self, words: list[str]) -> Iterator[tuple[str, ...]]:
+        endings, intern = _ENDINGS, sys.intern
         for place, tokens in enumerate(self.kiwi.tokenize(words)):
             if place and place % _WORDS_BETWEEN_PAUSES == 0:
                 give_way()
-            yield tuple(
-                f"{token.form.lower()}/{token.tag.split('-')[0]}"
-                for token in tokens
-                if token.tag.split("-")[0] in CONTENT_TAGS
-            )
+            # interned: many words share a morpheme, which is then kept, and hashed, once
+            yield tuple([intern(token.form.lower() + end) for token in tokens if (end := endings[token.tag])])
 
     def count(self, word: str) -> int:
         """Return how many morphemes a word has."""

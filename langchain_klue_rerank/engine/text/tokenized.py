@@ -101,6 +101,8 @@ def tokenize(texts: Iterable[str], analyzer: Analyzer | None) -> TokenizedTexts:
 
 #: Single syllables, each on its own, with spaces or ends of lines between them: a heading, a narrow column.
 _APART = re.compile(r"(?<!\S)[가-힣](?:[ \t]{0,2}[ \n][ \t]{0,2}[가-힣]){2,29}(?!\S)")
+#: Three of them, the first after a space: cheaper to look for.
+_MAYBE_APART = re.compile(r"\s[가-힣](?:[ \t]{0,2}[ \n][ \t]{0,2}[가-힣]){2}")
 #: Syllables that a morpheme of such a word has on average, at least: what is read one by one, such as the days of the
 #: week, has one.
 _SYLLABLES = 1.5
@@ -136,9 +138,10 @@ def mend(text: str, analyzer: Analyzer) -> str:
         analyzer: Tells likely words from unlikely ones.
     """
     text = clean(text)
-    if "\n" not in text and _APART.search(text) is None:
+    if _MAYBE_APART.search(f" {text}"):
+        text = _APART.sub(lambda match: _together(match.group(), analyzer), text)
+    if "\n" not in text:
         return text
-    text = _APART.sub(lambda match: _together(match.group(), analyzer), text)
     longest = max(map(len, text.split("\n")))
     full = 0 if longest <= _SHORT else _FULL * min(longest, _COLUMN)
     asked = 0

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
-from langchain_klue_rerank.engine.threads import gently
 
 #: Words of a window by default; chosen on KLUE-MRC validation (`python -m benchmarks.windows`).
 WINDOW_WORDS = 50
@@ -44,20 +43,19 @@ def cut_tokens(texts: TokenizedTexts, headings: Sequence[int], words: int) -> tu
     Returns:
         The windows; and where each passage's begin, int64, one more than there are passages.
     """
-    parts: list[NDArray[np.int64]] = []
+    first, last = texts.offsets[:-1], texts.offsets[1:]
+    heading = np.asarray(headings, np.int64)
+    body = np.minimum(last, first + np.where(heading <= words, heading, 0))
+    counts = np.maximum(1, -((body - last) // words))
     offsets = np.zeros(len(texts.offsets), np.int64)
-    bounds = texts.offsets.tolist()
-    for number, heading in enumerate(gently(headings)):
-        first, last = bounds[number], bounds[number + 1]
-        body = min(last, first + (heading if heading <= words else 0))
-        begins = body + starts(last - body, words)
-        offsets[number + 1] = offsets[number] + len(begins)
-        rows = np.empty((len(begins), 4), np.int64)  # from and to: the title, then the window
-        rows[:, 0], rows[:, 1] = first, body
-        rows[:, 2], rows[:, 3] = begins, np.minimum(begins + words, last)
-        parts.append(rows)
-    spans = np.concatenate(parts).reshape(-1, 2) if parts else np.zeros((0, 2), np.int64)
-    pieces = Ragged(texts.word_ids, texts.offsets).spans(spans[:, 0], spans[:, 1])
+    np.cumsum(counts, out=offsets[1:])
+    owners = np.repeat(np.arange(len(counts)), counts)
+    places = np.arange(len(owners)) - offsets[owners]  # of each window among those of its passage, as `starts` says
+    begins = body[owners] + places * np.maximum(0, last - body - words)[owners] // np.maximum(1, counts - 1)[owners]
+    spans = np.empty((len(owners), 2, 2), np.int64)  # from and to: the title, then the window
+    spans[:, 0, 0], spans[:, 0, 1] = first[owners], body[owners]
+    spans[:, 1, 0], spans[:, 1, 1] = begins, np.minimum(begins + words, last[owners])
+    pieces = Ragged(texts.word_ids, texts.offsets).spans(spans[..., 0].ravel(), spans[..., 1].ravel())
     return TokenizedTexts(texts.words, texts.morphemes, pieces.values, pieces.offsets[::2]), offsets
 
 

@@ -25,6 +25,9 @@ from langchain_klue_rerank.engine.index.segments import segmented
 from langchain_klue_rerank.engine.index.segments.columns import Column, evaluate
 from langchain_klue_rerank.engine.index.segments.postings import Postings
 from langchain_klue_rerank.engine.index.segments.segment import Segment
+from langchain_klue_rerank.engine.index.segments.terms import Terms
+from langchain_klue_rerank.engine.text.tokenized import tokenize
+from langchain_klue_rerank.engine.text.words import bigrams
 from langchain_klue_rerank.errors import IndexChangedError
 from tests.unit_tests.engine.helpers import SETTINGS, add, ids, passage, search
 
@@ -51,6 +54,16 @@ def test_strings_with_the_same_hash_are_told_apart(monkeypatch: pytest.MonkeyPat
         lambda content, offsets: np.zeros(len(offsets) - 1, np.uint64),
     )
     assert StringTable.of(["가", "나", "다"]).find(["다", "라", "가"]).tolist() == [2, -1, 0]
+
+
+@given(st.lists(st.text("가나다abc1😀漢", min_size=1, max_size=6), max_size=12))
+def test_words_are_kept_with_their_bigrams(words: list[str]) -> None:
+    terms = Terms()
+    for some in (words[: len(words) // 2], words):
+        terms.add(tokenize([" ".join(some)], None))
+    for number, word in enumerate(terms.words.first(len(terms.words))):
+        assert terms.bigrams.strings(terms.word_bigrams.between(number, number + 1).values) == bigrams(word)
+    assert len(set(terms.bigrams.first(99))) == len(terms.bigrams)
 
 
 @given(saved=WORDS, added=st.lists(st.lists(st.text(max_size=3), max_size=8), max_size=6))

@@ -128,6 +128,30 @@ def test_words_joined_by_spaces_are_the_same_words(text: str) -> None:
     assert split_words(" ".join(words)) == words
 
 
+#: What numbers, sums, dates and signs are made of.
+NUMBERS = st.lists(
+    st.sampled_from(
+        [*"0123579,.-/ 월일원만천십동개℃\u2212#+", "2024", "19", "1,000", "101,102", "c++", "삼만", "0", " \n"]
+    ),
+    max_size=14,
+).map("".join)
+
+
+@given(st.one_of(PLAIN_TEXT, NUMBERS))
+def test_a_rare_character_elsewhere_changes_no_word(text: str) -> None:
+    """A text of usual characters alone is read a shorter way, and so is one without a digit, a comma or a hyphen."""
+    others = "\n.\n①\u200b 19번 0점 2,000개 7-9 십원"
+    assert split_words(text + others) == split_words(text) + split_words(others)
+    assert clean(text + "e\u0301") == clean(text) + "é"
+
+
+def test_of_every_character_alone_the_words_are_those_beside_a_rare_one() -> None:
+    for code in [*range(0x3200), *range(0x3200, 0xD800, 37), *range(0xE000, 0x20000, 37)]:
+        character = chr(code)
+        if not unicodedata.combining(character):
+            assert split_words(f"a {character}") == split_words(f"a {character} \u200b"), hex(code)
+
+
 def test_bigrams() -> None:
     assert bigrams("대한민국") == ["대한", "한민", "민국"]
     assert bigrams("물") == ["물"]

@@ -16,6 +16,7 @@ from langchain_klue_rerank.engine.arrays.strings import GrowingStrings, StringTa
 from langchain_klue_rerank.engine.text.spellings import INITIAL_OF
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import bigrams_of, split_words
+from langchain_klue_rerank.engine.threads import gently
 
 #: A saved part of the terms is saved anew, in one with a later part, when it is at most so many times as long.
 _TIMES = 2
@@ -122,11 +123,10 @@ class Terms:
         new = np.flatnonzero(numbers < 0).tolist()
         if new:
             strings = [texts.words[place] for place in new]
-            bigrams, morphemes = bigrams_of(strings), [texts.morphemes[place] for place in new]
             # The words come last: interrupted before, the rows behind the last word count for nothing.
-            self._word_morphemes.append(_rows(self.morphemes, morphemes), known)
-            self._word_bigrams.append(_rows(self.bigrams, bigrams), known)
-            numbers[new] = self.words.add(strings)
+            self._word_morphemes.append(_rows(self.morphemes, [texts.morphemes[place] for place in new]), known)
+            self._word_bigrams.append(_bigram_rows(self.bigrams, strings), known)
+            numbers[new] = self.words.append(strings)
         values = numbers.astype(np.int32)[texts.word_ids] if len(texts.word_ids) else np.zeros(0, np.int32)
         return Ragged(values, texts.offsets)
 
@@ -233,6 +233,28 @@ class _Initials:
 def new_name() -> str:
     """Return a name that nothing else has, of 12 hexadecimal digits."""
     return uuid.uuid4().hex[:12]
+
+
+def _bigram_rows(strings: GrowingStrings, words: Sequence[str]) -> Ragged:
+    """Number the bigrams of words, none empty, as `bigrams` makes them, without a step of Python for each."""
+    codes = np.frombuffer("".join(words).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    last = np.cumsum(lengths) - 1
+    second = np.append(codes[1:] + np.uint64(1), np.uint64(0))
+    second[last] = 0  # there is none; remains only where a word is of one character
+    kept = np.ones(len(codes), bool)
+    kept[last[lengths > 1]] = False
+    pairs, firsts, inverse = np.unique(
+        ((codes << np.uint64(32)) | second)[kept], return_index=True, return_inverse=True
+    )
+    order = np.argsort(firsts)  # new bigrams are numbered in the order in which they come
+    halves = zip((pairs[order] >> np.uint64(32)).tolist(), (pairs[order] & np.uint64(0xFFFFFFFF)).tolist(), strict=True)
+    found = [chr(one) + chr(other - 1) if other else chr(one) for one, other in gently([*halves], 1024)]
+    numbers = np.empty(len(pairs), np.int32)
+    numbers[order] = strings.add(found)
+    offsets = np.zeros(len(words) + 1, np.int64)
+    np.cumsum(np.maximum(1, lengths - 1), out=offsets[1:])
+    return Ragged(numbers[inverse], offsets)
 
 
 def _rows(strings: GrowingStrings, rows: Sequence[Sequence[str]]) -> Ragged:

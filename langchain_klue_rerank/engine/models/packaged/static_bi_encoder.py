@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +41,7 @@ _EDGE: Final = " "
 _WORDS_AT_ONCE: Final = 1 << 14
 _SUMS_AT_ONCE: Final = 1 << 9
 _POSITIONS_AT_ONCE: Final = 1 << 16
+_LOOKED_UP_AT_ONCE: Final = 1 << 13
 #: Texts added up between two pauses for searches.
 _TEXTS_BETWEEN_PAUSES: Final = 16
 
@@ -72,8 +73,7 @@ class WordFeatures:
             One row of numbers per word: morphemes first, then bigrams, then trigrams. Never empty.
         """
         counts = np.fromiter((len(parts) for parts in morphemes), np.int64, len(words))
-        every = (self._row(morpheme) for parts in gently(morphemes, 512) for morpheme in parts)
-        known = np.fromiter(every, np.int64, counts.sum())
+        known = self._rows(list(chain.from_iterable(gently(morphemes, 4096))))
         owners_of_known = np.repeat(np.arange(len(words)), counts)
         uncovered = counts == 0
         uncovered[owners_of_known[known >= self._first_unknown]] = True
@@ -86,12 +86,17 @@ class WordFeatures:
         np.cumsum(np.bincount(all_owners, minlength=len(words)), out=offsets[1:])
         return Ragged(all_rows[order].astype(np.int32), offsets)
 
-    def _row(self, morpheme: str) -> int:
-        number = self._numbers.get(morpheme)
-        if number is None:
+    def _rows(self, morphemes: Sequence[str]) -> NDArray[np.int64]:
+        rows = np.empty(len(morphemes), np.int64)
+        for start in range(0, len(morphemes), _LOOKED_UP_AT_ONCE):
+            if start:
+                give_way()
+            some = morphemes[start : start + _LOOKED_UP_AT_ONCE]
+            rows[start : start + len(some)] = [*map(self._numbers.get, some, repeat(-1))]
+        for place in gently(np.flatnonzero(rows < 0).tolist(), 1024):
             # Not Python's hash(), which differs from process to process.
-            number = self._first_unknown + zlib.crc32(morpheme.encode()) % self._unknown_rows
-        return number
+            rows[place] = self._first_unknown + zlib.crc32(morphemes[place].encode()) % self._unknown_rows
+        return rows
 
 
 def _hashed_ngrams(words: Sequence[str], buckets: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -26,7 +26,7 @@ class QuotingChatModel(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         sources = [line for line in str(messages[-1].content).splitlines() if line.startswith("[1] ")]
-        answer = f"(no chat model set, quoting) {sources[0]}" if sources else "The documents do not say."
+        answer = f"(채팅 모델이 없어 그대로 옮깁니다) {sources[0]}" if sources else "문서에 없습니다."
         return ChatResult(generations=[ChatGeneration(message=AIMessage(answer))])
 
 

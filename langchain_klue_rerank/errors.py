@@ -36,9 +36,14 @@ class ModelOutputError(KlueRerankError, RuntimeError):
 
 
 class MissingExtraError(KlueRerankError, ImportError):
-    """An optional dependency is not installed."""
+    """An optional dependency is not installed.
+
+    Attributes:
+        package: Its name.
+    """
 
     def __init__(self, package: str, extra: str, purpose: str) -> None:
+        self.package = package
         super().__init__(
             f"{purpose} needs the package {package!r}, which is not installed. "
             f'Install it with: pip install "langchain-klue-rerank[{extra}]"'

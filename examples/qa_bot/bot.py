@@ -25,6 +25,7 @@ NO_FILES = "먼저 문서를 올려 주세요. 올린 문서에서 답을 찾습
 NOT_IN_FILES = "올린 문서에서 답을 찾지 못했습니다."
 
 QUOTING = "대화 모델이 설정되어 있지 않아 문서의 문장을 그대로 옮겼습니다."
+NOTHING_READ_YET = "파일을 아직 읽고 있어 답할 수 없습니다. 다 읽은 뒤에 다시 물어 주세요."
 STILL_READING = "아직 읽고 있는 파일이 있습니다. 다 읽은 뒤에 물으면 답이 달라질 수 있습니다."
 NEAREST_PASSAGES = "대신 질문에 가장 가까운 단락을 아래에 보여 드립니다. 답이 있는지 직접 확인해 주세요."
 UNSURE = "확실하지 않습니다. 가장 가까운 문장을 옮기니 원문을 확인해 주세요."
@@ -64,7 +65,7 @@ class Bot:
             yield Answer(EMPTY_QUESTION)
             return
         if not len(self._shelf.retriever):
-            yield Answer(STILL_READING if self._shelf.busy else NO_FILES)
+            yield Answer(NOTHING_READ_YET if self._shelf.busy else NO_FILES)
             return
         timer = StageTimer()
         notes = [STILL_READING] if self._shelf.busy else []

@@ -15,6 +15,7 @@ from langchain_klue_rerank.cli import display
 from langchain_klue_rerank.cli.display import ProgressBar, flat, to_json
 from langchain_klue_rerank.cli.messages import is_korean, say
 from langchain_klue_rerank.cli.models import retriever_fields
+from langchain_klue_rerank.engine.index.filters import parse
 from langchain_klue_rerank.engine.text.words import clean
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def search(options: argparse.Namespace) -> None:
         asked += 1
         start = time.perf_counter()
         documents = retriever.invoke(query, filter=wanted)
-        _show(query, documents, 1000 * (time.perf_counter() - start), options.json, load)
+        milliseconds = 1000 * (time.perf_counter() - start)
+        _show(query, documents, milliseconds, options.json, load, retriever.confidence_threshold)
     if not asked:
         raise ValueError("There is no question: give one, or lines of them on standard input or with --questions FILE.")
 
@@ -102,7 +104,7 @@ def _filter(given: list[str]) -> dict[str, Any] | None:
     """Turn ``key=value`` and JSON into one filter.
 
     Raises:
-        ValueError: If one is neither.
+        ValueError: If one is neither, or asks for what no filter can: before the index is opened, which takes seconds.
     """
     filters: list[dict[str, Any]] = []
     for one in given:
@@ -117,7 +119,12 @@ def _filter(given: list[str]) -> dict[str, Any] | None:
         if not sign or not key.strip():
             raise ValueError(f"--filter {one!r} is neither key=value nor JSON, such as page=3 or '{{\"page\": 3}}'.")
         filters.append({key.strip(): _alternatives(value.strip())})
-    return None if not filters else filters[0] if len(filters) == 1 else {"$and": filters}
+    wanted = None if not filters else filters[0] if len(filters) == 1 else {"$and": filters}
+    try:
+        parse(wanted or {})
+    except TypeError as error:
+        raise ValueError(str(error)) from error
+    return wanted
 
 
 def _alternatives(value: str) -> Any:
@@ -130,11 +137,16 @@ def _alternatives(value: str) -> Any:
 
 
 def _show(
-    query: str, documents: list[Document], milliseconds: float, as_json: bool, load_milliseconds: float | None = None
+    query: str,
+    documents: list[Document],
+    milliseconds: float,
+    as_json: bool,
+    load_milliseconds: float | None = None,
+    threshold: float | None = None,
 ) -> None:
     sentences = [_best_sentence(query, document) for document in documents]
     if not as_json:
-        print(display.results(query, documents, sentences, milliseconds))
+        print(display.results(query, documents, sentences, milliseconds, threshold))
         return
     results = [
         {
@@ -265,4 +277,4 @@ def demo(options: argparse.Namespace) -> None:
         else:
             sentence = _best_sentence(query, after[0]) if after else ""
             milliseconds = (1000 * (middle - began), 1000 * (end - middle))
-            print(display.comparison(query, before, after, sentence, milliseconds))
+            print(display.comparison(query, before, after, sentence, milliseconds, retriever.confidence_threshold))

@@ -25,7 +25,13 @@ if TYPE_CHECKING:
 _MARGIN = 10
 
 
-def results(query: str, documents: Sequence[Document], sentences: Sequence[str], milliseconds: float) -> str:
+def results(
+    query: str,
+    documents: Sequence[Document],
+    sentences: Sequence[str],
+    milliseconds: float,
+    threshold: float | None = None,
+) -> str:
     """Show what a search found.
 
     Args:
@@ -33,10 +39,9 @@ def results(query: str, documents: Sequence[Document], sentences: Sequence[str],
         documents: The results, best first, with their scores.
         sentences: Of each the sentence that matched.
         milliseconds: How long it took.
+        threshold: The confidence below which the answer is probably not among them; None for unknown.
     """
-    confidence = documents[0].metadata.get("confidence") if documents else None
-    told = say(", confidence {score:.2f}", score=confidence) if isinstance(confidence, float) else ""
-    lines = [f"{_bold(flat(query))}  {dim(f'{milliseconds:.0f} ms{told}')}"]
+    lines = [f"{_bold(flat(query))}  {dim(f'{milliseconds:.0f} ms{_confidence(documents, threshold)}')}"]
     if not documents:
         lines.append("  " + say("nothing found"))
     for rank, (document, sentence) in enumerate(zip(documents, sentences, strict=True), 1):
@@ -47,6 +52,15 @@ def results(query: str, documents: Sequence[Document], sentences: Sequence[str],
             lines += [dim(" " * _MARGIN + line) for line in _wrap(place, _columns() - _MARGIN)]
         lines += [" " * _MARGIN + line for line in _wrap(flat(sentence), _columns() - _MARGIN)]
     return "\n".join([*lines, ""])
+
+
+def _confidence(documents: Sequence[Document], threshold: float | None) -> str:
+    """Say how sure it is that the first result answers, where the retriever tells."""
+    confidence = documents[0].metadata.get("confidence") if documents else None
+    if not isinstance(confidence, float):
+        return ""
+    told = say(", confidence {score:.2f}", score=confidence)
+    return told if threshold is None or confidence >= threshold else told + say(" (the answer is probably not here)")
 
 
 def stats(found: IndexStats) -> str:
@@ -84,7 +98,12 @@ def explanation(document: Document, description: str) -> str:
 
 
 def comparison(
-    query: str, before: Sequence[Document], after: Sequence[Document], sentence: str, milliseconds: tuple[float, float]
+    query: str,
+    before: Sequence[Document],
+    after: Sequence[Document],
+    sentence: str,
+    milliseconds: tuple[float, float],
+    threshold: float | None = None,
 ) -> str:
     """Show results without and with reranking side by side.
 
@@ -94,6 +113,7 @@ def comparison(
         after: The reranked ones, best first.
         sentence: The sentence of the best reranked result that matched.
         milliseconds: How long either took.
+        threshold: The confidence below which the answer is probably not among them; None for unknown.
     """
     half = (_columns() - 5) // 2
     heads = [
@@ -102,7 +122,7 @@ def comparison(
             ("before reranking ({time:.0f} ms)", "after reranking ({time:.0f} ms)"), milliseconds, strict=True
         )
     ]
-    lines = [_bold(flat(query)), dim(f"     {_fit(heads[0], half)}{heads[1]}")]
+    lines = [_bold(flat(query)), dim(f"     {_fit(heads[0], half)}{heads[1]}{_confidence(after, threshold)}")]
     for rank in range(max(len(before), len(after))):
         cells = [
             f"{own[rank].metadata['relevance_score']:.2f} {_title(own[rank])}" if rank < len(own) else ""
@@ -118,25 +138,38 @@ def report(measured: Report) -> str:
     from langchain_klue_rerank.evaluation.metrics import METRICS
 
     lines = [
-        _bold(f"{measured.name}: {measured.questions} questions over {measured.passages} passages")
-        + f" (indexed at {measured.passages_per_second:.0f} passages/s)",
-        f"{'':<11}" + "".join(f"{name:>13}" for name in (*METRICS, "p", "ms/query")),
+        _bold(
+            say(
+                "{name}: {questions} questions over {passages} passages",
+                name=measured.name,
+                questions=measured.questions,
+                passages=measured.passages,
+            )
+        )
+        + say(" (indexed at {speed:.0f} passages/s)", speed=measured.passages_per_second),
+        f"{'':<11}" + "".join(" " * (13 - _width(name)) + name for name in (*METRICS, "p", text("ms/query"))),
     ]
     for row in measured.rows:
         p_value = "" if row.p_value is None else f"{row.p_value:.4f}"
         values = "".join(f"{row.values[name]:>13.3f}" for name in METRICS)
         intervals = "".join(f"{'{:.3f}-{:.3f}'.format(*row.intervals[name]):>13}" for name in METRICS)
-        lines.append(_bold(f"{row.search_type:<11}") + f"{values}{p_value:>13}{row.milliseconds:>13.1f}")
+        lines.append(_bold(_fit(text(row.search_type), 11)) + f"{values}{p_value:>13}{row.milliseconds:>13.1f}")
         lines.append(
-            _bold(f"{'+ reranked' * row.reranked:<11}")
+            _bold(_fit(text("+ reranked") * row.reranked, 11))
             + dim(f"{intervals}{'':>13}{f'p95 {row.p95_milliseconds:.1f}':>13}")
         )
-    note = "below: 95% bootstrap intervals; p: paired test of HitRate@1 against the same without reranking"
+    note = text("below: 95% bootstrap intervals; p: paired test of HitRate@1 against the same without reranking")
     return "\n".join([*lines, dim(note), ""])
 
 
 def _title(document: Document) -> str:
-    return flat(str(document.metadata.get("title") or document.id))
+    """Return a result's title; of one without, its id, which begins with the path of a file: of that only the name."""
+    title = document.metadata.get("title")
+    if not title:
+        source, title = document.metadata.get("source"), str(document.id)
+        if isinstance(source, str) and title.startswith(f"{source}#"):
+            title = PurePosixPath(source).name + title.removeprefix(source)
+    return flat(str(title))
 
 
 def _place(document: Document) -> str:

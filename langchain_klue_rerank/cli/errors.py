@@ -66,6 +66,40 @@ _KOREAN: Final[tuple[tuple[str, str], ...]] = (
     ),
     (r"--filter (.+) is not JSON: (.+)\.", "--filter {0}: JSON이 아닙니다. '{{\"page\": 3}}'처럼 써 주세요."),
     (
+        r"The filter on (.+) asks for (.+): write the operator with its sign, (.+)\.",
+        "필터 {0}: {1}의 연산자 앞에 $를 붙여 {2}처럼 써 주세요.",
+    ),
+    (
+        r"The filter on (.+) asks for (.+), which cannot be compared; .+",
+        "필터 {0}: {1}와(과)는 견줄 수 없습니다. 문자열, 수, 참과 거짓, 날짜를 써 주세요.",
+    ),
+    (
+        r"The filter on (.+) is an empty dictionary; .+",
+        "필터 {0}: 빈 사전입니다. 값에 바라는 것을 써 주세요.",
+    ),
+    (
+        r"The filter on (.+) mixes operators and keys: (.+)\. Use \$and for both\.",
+        "필터 {0}: 연산자와 키가 섞여 있습니다({1}). 둘 다 바라면 $and를 써 주세요.",
+    ),
+    (
+        r"The filter has the operator (.+), which is none of (.+)\. .+",
+        "필터에 없는 연산자입니다: {0}. 쓸 수 있는 것은 {1}입니다.",
+    ),
+    (r"(\$\w+) takes a list of filters, not (.+)\.", "{0}에는 필터의 목록을 써 주세요({1} 대신)."),
+    (r"(\$\w+) takes a filter, not (.+)\.", "{0}에는 필터를 써 주세요({1} 대신)."),
+    (r"(\$\w+) takes a list, not (.+)\.", "{0}에는 목록을 써 주세요({1} 대신)."),
+    (r"(\$\w+) takes True or False, not (.+)\.", "{0}에는 true나 false를 써 주세요({1} 대신)."),
+    (r"(\$\w+) on (.+) takes a list, not (.+)\.", "필터 {1}: {0}에는 목록을 써 주세요({2} 대신)."),
+    (
+        r"(\$\w+) on (.+) takes a number, a string or a date, not (.+)\.",
+        "필터 {1}: {0}에는 수나 문자열이나 날짜를 써 주세요({2} 대신).",
+    ),
+    (
+        r"(\$\w+) on (.+) takes one value, not (.+); .+",
+        '필터 {1}: {0}에는 값 하나를 써 주세요({2} 대신). 여럿 가운데 하나면 "$in"입니다.',
+    ),
+    (r"(\$\w+) stands under a metadata key: (.+)\.", "{0}은(는) 메타데이터 키 아래에 씁니다. 예: {1}"),
+    (
         r"--chunk-overlap (-?\d+) must be from 0 to below --chunk-size\.",
         "--chunk-overlap {0}: 0 이상이고 --chunk-size보다 작아야 합니다.",
     ),
@@ -79,6 +113,17 @@ _KOREAN: Final[tuple[tuple[str, str], ...]] = (
         r"--data (.+): there is no such file or folder; (.+) and (.+) are known names\.",
         "--data {0}: 그런 파일이나 폴더가 없습니다. 이름으로 쓸 수 있는 것은 {1}와 {2}입니다.",
     ),
+    (
+        r"--data (.+): the folder holds neither (.+), (.+) nor SQuAD JSON\.",
+        "--data {0}: 폴더에 {1}도 {2}도 SQuAD JSON도 없습니다.",
+    ),
+    (r"(.+), row (\d+): no (.+) among the columns (.+)\.", "{0}의 {1}번째 행: {3} 열 가운데 {2} 값이 없습니다."),
+    (r"(.+), line (\d+) has no text under (.+)\.", "{0}의 {1}번째 줄: {2}에 글이 없습니다."),
+    (r"(.+) is not SQuAD JSON \(.+\)\.", "{0}은(는) SQuAD 꼴의 JSON이 아닙니다."),
+    (r"(.+) ends in (.+); expected (.+) or (.+)\.", "{0}은(는) {1} 파일입니다. {2}이나 {3} 파일을 주세요."),
+    (r"(.+) is empty\.", "{0}은(는) 비어 있습니다."),
+    (r"The question (.+) names the passage (.+), which is missing\.", "질문 {0}의 단락 {1}이 없습니다."),
+    (r"The set (.+) has no questions\.", "{0}에는 질문이 없습니다."),
     (
         r"(?:.+) needs the package '(.+)', which is not installed\. Install it with: (.+)",
         "'{0}' 패키지가 있어야 합니다. 이렇게 설치해 주세요: {1}",

@@ -66,7 +66,7 @@ def sync(options: argparse.Namespace) -> int:
         status = int(options.strict and bool(failed))
         if options.watch and last is not None and not report.saved and report.problems == last:
             return  # nothing new
-        last = report.problems
+        is_new, last = report.problems != last, report.problems
         if options.json:
             counts = {name: getattr(report, name) for name in ("passages", "added", "removed", "read", "unchanged")}
             counts |= {"gone": report.gone, "seconds": round(report.seconds, 3), "dir": str(options.out)}
@@ -77,7 +77,7 @@ def sync(options: argparse.Namespace) -> int:
             "{passages} in all ({seconds:.1f} s)"
         )
         print(say(message, **asdict(report)), flush=True)
-        _tell(report, options.verbose)
+        _tell(report, options.verbose, repeated=not is_new)
 
     step()
     told = ""
@@ -139,13 +139,13 @@ def _report_json(report: SyncReport) -> dict[str, Any]:
     }
 
 
-def _tell(report: SyncReport, verbose: bool) -> None:
-    """Print the detected columns and the files that were not read."""
+def _tell(report: SyncReport, verbose: bool, *, repeated: bool = False) -> None:
+    """Print the detected columns and, unless repeated, the files that were not read."""
     for file, columns in list(report.columns.items())[: None if verbose else _NAMED]:
         shown = ", ".join(f"{text(role)} = {column}" for role, column in columns.items())
         print(say("columns of {file}: {columns}", file=flat(PurePosixPath(file).name), columns=flat(shown)))
     problems = [problem for problem in report.problems if verbose or problem.reason not in _QUIET]
-    if not problems:
+    if not problems or repeated:
         return
     print(say("Not read ({count}):", count=len(problems)), file=sys.stderr)
     kinds = Counter(problem.reason for problem in problems)

@@ -50,6 +50,17 @@ _KOREAN: Final[dict[str, str]] = {
     "index loaded in {load:.0f} ms": "색인을 여는 데 {load:.0f}ms 걸렸습니다",
     "nothing found": "찾지 못했습니다",
     "page {page}": "{page}쪽",
+    " (the answer is probably not here)": " (답이 없는 듯합니다)",
+    "{name}: {questions} questions over {passages} passages": "{name}: 질문 {questions}개, 단락 {passages}개",
+    " (indexed at {speed:.0f} passages/s)": " (1초에 단락 {speed:.0f}개 색인)",
+    "ms/query": "질문당 ms",
+    "lexical": "낱말",
+    "dense": "벡터",
+    "hybrid": "하이브리드",
+    "+ reranked": "+ 재정렬",
+    "below: 95% bootstrap intervals; p: paired test of HitRate@1 against the same without reranking": (
+        "둘째 줄: 95% 신뢰구간(부트스트랩). p: 재정렬하지 않은 같은 검색과 견준 HitRate@1의 짝 검정"
+    ),
     ", confidence {score:.2f}": ", 신뢰도 {score:.2f}",
     "before reranking {score:.2f}": "재정렬 전 {score:.2f}",
     "before reranking ({time:.0f} ms)": "재정렬 전 ({time:.0f}ms)",

@@ -56,7 +56,7 @@ def load_folder(
                 problems.append(error.problem)
                 continue
             except MissingExtraError as error:
-                problems.append(Problem(_shown(path), "extra", 0, str(error)))
+                problems.append(Problem(_shown(path), "extra", 0, error.package))
                 continue
             documents += file.documents
             problems += file.problems

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,8 +79,18 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
     "json": ("it is not JSON", "JSON이 아닙니다"),
     "object": ("it is not a JSON object", "JSON 객체가 아닙니다"),
     "column": ("it has no column of that name", "그런 이름의 열이 없습니다"),
-    "extra": ("a package is missing", "필요한 패키지가 없습니다"),
+    "extra": (
+        'a package is missing; install it with: pip install "langchain-klue-rerank[files]"',
+        '필요한 패키지가 없습니다. 이렇게 설치해 주세요: pip install "langchain-klue-rerank[files]"',
+    ),
 }
+#: Reasons whose detail is a sentence of a library or the system: what a Korean reader is told of it, and nothing else.
+_LIBRARIES: Final = frozenset({"json", "damaged", "password", "restricted", "system", "column"})
+_KOREAN_DETAILS: Final[tuple[tuple[str, str], ...]] = (
+    (r"nested too deeply", "너무 깊이 겹쳐 있음"),
+    (r"page (\d+)", "{0}쪽"),
+    (r"(.+) is not among (.+)", "{0}. 있는 열: {1}"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,10 +112,17 @@ class Problem:
     def sentence(self, korean: bool = False, *, with_path: bool = True) -> str:
         """Return the problem in words."""
         why = REASONS[self.reason][korean]
-        detail = f" ({self.detail})" if self.detail else ""
+        told = self._korean_detail() if korean and self.reason in _LIBRARIES else self.detail
+        detail = f" ({told})" if told else ""
         line = f"{self.line}번째 줄: " if korean else f"line {self.line}: "
         place = line if self.line else ""
         return f"{self.path + ': ' if with_path else ''}{place}{why}{detail}."
+
+    def _korean_detail(self) -> str:
+        for pattern, translation in _KOREAN_DETAILS:
+            if found := re.fullmatch(pattern, self.detail, re.DOTALL):
+                return translation.format(*found.groups())
+        return ""
 
 
 class UnreadableFileError(KlueRerankError, ValueError):

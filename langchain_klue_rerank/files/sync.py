@@ -248,7 +248,7 @@ def _read_changed(
                     if error.problem.reason not in _PASSING:
                         files[name] = [*stamp, digest, 0, is_settled, _kept([error.problem])]
                 else:
-                    report.problems.append(Problem(str(path), "extra", 0, str(error)))
+                    report.problems.append(Problem(str(path), "extra", 0, error.package))
                 changed.append(FileDocuments(name, []))  # its earlier content is no longer true
                 continue
             if file.notes:

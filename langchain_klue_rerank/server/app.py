@@ -125,6 +125,8 @@ def _explain_errors(app: FastAPI) -> None:
         problems = error.errors()
         if any(problem["type"] == "json_invalid" for problem in problems):
             return error_response(400, "The body is no valid JSON.")
+        if "json" not in request.headers.get("content-type", ""):
+            return error_response(422, "Send JSON, with the header Content-Type: application/json.")
         places = [
             f"{'.'.join(str(part) for part in problem['loc'][1:]) or 'body'}: {problem['msg']}"
             for problem in problems[:5]

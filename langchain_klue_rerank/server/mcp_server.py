@@ -39,7 +39,9 @@ def create_mcp(indexes: Mapping[str, KlueRetriever], *, max_characters: int = 80
     """
     if not indexes:
         raise ValueError("There is no index to search; give at least one.")
-    server: MCPServer[Any] = MCPServer("klue-rerank", version=__version__, instructions=_INSTRUCTIONS)
+    server: MCPServer[Any] = MCPServer(
+        "klue-rerank", version=__version__, instructions=_INSTRUCTIONS, log_level="WARNING"
+    )
     known = ", ".join(f"{name} ({len(retriever)} passages)" for name, retriever in indexes.items())
 
     def chosen(index: str | None) -> KlueRetriever:

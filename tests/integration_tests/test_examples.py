@@ -41,7 +41,7 @@ def test_any_chat_model_streams_through_the_chain() -> None:
 def test_without_a_model_set_the_examples_quote(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CHAT_MODEL", raising=False)
     assert isinstance(chat_model(), QuotingChatModel)
-    assert QuotingChatModel().invoke("질문만 있고 자료는 없음").content == "The documents do not say."
+    assert QuotingChatModel().invoke("질문만 있고 자료는 없음").content == "문서에 없습니다."
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")

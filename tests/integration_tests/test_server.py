@@ -148,6 +148,10 @@ def test_search(address):
     wrong = httpx.post(f"{address}/v1/search", json={"query": QUESTION, "filter": {"page": {"$near": 2}}})
     assert wrong.status_code == 422
     assert "$near" in wrong.json()["message"]
+    wrong = httpx.post(f"{address}/v1/search", json={"query": QUESTION, "filter": {"$and": 3}})
+    assert (wrong.status_code, "list" in wrong.json()["message"]) == (422, True)
+    wrong = httpx.post(f"{address}/v1/search", content=json.dumps({"query": QUESTION}))
+    assert "Content-Type: application/json" in wrong.json()["message"]
 
 
 def test_a_search_explains_itself_on_request(address):

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from langchain_klue_rerank.cli.errors import explained
 from langchain_klue_rerank.cli.main import main
 from langchain_klue_rerank.cli.messages import _KOREAN
 from langchain_klue_rerank.errors import MissingExtraError
+from langchain_klue_rerank.files.reasons import Problem
 from tests.unit_tests.fakes import QUESTION, TEXTS
 
 HOSTILE = "제목\x1b[2J\x9b31m\u202e거꾸로\u2066\u200b\u200d\ufeff\u2028\u3164\U000e0041끝\x7f\x00"
@@ -246,6 +248,15 @@ WRONG = [
     *("explain INDEX 주차 --id none", "evaluate --data nowhere", "search INDEX 주차 --embeddings nothing/here"),
     *("serve nowhere --port none", "search DAMAGED 주차", "stats DAMAGED", "search INDEX 주차 --embeddings ../nothing"),
     "search INDEX 주차 --reranker ../nothing",
+    *("evaluate --data EMPTY", "evaluate --data COLUMNS.csv", "evaluate --data COLUMNS.txt", "evaluate --data NO.json"),
+    *(
+        f"search INDEX 주차 --filter {one}"
+        for one in (
+            *('{"$and":3}', '{"$not":3}', '{"$gt":3}', '{"쪽":{"gte":1}}', '{"쪽":{"$near":1}}', '{"쪽":{}}'),
+            *('{"쪽":{"$gt":[1]}}', '{"쪽":{"$in":3}}', '{"쪽":{"$eq":[3]}}', '{"쪽":{"$exists":3}}'),
+            *('{"쪽":{"$gt":1,"b":2}}', '{"쪽":NaN}', '{"쪽":{"$or":3}}'),
+        )
+    ),
 ]
 
 
@@ -256,6 +267,10 @@ def test_errors_are_korean_under_a_korean_locale_and_come_first(
     (tmp_path / "empty").mkdir()
     shutil.copytree(index, tmp_path / "damaged")
     (tmp_path / "damaged" / "manifest.json").write_text("{", encoding="utf-8")
+    for ending in ("csv", "txt"):
+        (tmp_path / f"columns.{ending}").write_text("물음,글\n언제,내일\n", encoding="utf-8")
+    (tmp_path / "no.json").write_text("[]", encoding="utf-8")
+    command = command.replace("COLUMNS", str(tmp_path / "columns")).replace("NO.", str(tmp_path / "no."))
     for name, folder in (("INDEX", index), ("EMPTY", tmp_path / "empty"), ("DAMAGED", tmp_path / "damaged")):
         command = command.replace(name, str(folder))
     arguments = command.split()
@@ -275,7 +290,7 @@ def test_errors_are_korean_under_a_korean_locale_and_come_first(
         assert "Errno" not in captured.err
     assert re.search("[가-힣]{2,}", first["ko_KR.UTF-8"].replace("주차", ""))
     assert not re.search(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}\b", first["ko_KR.UTF-8"])
-    assert not re.search("[가-힣]", first["C"].replace("주차", ""))
+    assert not re.search("[가-힣]", re.sub("주차|쪽|물음|글", "", first["C"]))
 
 
 def test_what_is_not_installed_is_said_in_korean(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -302,3 +317,56 @@ def test_the_whole_help_is_korean_under_a_korean_locale(
         text = capsys.readouterr().out
         assert text.startswith("사용법:")
         assert not re.search(r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,}\b", text.split("보기:")[0].split("\n\n", 1)[1])
+
+
+def test_why_a_file_was_not_read_is_said_in_korean_alone() -> None:
+    problems = [
+        Problem("a.pdf", "extra", 0, "pypdfium2"),
+        Problem("a.jsonl", "json", 3, "Expecting value"),
+        Problem("a.hwp", "damaged", 0, "invalid record header"),
+        Problem("a.pdf", "damaged", 0, "page 3"),
+        Problem("a.csv", "column", 0, "'글' is not among 본문, 제목"),
+        Problem("a.txt", "system", 0, "Input/output error"),
+    ]
+    sentences = [one.sentence(korean=True) for one in problems]
+    assert not [one for one in sentences if re.search(r"\b[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}|Expecting|among", one)]
+    assert 'pip install "langchain-klue-rerank[files]" (pypdfium2)' in sentences[0]
+    assert "3쪽" in sentences[3]
+    assert "본문, 제목" in sentences[4]
+
+
+def test_the_table_of_an_evaluation_is_korean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path / "mine.jsonl"
+    rows = [{"question": text[:8], "passage": text} for text in TEXTS[:2]]
+    data.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+    monkeypatch.setenv("LC_ALL", "ko_KR.UTF-8")
+    assert main(["evaluate", "--data", str(data)]) == 0
+    shown = capsys.readouterr().out
+    assert "질문 2개, 단락 2개" in shown
+    assert not re.search(r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,}\b|lexical|reranked", shown)
+
+
+def test_a_filter_that_cannot_be_is_refused_before_the_index_is_opened(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["search", "nowhere", "주차", "--filter", '{"$and": 3}']) == 2
+    assert "$and takes a list" in capsys.readouterr().err
+
+
+def test_what_watching_could_not_read_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "a.txt").write_text(TEXTS[0], encoding="utf-8")
+    (folder / "b.xyz").write_text("?", encoding="utf-8")
+
+    def twice(step: Callable[[], None], seconds: float) -> None:
+        (folder / "c.txt").write_text(TEXTS[1], encoding="utf-8")
+        step()
+
+    monkeypatch.setattr("langchain_klue_rerank.files.sync.watch", twice)
+    assert main(["sync", str(folder), "--out", str(tmp_path / "index"), "--watch"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out.count("passages added") == 2
+    assert captured.err.count("b.xyz") == 1

@@ -51,3 +51,20 @@ def test_style_is_for_terminals_that_want_it(monkeypatch: pytest.MonkeyPatch) ->
     assert "\x1b[1m" in display.results("질문", [], [], 1)
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in display.results("질문", [], [], 1)
+
+
+def test_a_passage_without_a_title_is_called_by_its_file_and_place() -> None:
+    row = Document(
+        "내선 1100", id="/home/me/연락처.json#3", metadata={"source": "/home/me/연락처.json", "relevance_score": 1.0}
+    )
+    lines = display.results("질문", [row], ["내선 1100"], 1).splitlines()
+    assert lines[1].split() == ["1", "1.00", "연락처.json#3"]
+
+
+def test_a_low_confidence_is_said_in_words() -> None:
+    for confidence, is_told in ((0.3, True), (0.7, False)):
+        shown = [
+            display.results("질문", [found("가", confidence=confidence)], ["문장"], 1, 0.5),
+            display.comparison("질문", [found("가")], [found("가", confidence=confidence)], "문장", (1, 2), 0.5),
+        ]
+        assert ["probably not here" in one for one in shown] == [is_told] * 2

@@ -219,3 +219,16 @@ def test_a_line_is_a_sentence_unless_it_goes_on_in_the_next(text: str, sentences
     spans = sentence_spans(text, shared_analyzer())
     assert len(spans) == sentences
     assert all(not text[start:end].endswith(("-", " ", "\n")) for start, end in spans)
+
+
+def test_a_row_of_a_table_is_a_sentence_of_its_own() -> None:
+    rows = [
+        "출장비 기준",
+        "지역: 서울 | 숙박비(1박): 120,000원 | 일비: 30,000원 | 교통비: 실비",
+        "지역: 제주 | 숙박비(1박): 130,000원 | 일비: 30,000원 | 교통비: 항공권 실비",
+        "지역: 그 밖의 지역 | 숙박비(1박): 70,000원 | 일비: 25,000원 | 교통비: 실비",
+        "성수기인 7월과 8월에는 숙박비의 20퍼센트를 더하고 그 까닭을 신청서에 적습니다.",
+    ]
+    text = "\n".join(rows)
+    assert [text[start:end] for start, end in sentence_spans(text, shared_analyzer())] == rows
+    assert explain_match("제주 출장 가면 숙박비는 얼마까지 되나요?", text).sentence == rows[2]

@@ -201,3 +201,15 @@ def test_the_korean_reference_has_every_error() -> None:
     ours = {key: value for key, value in vars(errors).items() if isinstance(value, type)}
     assert {name for name, _ in named} == {key for key, value in ours.items() if issubclass(value, Exception)}
     assert all(issubclass(ours[name], getattr(builtins, base)) for name, base in named)
+
+
+@pytest.mark.parametrize("page", [path for name in TWINS for path in (DOCS / name, korean(name))], ids=lambda p: p.name)
+def test_keys_that_clients_send_are_ascii(page: Path) -> None:
+    # they become HTTP headers: a Korean placeholder is a UnicodeEncodeError before anything is sent
+    for match in _FENCE.finditer(page.read_text(encoding="utf-8")):
+        if match["kind"] in ("python", "py"):
+            for call in (node for node in ast.walk(ast.parse(match["code"])) if isinstance(node, ast.Call)):
+                is_client = ast.unparse(call.func).endswith(("Client", "ClientV2"))
+                keys = [one.value for one in call.keywords if (one.arg or "").endswith("key")]
+                for value in [*keys, *(call.args if is_client else [])]:
+                    assert ast.unparse(value).isascii()

@@ -22,6 +22,8 @@ _QUOTED_TAIL = re.compile(
     r"[.?!\u2026\u3002](\s+)(?:['\u2018\u300c\u300e\"\u201c\u300a\u3008]([^'\"\u2019\u201d\u300d\u300f\u300b\u3009.?!]{1,30})"
     r"['\u2019\u300d\u300f\"\u201d\u300b\u3009])$"
 )
+#: What stands between the cells of a row, as `files` writes them.
+_BAR = " | "
 _PIECE = re.compile(r"\s+|\S+")
 _RUN = re.compile(r"[^\W_]+")
 #: Characters of a run without a space that are mapped one by one; the sentences of longer ones are found roughly.
@@ -49,7 +51,7 @@ def sentence_spans(text: str, analyzer: Analyzer) -> list[Span]:
     cleaned = clean(text)
     spans: list[Span] = []
     begin = 0
-    for line in _LINE_END.split(cleaned):
+    for line in _lines(cleaned):
         begin = cleaned.index(line, begin)
         spans += [(begin + start, begin + end) for start, end in _in_line(line.replace("\n", " "), analyzer)]
         begin += len(line)
@@ -57,6 +59,23 @@ def sentence_spans(text: str, analyzer: Analyzer) -> list[Span]:
         return spans
     places = _places(text, [place for span in spans for place in span])
     return list(zip(places[::2], places[1::2], strict=True))
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Yield parts of a text in which no sentence ends with a line: a row of a table, its cells between bars, is one."""
+    for part in _LINE_END.split(text):
+        if _BAR not in part:
+            yield part
+            continue
+        prose: list[str] = []
+        for line in part.split("\n"):
+            if _BAR not in line:
+                prose.append(line)
+                continue
+            yield "\n".join(prose)
+            yield line
+            prose = []
+        yield "\n".join(prose)
 
 
 def _in_line(line: str, analyzer: Analyzer) -> list[Span]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -207,3 +208,22 @@ def test_a_password_in_an_address_is_not_shown() -> None:
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     with pytest.raises(SettingsError, match="http"):
         chat.chat_model(ChatSettings("model", address))
+
+
+def test_a_question_before_anything_was_read_is_to_be_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def slow(name: str, content: bytes) -> list[Any]:
+        assert go_on.wait(20)
+        return []
+
+    monkeypatch.setattr("examples.qa_bot.shelf.read_file", slow)
+    shelf = Shelf()
+    shelf.put("연차.txt", RULES.encode())
+    try:
+        [answer] = Bot(shelf).ask(QUESTION)
+        assert "다시 물어" in answer.text
+        assert not answer.found
+    finally:
+        go_on.set()
+        shelf.wait()

@@ -23,9 +23,9 @@ from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.errors import IndexFormatError
 
-#: Searches after which mapped memory is given back if it has grown by so many bytes, or if its size is not known; what
-#: the next ones read again comes from the system's cache.
-_SEARCHES, _GROWN = 2, 160 << 20
+#: Bytes by which mapped memory may grow before it is given back; what is read again comes from the system's cache.
+#: Where its size is not known, that is done after so many searches.
+_GROWN, _SEARCHES = 32 << 20, 2
 #: Postings from which on their highest frequency is remembered; few terms have as many.
 _COUNTED_ONCE = 4096
 
@@ -92,8 +92,11 @@ class Segment:
         return self.size
 
     def searched(self) -> None:
-        """Give mapped memory back from time to time: else every page that a search ever read stays in memory."""
-        if self.size >= passage_vectors.LARGE and next(self._searches) % _SEARCHES == _SEARCHES - 1:
+        """Give mapped memory back from time to time: else every page that a search ever read stays in memory.
+
+        Called after each search, and between the parts of one that read all over a file.
+        """
+        if self.size >= passage_vectors.LARGE:
             self.release()
 
     def release(self) -> None:
@@ -101,7 +104,11 @@ class Segment:
         if self.files is None:
             return
         present = resident()
-        if present is None or present - self._resident.get("after", 0) > _GROWN:
+        if present is None:
+            grown = next(self._searches) % _SEARCHES == _SEARCHES - 1
+        else:
+            grown = present - self._resident.get("after", 0) > _GROWN
+        if grown:
             self.files.release()
             self._resident["after"] = resident() or 0
 

@@ -32,7 +32,7 @@ ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", *READE
 #: Older formats of Office, of which we can say what helps.
 OLD = (".doc", ".xls", ".ppt")
 #: Changes when the same file gives other passages; a folder is then read again.
-READING_VERSION = 9
+READING_VERSION = 10
 
 #: Lines that could not be read that are logged one by one.
 _MOST_WARNINGS = 20

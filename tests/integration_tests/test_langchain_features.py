@@ -327,6 +327,24 @@ def test_parent_document_retriever() -> None:
     assert whole.invoke("도서관 책")[0].page_content == " ".join(TEXTS[3:])
 
 
+def test_self_query_retriever() -> None:
+    pytest.importorskip("lark")
+    from langchain_classic.chains.query_constructor.schema import AttributeInfo
+    from langchain_classic.retrievers.self_query.base import SelfQueryRetriever
+    from langchain_community.query_constructors.chroma import ChromaTranslator
+
+    condition = 'and(gte(\\"number\\", 1), lt(\\"number\\", 3))'
+    answer = f'```json\n{{"query": "{QUESTION}", "filter": "{condition}"}}\n```'
+    retriever = SelfQueryRetriever.from_llm(
+        GenericFakeChatModel(messages=iter([AIMessage(answer)])),
+        KlueVectorStore.from_documents(documents()),
+        "동네 안내",
+        [AttributeInfo(name="number", description="번호", type="integer")],
+        structured_query_translator=ChromaTranslator(),
+    )
+    assert {one.id for one in retriever.invoke("1번과 2번에서 찾아 줘")} == {"d1", "d2"}
+
+
 def test_vector_store_retriever_searches() -> None:
     store = KlueVectorStore.from_documents(documents())
     assert first_id(store.as_retriever(search_type="mmr", search_kwargs={"k": 3}).invoke(QUESTION)) == "d0"

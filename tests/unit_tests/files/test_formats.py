@@ -148,3 +148,30 @@ def test_what_word_keeps_outside_plain_runs_is_read(tmp_path: Path) -> None:
     for seen in ("넣은 글", "양식 글", "상자 글", "링크 글", "안쪽 표"):
         assert text.count(seen) == 1
     assert "지운 글" not in text
+
+
+def test_a_gap_between_scripts_is_no_space(tmp_path: Path) -> None:
+    # LibreOffice and Word leave a quarter of an em between Korean letters and figures, and write no space there
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+    from reportlab.pdfgen import canvas
+
+    pdfmetrics.registerFont(UnicodeCIDFont("HYSMyeongJo-Medium"))
+    page = canvas.Canvas(str(tmp_path / "연차.pdf"))
+    left = 60.0
+    for text, font, gap in (
+        ("해마다", "HYSMyeongJo-Medium", 0.5),
+        ("15", "Helvetica", 0.25),
+        ("일의", "HYSMyeongJo-Medium", 0.5),
+        ("휴가를", "HYSMyeongJo-Medium", 0.5),
+        ("3", "Helvetica", 0.25),
+        ("월에", "HYSMyeongJo-Medium", 0.5),
+        ("USB", "Helvetica", 0.25),
+        ("와", "HYSMyeongJo-Medium", 0.0),
+    ):
+        page.setFont(font, 12)
+        page.drawString(left, 700, text)
+        left += pdfmetrics.stringWidth(text, font, 12) + gap * 12
+    page.save()
+    [document] = load_documents(tmp_path / "연차.pdf")
+    assert document.page_content == "해마다 15일의 휴가를 3월에 USB와"

@@ -20,8 +20,8 @@ _ITEM = re.compile(
 _CELLS, _PARAGRAPHS, _SPACE = 2.5, 1.5, 0.8
 #: Where there are several spaces, narrower ones part cells, if the widest is that many times as wide as most.
 _UNLIKE_CELLS, _UNLIKE = 1.2, 1.5
-#: Where Korean letters meet Latin ones or figures, word processors leave a gap that is no space ("15 일의"): shares of the
-#: size up to which a space that only the gap stands for, and one before a full stop that takes no room, are dropped.
+#: Where Korean letters meet Latin ones or figures, word processors leave a gap that is no space ("15 일의"): shares of
+#: the size up to which a space that only the gap stands for, and one before a full stop without room, are dropped.
 _AUTOSPACE, _NO_ROOM = 0.26, 0.05
 _MEETING = re.compile(r"(?<=[가-힣]) (?=[0-9A-Za-z])|(?<=[0-9A-Za-z%]) (?=[가-힣])|(?<=\S) (?=[.,])")
 #: Letters of another size, as of a heading.

@@ -12,6 +12,7 @@ from llama_index.core.retrievers import BaseRetriever
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 from pydantic import Field, PrivateAttr
 
+from langchain_klue_rerank.adapters.documents import SCORE_KEYS
 from langchain_klue_rerank.adapters.filters import Filter
 from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.retriever import KlueRetriever
@@ -77,12 +78,21 @@ class KlueIndexRetriever(BaseRetriever):
     Args:
         retriever: What searches; its ``k`` decides how many nodes come.
         filter: Which documents may be found, as of ``KlueRetriever.invoke``; None for all.
+        hidden_metadata: Keys of metadata that prompts and embeddings of nodes leave out, beside our scores. Default
+            none; `from_nodes` takes those that the nodes hide.
         **options: Those of LlamaIndex's ``BaseRetriever``, such as ``callback_manager``.
     """
 
-    def __init__(self, retriever: KlueRetriever, filter: Filter | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        retriever: KlueRetriever,
+        filter: Filter | None = None,
+        hidden_metadata: Iterable[str] = (),
+        **options: Any,
+    ) -> None:
         self.retriever = retriever
         self.filter = filter
+        self.hidden_metadata = sorted({*SCORE_KEYS, *hidden_metadata})
         super().__init__(**options)
 
     @classmethod
@@ -93,22 +103,32 @@ class KlueIndexRetriever(BaseRetriever):
             nodes: The nodes; a ``title`` in their metadata is searched with the text.
             **fields: Fields of the `KlueRetriever`: ``k``, ``reranker`` and so on.
         """
-        return cls(KlueRetriever.from_documents([to_document(node) for node in nodes], **fields))
+        nodes = list(nodes)
+        hidden = {key for node in nodes for key in node.excluded_llm_metadata_keys}
+        return cls(
+            KlueRetriever.from_documents([to_document(node) for node in nodes], **fields), hidden_metadata=hidden
+        )
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [_to_node(one) for one in self.retriever.invoke(query_bundle.query_str, filter=self.filter)]
+        return [self._to_node(one) for one in self.retriever.invoke(query_bundle.query_str, filter=self.filter)]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return [_to_node(one) for one in await self.retriever.ainvoke(query_bundle.query_str, filter=self.filter)]
+        found = await self.retriever.ainvoke(query_bundle.query_str, filter=self.filter)
+        return [self._to_node(one) for one in found]
+
+    def _to_node(self, document: Document) -> NodeWithScore:
+        metadata = dict(document.metadata)
+        score = metadata.pop("relevance_score", None)
+        node = TextNode(
+            text=document.page_content,
+            metadata=metadata,
+            excluded_llm_metadata_keys=self.hidden_metadata,
+            excluded_embed_metadata_keys=self.hidden_metadata,
+            **({"id_": document.id} if document.id else {}),
+        )
+        return NodeWithScore(node=node, score=score)
 
 
 def to_document(node: BaseNode) -> Document:
     """Turn a node into a document with its id and metadata."""
     return Document(node.get_content(metadata_mode=MetadataMode.NONE), id=node.node_id, metadata=dict(node.metadata))
-
-
-def _to_node(document: Document) -> NodeWithScore:
-    metadata = dict(document.metadata)
-    score = metadata.pop("relevance_score", None)
-    named = {"id_": document.id} if document.id else {}
-    return NodeWithScore(node=TextNode(text=document.page_content, metadata=metadata, **named), score=score)

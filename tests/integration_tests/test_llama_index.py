@@ -52,3 +52,13 @@ def test_in_a_query_engine():
     answer = engine.query(QUESTION)
     assert [node.node.node_id for node in answer.source_nodes] == ["n0"]
     assert TEXTS[0] in str(answer)  # the mock says its prompt back
+
+
+def test_a_prompt_has_the_metadata_that_the_nodes_show_and_none_of_our_scores():
+    given = nodes()
+    for node in given:
+        node.metadata["file_size"] = 1234
+        node.excluded_llm_metadata_keys = ["file_size"]
+    prompt = str(RetrieverQueryEngine.from_args(KlueIndexRetriever.from_nodes(given), llm=MockLLM()).query(QUESTION))
+    assert "page: 0" in prompt
+    assert not [key for key in ("score", "confidence", "file_size") if key in prompt]

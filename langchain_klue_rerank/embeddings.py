@@ -118,7 +118,7 @@ class KlueEmbeddings(BaseModel, EncoderEmbeddings):
             TypeError: If one is not a string.
             ModelOutputError: If the model returns NaN or infinity.
         """
-        check_texts(texts)
+        texts = check_texts(texts)
         return self._marked(self.encoder.encode(texts, "passage", show_progress=self.show_progress), "passage")
 
     def embed_query(self, text: str) -> list[float]:

@@ -194,8 +194,7 @@ class KlueRetriever(ExplainingRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, **arguments: Any
     ) -> list[Document]:
         callbacks = run_manager.get_child()
-        asked, answer = HANDED_OVER.get()
-        if asked is self:
+        if (answer := arguments.pop(HANDED_OVER, None)) is not None:
             return self._second_stage.report(query, answer, callbacks)
         first_stage, options = self._prepare(arguments)
         candidates = first_stage.find(query, options, callbacks)
@@ -205,8 +204,7 @@ class KlueRetriever(ExplainingRetriever):
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **arguments: Any
     ) -> list[Document]:
         callbacks = run_manager.get_child()
-        asked, answer = HANDED_OVER.get()
-        if asked is self:
+        if (answer := arguments.pop(HANDED_OVER, None)) is not None:
             return await self._second_stage.areport(query, answer, callbacks)
         # in a thread: the first call with a reranker from the hub asks the hub
         first_stage, options = await run_in_executor(None, self._prepare, arguments)

@@ -218,8 +218,7 @@ class KlueVectorStore(Indexed, VectorStore):
     ) -> list[Document]:
         """Return k documents that are relevant to a vector and different; see `max_marginal_relevance_search`."""
         _refuse(kwargs)
-        check_count("k", k)
-        found = self._search([embedding], max(k, fetch_k), filter)
+        found = self._search([embedding], max(check_count("k", k), check_count("fetch_k", fetch_k)), filter)
         relevance = np.asarray([2 * score - 1 for _, score in found], np.float32)
         vectors = self._index.vectors([document.id or "" for document, _ in found])
         return [found[row][0] for row in maximal_marginal_relevance(relevance, vectors, lambda_mult, k)]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any
+from typing import Any, Final
 
 from langchain_core.documents import Document
 from langchain_core.runnables import RunnableConfig
@@ -16,8 +15,8 @@ from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, First
 from langchain_klue_rerank.adapters.indexed import IndexedRetriever
 from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage
 
-#: The retriever whose batch is being answered, and its answer to the query whose run is open.
-HANDED_OVER: ContextVar[tuple[object, Answer]] = ContextVar("handed_over", default=(None, Answer()))
+#: The argument by which a query of a batch gets its answer: a callback that asks the retriever, too, has none.
+HANDED_OVER: Final = "_answer"
 
 
 class BatchedRetriever(IndexedRetriever, ABC):
@@ -46,13 +45,14 @@ class BatchedRetriever(IndexedRetriever, ABC):
         Returns:
             For each query its documents.
         """
+        inputs = list(inputs)
         answers = self._answer_together(inputs, kwargs)
         if answers is None:
             return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
         result: list[Any] = []
         for query, own_config, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
-            with _hand_over(self, answer, result if return_exceptions else None):
-                result.append(self.invoke(query, own_config, **kwargs))
+            with _errors_in(result if return_exceptions else None):
+                result.append(self.invoke(query, own_config, **{**kwargs, HANDED_OVER: answer}))
         return result
 
     async def abatch(
@@ -64,13 +64,14 @@ class BatchedRetriever(IndexedRetriever, ABC):
         **kwargs: Any,
     ) -> list[list[Document]]:
         """Answer several queries together without blocking the event loop; see `batch`."""
+        inputs = list(inputs)
         answers = await run_in_executor(None, self._answer_together, inputs, kwargs)
         if answers is None:
             return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
         result: list[Any] = []
         for query, own_config, answer in zip(inputs, get_config_list(config, len(inputs)), answers, strict=True):
-            with _hand_over(self, answer, result if return_exceptions else None):
-                result.append(await self.ainvoke(query, own_config, **kwargs))
+            with _errors_in(result if return_exceptions else None):
+                result.append(await self.ainvoke(query, own_config, **{**kwargs, HANDED_OVER: answer}))
         return result
 
 
@@ -92,20 +93,11 @@ def answer_together(
 
 
 @contextmanager
-def _hand_over(retriever: object, answer: Answer, errors: list[Any] | None) -> Iterator[None]:
-    """Give a query's run its answer.
-
-    Args:
-        retriever: Whose batch it is.
-        answer: The answer.
-        errors: Where to append the query's error; None to raise it.
-    """
-    token = HANDED_OVER.set((retriever, answer))
+def _errors_in(results: list[Any] | None) -> Iterator[None]:
+    """Append the error of a query to the results; None raises it."""
     try:
         yield
     except Exception as error:
-        if errors is None:
+        if results is None:
             raise
-        errors.append(error)
-    finally:
-        HANDED_OVER.reset(token)
+        results.append(error)

@@ -21,15 +21,24 @@ MAX_QUERY = 10_000
 SCORE_KEYS = ("relevance_score", "first_stage_score", "rerank_score", "confidence", "reranked")
 
 
-def check_texts(texts: Iterable[Any]) -> None:
-    """Check that all are strings.
+def check_texts(texts: Iterable[Any], kind: str = "Text") -> list[str]:
+    """Check that all are strings and return them as a list: what can be gone through only once is then whole.
+
+    Args:
+        texts: The strings.
+        kind: What an error calls one of them.
 
     Raises:
-        TypeError: If one is not; the message names it and where it stands.
+        TypeError: If one is not, the message names it and where it stands; or if they are one string, whose letters
+            would be taken for texts.
     """
-    for number, text in enumerate(texts):
+    if isinstance(texts, str):
+        raise TypeError(f"{texts!r} is one string; expected a list of strings, such as [{texts[:20]!r}].")
+    checked = list(texts)
+    for number, text in enumerate(checked):
         if not isinstance(text, str):
-            raise TypeError(f"Text number {number} is {text!r}, a {type(text).__name__}; expected a string.")
+            raise TypeError(f"{kind} number {number} is {text!r}, a {type(text).__name__}; expected a string.")
+    return checked
 
 
 def check_query(query: Any) -> str:
@@ -59,6 +68,20 @@ def check_count(name: str, value: Any) -> int:
     return number
 
 
+def check_share(name: str, value: Any) -> float:
+    """Check that a number is in 0..1 and return it.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    try:
+        if 0 <= value <= 1:
+            return float(value)
+    except (TypeError, ValueError):  # no number, or many
+        pass
+    raise ValueError(f"{name}={value!r} is not a number in 0..1.")
+
+
 def check_ids(ids: Any) -> list[str]:
     """Check that identifiers are a list of strings and return them.
 
@@ -67,29 +90,24 @@ def check_ids(ids: Any) -> list[str]:
     """
     if isinstance(ids, str):
         raise TypeError(f"ids={ids!r} is a string; expected a list of ids.")
-    identifiers: list[str] = list(ids)
-    check_texts(identifiers)
-    return identifiers
+    return check_texts(ids, "Id")
 
 
-def to_documents(texts: Iterable[str], metadatas: Sequence[dict[str, Any]] | None = None) -> list[Document]:
+def to_documents(texts: Iterable[str], metadatas: Iterable[dict[str, Any]] | None = None) -> list[Document]:
     """Turn texts and their metadata into documents.
 
     Raises:
         TypeError: If a text is not a string.
         ValueError: If there are more or fewer metadatas than texts.
     """
-    texts = list(texts)
-    check_texts(texts)
-    if metadatas is not None and len(metadatas) != len(texts):
-        raise ValueError(f"{len(metadatas)} metadatas for {len(texts)} texts; give one for each.")
-    return [
-        Document(page_content=text, metadata=metadatas[number] if metadatas else {})
-        for number, text in enumerate(texts)
-    ]
+    texts = check_texts(texts)
+    given = [{} for _ in texts] if metadatas is None else list(metadatas)
+    if len(given) != len(texts):
+        raise ValueError(f"{len(given)} metadatas for {len(texts)} texts; give one for each.")
+    return [Document(page_content=text, metadata=metadata) for text, metadata in zip(texts, given, strict=True)]
 
 
-def to_passages(documents: Sequence[Document], ids: Sequence[str | None] | None = None) -> list[Passage]:
+def to_passages(documents: Iterable[Document], ids: Iterable[str | None] | None = None) -> list[Passage]:
     """Turn documents into passages.
 
     Args:
@@ -100,20 +118,21 @@ def to_passages(documents: Sequence[Document], ids: Sequence[str | None] | None 
         TypeError: If one is not a Document, or an identifier is not a string.
         ValueError: If there are more or fewer identifiers than documents.
     """
-    if ids is not None and len(ids) != len(documents):
-        raise ValueError(f"{len(ids)} ids for {len(documents)} documents; give one for each.")
+    if isinstance(ids, str):
+        raise TypeError(f"ids={ids!r} is a string; expected a list of ids.")
+    documents = list(documents)
+    given = [None] * len(documents) if ids is None else list(ids)
+    if len(given) != len(documents):
+        raise ValueError(f"{len(given)} ids for {len(documents)} documents; give one for each.")
     passages = []
-    for number, document in enumerate(gently(documents)):
+    for number, (document, own) in enumerate(gently([*zip(documents, given, strict=True)])):
         if not isinstance(document, Document):
             raise TypeError(
                 f"Document number {number} is {document!r}, a {type(document).__name__}; expected a Document."
             )
-        if ids is not None and not isinstance(ids[number], str | None):
-            raise TypeError(
-                f"Id number {number} is {ids[number]!r}, a {type(ids[number]).__name__}; expected a string."
-            )
-        identifier = (ids[number] if ids is not None else None) or document.id or str(uuid.uuid4())
-        passages.append(Passage(identifier, document.page_content, document.metadata))
+        if not isinstance(own, str | None):
+            raise TypeError(f"Id number {number} is {own!r}, a {type(own).__name__}; expected a string.")
+        passages.append(Passage(own or document.id or str(uuid.uuid4()), document.page_content, document.metadata))
     return passages
 
 

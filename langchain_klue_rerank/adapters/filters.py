@@ -7,6 +7,7 @@ store.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import json
 import re
@@ -54,7 +55,7 @@ def to_keep(condition: Filter | None) -> Keep | None:
         condition: A function of a Document; or a dictionary of metadata, see `engine.index.filters.parse`.
 
     Raises:
-        TypeError: If it is neither, or the dictionary has an unknown operator.
+        TypeError: If it is neither, an async function, or the dictionary has an unknown operator.
         ValueError: If a value in it cannot be compared.
     """
     if condition is None:
@@ -62,8 +63,19 @@ def to_keep(condition: Filter | None) -> Keep | None:
     if isinstance(condition, Mapping):
         return parse(condition)
     if callable(condition):
+        check_sync(condition)
         return lambda passage: bool(condition(to_document(passage)))
     raise TypeError(f"filter={condition!r} is neither a dictionary of metadata nor a function of a Document.")
+
+
+def check_sync(condition: Callable[..., Any]) -> None:
+    """Check that a function that filters is no async one: what that returns is true for every document.
+
+    Raises:
+        TypeError: If it is.
+    """
+    if inspect.iscoroutinefunction(condition) or inspect.iscoroutinefunction(type(condition).__call__):
+        raise TypeError(f"filter={condition!r} is an async function; give one that returns True or False.")
 
 
 def to_predicate(condition: Filter | None) -> Callable[[Passage], bool] | None:
@@ -145,6 +157,7 @@ def _translated(condition: Condition, leaf: Leaf, join: Callable[[str, list[Any]
 
 def _in_memory(store: Any, condition: Any) -> StoreFilter:
     if not isinstance(condition, Mapping):
+        check_sync(condition)
         return StoreFilter({"filter": condition})
     wanted = parse(condition)
     return StoreFilter({"filter": lambda document: matches(wanted, document.metadata)})
@@ -159,6 +172,7 @@ def _faiss(store: Any, condition: Any) -> StoreFilter:
         except UnknownOperatorError:
             return StoreFilter({"filter": condition, **fetch})
         return StoreFilter({"filter": lambda metadata: matches(wanted, metadata), **fetch})
+    check_sync(condition)
     return StoreFilter({"filter": lambda metadata: condition(Document("", metadata=metadata)), **fetch})
 
 

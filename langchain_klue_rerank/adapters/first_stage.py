@@ -13,7 +13,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.adapters.documents import check_count, check_query, to_document
+from langchain_klue_rerank.adapters.documents import check_count, check_query, check_share, to_document
 from langchain_klue_rerank.adapters.embedding import embed_by_all, reads_tokens
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.adapters.sources import Source, aask, ask, fuse, fuse_beside
@@ -60,8 +60,8 @@ class Options:
         options = replace(self, **arguments)
         check_count("k", options.k)
         check_count("fetch_k", options.fetch_k)
-        if options.score_threshold is not None and not 0 <= options.score_threshold <= 1:
-            raise ValueError(f"score_threshold={options.score_threshold!r} is not in 0..1.")
+        if options.score_threshold is not None:
+            check_share("score_threshold", options.score_threshold)
         if options.search_type not in get_args(SearchType):
             raise ValueError(f"search_type={options.search_type!r} is none of {', '.join(get_args(SearchType))}.")
         return options

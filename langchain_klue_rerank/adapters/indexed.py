@@ -160,7 +160,8 @@ class Indexed:
         keep = to_keep(filter)
         if ids is None and keep is None:
             raise ValueError("delete() needs ids or a filter.")
-        return self._index.delete([*check_ids(ids or ()), *(self._index.find(keep) if keep is not None else ())])
+        found = self._index.find(keep) if keep is not None else ()
+        return self._index.delete([*check_ids(() if ids is None else ids), *found])
 
 
 class IndexedRetriever(Indexed, BaseRetriever):
@@ -177,7 +178,7 @@ class IndexedRetriever(Indexed, BaseRetriever):
 
     @classmethod
     def from_documents(
-        cls, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None, **fields: Any
+        cls, documents: Iterable[Document], *, ids: Iterable[str | None] | None = None, **fields: Any
     ) -> Self:
         """Build a retriever from documents; no documents make an empty one.
 
@@ -194,15 +195,15 @@ class IndexedRetriever(Indexed, BaseRetriever):
     def from_texts(
         cls,
         texts: Iterable[str],
-        metadatas: Sequence[dict[str, Any]] | None = None,
+        metadatas: Iterable[dict[str, Any]] | None = None,
         *,
-        ids: Sequence[str | None] | None = None,
+        ids: Iterable[str | None] | None = None,
         **fields: Any,
     ) -> Self:
         """Build a retriever from texts; see `from_documents`."""
         return cls.from_documents(to_documents(texts, metadatas), ids=ids, **fields)
 
-    def add_documents(self, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None) -> list[str]:
+    def add_documents(self, documents: Iterable[Document], *, ids: Iterable[str | None] | None = None) -> list[str]:
         """Add documents; one with a known identifier replaces it.
 
         Args:
@@ -225,7 +226,7 @@ class IndexedRetriever(Indexed, BaseRetriever):
         return [passage.id for passage in passages]
 
     async def aadd_documents(
-        self, documents: Sequence[Document], *, ids: Sequence[str | None] | None = None
+        self, documents: Iterable[Document], *, ids: Iterable[str | None] | None = None
     ) -> list[str]:
         """Add documents without blocking the event loop; see `add_documents`."""
         return await run_in_executor(None, partial(self.add_documents, documents, ids=ids))

@@ -208,6 +208,8 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         return None if self.max_latency_ms is None else time.monotonic() + queries * self.max_latency_ms / 1000
 
     def _texts(self, documents: Sequence[str | Document]) -> list[str]:
+        if isinstance(documents, str):
+            raise TypeError(f"documents={documents!r} is one string; expected a list of strings or Documents.")
         return [_text(document, self.title_key) for document in documents]
 
     def _marks(self, scores: Scores) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.runnables.config import run_in_executor
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.adapters.documents import rescored, searchable_text
+from langchain_klue_rerank.adapters.documents import rescored, searchable_text, with_metadata
 from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, Options
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
@@ -242,8 +242,9 @@ class SecondStage:
             for document, score in zip(candidates.documents, candidates.scores.tolist(), strict=True)
         ]
 
-    def _limited(self, documents: Sequence[Document], options: Options) -> list[Document]:
+    def _limited(self, documents: Iterable[Document], options: Options) -> list[Document]:
         """Keep the best k of what another library's reranker returned, and those above the threshold."""
+        documents = [_with_plain_score(document) for document in documents]
         threshold = options.score_threshold
         if threshold is not None:
             scores: list[Any] = [document.metadata.get("relevance_score") for document in documents]
@@ -253,8 +254,14 @@ class SecondStage:
                     "leaves no relevance_score in the metadata. Leave the threshold out, or use a KlueReranker."
                 )
             documents = [d for d, score in zip(documents, scores, strict=True) if score >= threshold]
-        kept = list(documents)[: options.k]
+        kept = documents[: options.k]
         return kept if self.scores_in_metadata else [rescored(document) for document in kept]
+
+
+def _with_plain_score(document: Document) -> Document:
+    """Return a document whose score is a Python number: JSON has none of NumPy's, which FlashRank leaves."""
+    score = document.metadata.get("relevance_score")
+    return with_metadata(document, relevance_score=score.item()) if isinstance(score, np.generic) else document
 
 
 def _score_each(reranker: RankerCompressor, requests: Sequence[ScoreRequest]) -> list[Scores | Exception]:

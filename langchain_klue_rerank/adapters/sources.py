@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ def ask(
     return [
         _search(source, query, fetch_k, store_filter(source, filter))
         if isinstance(source, VectorStore)
-        else _kept(source.invoke(query, {"callbacks": callbacks}), filter)
+        else _kept(_documents(source, source.invoke(query, {"callbacks": callbacks})), filter)
         for source in sources
     ]
 
@@ -69,7 +69,7 @@ async def aask(
                 return await _asearch(source, query, fetch_k, how)
             # a PGVector with a sync connection fails at its async methods
             return await run_in_executor(None, _search, source, query, fetch_k, how)
-        return _kept(await source.ainvoke(query, {"callbacks": callbacks}), filter)
+        return _kept(_documents(source, await source.ainvoke(query, {"callbacks": callbacks})), filter)
 
     return await asyncio.gather(*map(one, sources))
 
@@ -83,7 +83,7 @@ def _search(store: VectorStore, query: str, k: int, how: StoreFilter) -> list[Do
     _warn_of_lengths(store)
     count = 0 if how.nothing else k
     while count:
-        found = _identified(store, store.similarity_search(query, k=count, **how.arguments))
+        found = _identified(store, _documents(store, store.similarity_search(query, k=count, **how.arguments)))
         if (kept := _enough(found, k, count, how)) is not None:
             return kept
         count *= _MORE
@@ -95,7 +95,8 @@ async def _asearch(store: VectorStore, query: str, k: int, how: StoreFilter) -> 
     _warn_of_lengths(store)
     count = 0 if how.nothing else k
     while count:
-        found = _identified(store, await store.asimilarity_search(query, k=count, **how.arguments))
+        answer = await store.asimilarity_search(query, k=count, **how.arguments)
+        found = _identified(store, _documents(store, answer))
         if (kept := _enough(found, k, count, how)) is not None:
             return kept
         count *= _MORE
@@ -108,7 +109,7 @@ def _warn_of_lengths(store: VectorStore) -> None:
     FAISS's default distance is L2, and vectors that were not normalised, `HuggingFaceEmbeddings`' default, are then
     ranked by their lengths once queries have length 1. Other stores do not show their vectors without a request.
     """
-    if store in _LOOKED_AT:
+    if "FAISS" not in (kind.__name__ for kind in type(store).__mro__) or store in _LOOKED_AT:
         return
     _LOOKED_AT.add(store)
     index: Any = getattr(store, "index", None)
@@ -200,6 +201,24 @@ def _identified(store: VectorStore, documents: list[Document]) -> list[Document]
         else document.model_copy(update={"id": document.metadata[key]})
         for document in documents
     ]
+
+
+def _documents(source: Source, found: Any) -> list[Document]:
+    """Return what a source found as a list.
+
+    Raises:
+        TypeError: If it is something else than documents.
+    """
+    if not isinstance(found, Iterable) or isinstance(found, str):
+        raise TypeError(f"The source {type(source).__name__} returned {found!r}; expected a list of Documents.")
+    documents = list(found)
+    for one in documents:
+        if not isinstance(one, Document):
+            raise TypeError(
+                f"The source {type(source).__name__} returned {one!r}, a {type(one).__name__}, among its documents; "
+                "expected Documents."
+            )
+    return documents
 
 
 def _kept(documents: list[Document], filter: Filter | None) -> list[Document]:

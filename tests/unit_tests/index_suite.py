@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from langchain_core.documents import Document
 
@@ -81,6 +82,21 @@ class IndexTests:
                 [got] = one.get_by_ids(["new"])
                 assert got == before[0]
                 got.metadata["tags"].append("by a reader")
+
+    def test_documents_and_ids_may_come_one_by_one(self) -> None:
+        index = self.build([])
+        added = index.add_documents((one for one in documents()), ids=(f"n{place}" for place in range(6)))
+        assert added == [one.id for one in index.documents()] == [f"n{place}" for place in range(6)]
+        index.delete(np.array(["n0", "n1"]))
+        index.delete(name for name in ["n2"])
+        assert [one.id for one in index.documents()] == ["n3", "n4", "n5"]
+        metadatas = ({"page": page} for page in range(2))
+        made = type(index).from_texts((text for text in TEXTS[:2]), metadatas=metadatas, ids=(i for i in ("a", "b")))
+        assert [(one.id, one.metadata) for one in made.documents()] == [("a", {"page": 0}), ("b", {"page": 1})]
+        with pytest.raises(TypeError, match="one string"):
+            type(index).from_texts(TEXTS[0])
+        with pytest.raises(TypeError, match="list of ids"):
+            index.add_documents(documents()[:2], ids="ab")
 
     def test_deleting(self) -> None:
         index = self.build(documents())

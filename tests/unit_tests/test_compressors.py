@@ -117,6 +117,14 @@ def test_rerank_refuses_what_is_no_text(reranker: KlueReranker, wrong: Any) -> N
         reranker.rerank([TEXTS[0], wrong], QUESTION)
 
 
+def test_one_string_is_no_list_of_documents(reranker: KlueReranker) -> None:
+    one: Any = TEXTS[0]
+    with pytest.raises(TypeError, match="one string"):
+        reranker.rerank(one, QUESTION)
+    with pytest.raises(TypeError, match="one string"):
+        reranker.score([QUESTION], [one])
+
+
 def test_score_of_several_queries_is_that_of_each(reranker: KlueReranker) -> None:
     queries = [QUESTION, " ", "여권 사진", "책 대출"]
     lists: list[list[str]] = [TEXTS, TEXTS[:2], [], TEXTS[3:]]

@@ -75,6 +75,14 @@ def test_what_is_no_text_is_refused_by_name(embeddings: KlueEmbeddings, wrong: A
         embeddings.embed_query(wrong)
 
 
+def test_texts_may_come_one_by_one_but_not_as_one_string(embeddings: KlueEmbeddings) -> None:
+    texts: Any = (text for text in TEXTS)
+    assert embeddings.embed_documents(texts) == embeddings.embed_documents(TEXTS)
+    one: Any = TEXTS[0]
+    with pytest.raises(TypeError, match="one string; expected a list"):
+        embeddings.embed_documents(one)
+
+
 async def test_async_gives_the_same(embeddings: KlueEmbeddings) -> None:
     assert await embeddings.aembed_documents(TEXTS) == embeddings.embed_documents(TEXTS)
     assert await embeddings.aembed_query(QUESTION) == embeddings.embed_query(QUESTION)

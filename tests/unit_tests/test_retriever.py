@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import threading
 import unicodedata
@@ -13,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from langchain_core.documents import Document
 from langchain_core.load import dumps
-from langchain_core.vectorstores import InMemoryVectorStore
+from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueEmbeddings, KlueReranker, KlueRetriever, KlueVectorStore
@@ -312,6 +314,10 @@ def test_wrong_fields_are_refused(wrong: dict[str, Any]) -> None:
         KlueRetriever.from_texts(TEXTS, **wrong)
 
 
+async def keep_none(document: Document) -> bool:
+    return False
+
+
 @pytest.mark.parametrize(
     ("wrong", "error"),
     [
@@ -320,8 +326,10 @@ def test_wrong_fields_are_refused(wrong: dict[str, Any]) -> None:
         ({"fetch_k": -1}, ValueError),
         ({"score_threshold": -0.1}, ValueError),
         ({"score_threshold": float("nan")}, ValueError),
+        ({"score_threshold": "0.5"}, ValueError),
         ({"search_type": "bm25"}, ValueError),
         ({"filter": "number == 3"}, TypeError),
+        ({"filter": keep_none}, TypeError),  # what it returns is true for every document
         ({"topk": 3}, TypeError),
         ({"top_n": 3}, TypeError),
     ],
@@ -472,6 +480,19 @@ async def test_a_foreign_reranker() -> None:
     assert retriever.invoke(EVERYTHING, score_threshold=threshold) == found[:2]
 
 
+def test_a_foreign_reranker_may_give_one_by_one_and_scores_of_numpy() -> None:
+    class Generator(LengthReranker):  # as FlashRank, which leaves np.float32
+        def compress_documents(self, documents: Any, query: str, callbacks: Any = None) -> Any:
+            for one in super().compress_documents(documents, query, callbacks):
+                one.metadata["relevance_score"] = np.float32(one.metadata["relevance_score"])
+                yield one
+
+    retriever = foreign(reranker=Generator())
+    found = retriever.invoke(EVERYTHING, score_threshold=0.001, k=3)
+    assert [one.id for one in found] == [one.id for one in foreign(reranker=LengthReranker()).invoke(EVERYTHING, k=3)]
+    assert all(json.loads(json.dumps(one.metadata))["relevance_score"] > 0 for one in found)
+
+
 def test_a_hub_style_folder_as_reranker(klue_cross_encoder_folder: Path) -> None:
     reranker = KlueReranker(model=str(klue_cross_encoder_folder), model_kwargs={"device": "cpu"})
     retriever = foreign(reranker=reranker, rerank_weight=1.0)
@@ -563,6 +584,41 @@ def test_a_source_that_finds_nothing() -> None:
     nothing = ListRetriever(found=[])
     assert KlueRetriever(sources=[nothing]).invoke(QUESTION) == []
     assert KlueRetriever(sources=[nothing, in_memory()]).invoke(QUESTION, k=1)[0].id == "d0"
+
+
+async def test_a_source_that_gives_no_documents_is_named() -> None:
+    for wrong in (None, TEXTS[0], [TEXTS[0]], 3):
+        retriever = KlueRetriever(sources=[ListRetriever.model_construct(found=wrong)])
+        with pytest.raises(TypeError, match=r"ListRetriever returned .* expected .*Documents"):
+            retriever.invoke(QUESTION)
+        with pytest.raises(TypeError, match=r"ListRetriever returned .* expected .*Documents"):
+            await retriever.ainvoke(QUESTION)
+    one_by_one = KlueRetriever(sources=[ListRetriever.model_construct(found=(one for one in documents()))])
+    assert one_by_one.invoke(QUESTION, k=1)[0].id == "d0"
+
+
+@dataclasses.dataclass
+class OwnStore(VectorStore):
+    """Somebody's store: it has no hash, and its index asks a server that is away."""
+
+    found: list[Document]
+
+    @property
+    def index(self) -> Any:
+        raise RuntimeError("no connection")
+
+    def similarity_search(self, query: str, k: int = 4, **kwargs: Any) -> list[Document]:
+        return self.found[:k]
+
+    @classmethod
+    def from_texts(cls, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+async def test_a_store_of_somebody_elses_class_is_asked_for_nothing_else() -> None:
+    retriever = KlueRetriever(sources=[OwnStore(documents())])
+    assert retriever.invoke(QUESTION, k=1)[0].id == "d0"
+    assert (await retriever.ainvoke(QUESTION, k=1))[0].id == "d0"
 
 
 async def test_a_filter_holds_for_every_source() -> None:
@@ -702,6 +758,37 @@ def test_every_query_of_a_batch_has_its_run(retriever: KlueRetriever) -> None:
         run = recorder.run("KlueRetriever")
         assert recorder.started[run]["inputs"] == query
         assert recorder.ended[run] == answer
+
+
+async def test_a_callback_that_asks_the_retriever_during_its_batch_gets_its_own_answer(
+    retriever: KlueRetriever,
+) -> None:
+    other = QUERIES[1]
+    expected = retriever.invoke(other)
+    heard: list[list[Document]] = []
+
+    class Asks(BaseCallbackHandler):
+        run_inline = True
+
+        def on_retriever_start(self, serialized: Any, query: str, **kwargs: Any) -> None:
+            heard.append(retriever.invoke(other, {"callbacks": []}))
+
+    class AsksAsync(AsyncCallbackHandler):
+        async def on_retriever_start(self, serialized: Any, query: str, **kwargs: Any) -> None:
+            heard.append(await retriever.ainvoke(other, {"callbacks": []}))
+
+    answers = retriever.batch([QUESTION, QUESTION], {"callbacks": [Asks()]})
+    answers += await retriever.abatch([QUESTION, QUESTION], {"callbacks": [AsksAsync()]})
+    assert [one[0].id for one in answers] == ["d0"] * 4
+    assert len(heard) == 4
+    all_same(heard, [expected] * 4)
+
+
+async def test_the_queries_of_a_batch_may_come_one_by_one(retriever: KlueRetriever) -> None:
+    queries: Any = (query for query in QUERIES[:2])
+    assert len(retriever.batch(queries)) == 2
+    queries = (query for query in QUERIES[:2])
+    assert len(await retriever.abatch(queries)) == 2
 
 
 @pytest.mark.parametrize(

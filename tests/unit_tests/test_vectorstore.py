@@ -162,6 +162,12 @@ def test_mmr_gives_k_even_if_fetch_k_is_smaller(store: KlueVectorStore) -> None:
     assert len(store.max_marginal_relevance_search(QUESTION, k=5, fetch_k=2)) == 5
 
 
+@pytest.mark.parametrize("wrong", [{"lambda_mult": 1.5}, {"lambda_mult": float("nan")}, {"fetch_k": None}], ids=str)
+def test_mmr_refuses_numbers_that_mean_nothing(store: KlueVectorStore, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        store.max_marginal_relevance_search(QUESTION, k=2, **wrong)
+
+
 # --- windows ------------------------------------------------------------------------------------------------------
 
 

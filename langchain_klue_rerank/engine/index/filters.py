@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langchain_klue_rerank.engine.index.metadata import Plain, is_number, plain, plain_key
+from langchain_klue_rerank.engine.index.metadata import MAX_DEPTH, Plain, is_number, plain, plain_key
 
 Scalar = str | int | float | bool
 Order = Literal["$gt", "$gte", "$lt", "$lte"]
@@ -112,11 +112,27 @@ def parse(filter: Mapping[Any, Any]) -> Condition:
     Raises:
         UnknownOperatorError: If an operator is none of these.
         TypeError: If an operator is given a value of the wrong type.
-        ValueError: If a value cannot be compared, or an operator lacks its ``$``.
+        ValueError: If a value cannot be compared, an operator lacks its ``$``, or it is nested too deep.
     """
     if not isinstance(filter, Mapping):
         raise TypeError(f"filter={filter!r} is a {type(filter).__name__}; expected a dictionary of metadata.")
+    _check_depth(filter)
     return _conditions(filter, ())
+
+
+def _check_depth(filter: Mapping[Any, Any]) -> None:
+    """Check that a filter is not nested deeper than metadata may be: it is read and evaluated recursively.
+
+    Raises:
+        ValueError: If it is.
+    """
+    inner: list[Any] = [filter]
+    for _ in range(2 * MAX_DEPTH):  # an operator and its list for every level
+        values = [one.values() if isinstance(one, Mapping) else one for one in inner]
+        inner = [one for some in values for one in some if isinstance(one, Mapping | list | tuple)]
+        if not inner:
+            return
+    raise ValueError(f"The filter is nested deeper than {2 * MAX_DEPTH} levels, or contains itself; write it flatter.")
 
 
 def matches(condition: Condition, metadata: Mapping[Any, Any]) -> bool:

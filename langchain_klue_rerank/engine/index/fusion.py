@@ -131,7 +131,12 @@ def maximal_marginal_relevance(
 
     Returns:
         At most k rows, in the order in which they were chosen: the most relevant first.
+
+    Raises:
+        ValueError: If the weight is not in 0..1.
     """
+    if not 0 <= weight <= 1:
+        raise ValueError(f"The weight of relevance (lambda_mult) is {weight!r}; expected a number in 0..1.")
     chosen: list[int] = []
     gain = np.array(relevance, np.float64)
     similarity = np.full(len(gain), -1.0)

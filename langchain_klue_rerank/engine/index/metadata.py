@@ -10,7 +10,7 @@ import math
 import pathlib
 import uuid
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,9 @@ Plain: TypeAlias = "str | int | float | bool | list[Plain] | dict[str, Plain] | 
 
 #: Deepest nesting of lists and dictionaries.
 MAX_DEPTH = 64
+#: Most digits of a whole number: Python writes and reads no more of them as text.
+MAX_DIGITS: Final = 4300
+_TOO_LARGE: Final = 10**MAX_DIGITS
 
 
 def plain(value: Any) -> Plain:
@@ -32,8 +35,8 @@ def plain(value: Any) -> Plain:
     set, frozenset                                list, sorted where its values can be compared
     dict and other mappings                       dict; keys become strings by these rules
     NumPy scalar                                  int, float, bool or str
-    datetime, date, time, NumPy datetime64        ISO 8601 string
-    timedelta                                     seconds
+    datetime, date, time, NumPy datetime64        ISO 8601 string; None for "not a time" (NaT)
+    timedelta, NumPy timedelta64                  seconds; None for "not a time" (NaT)
     Decimal                                       int where it is whole, else float
     UUID, Path                                    string
     Enum                                          its value, by these rules
@@ -44,7 +47,8 @@ def plain(value: Any) -> Plain:
 
     Raises:
         TypeError: If it is of another type.
-        ValueError: If it is nested deeper than `MAX_DEPTH`, or contains itself.
+        ValueError: If it is nested deeper than `MAX_DEPTH`, contains itself, or is a whole number of more than
+            `MAX_DIGITS` digits.
     """
     return _plain(value, MAX_DEPTH)
 
@@ -84,14 +88,18 @@ def plain_key(key: Any) -> str:
 
 def _plain(value: Any, depth: int) -> Plain:
     kind = type(value)
-    if value is None or kind in (str, int, float, bool):
+    if value is None or kind in (str, float, bool):
         return value  # type: ignore[no-any-return]
+    if kind is int:
+        return _whole(value)
     if depth < 0:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels, or contains itself.")
     if kind in (list, tuple):
         return [_plain(one, depth - 1) for one in value]
     if isinstance(value, enum.Enum):
         return _plain(value.value, depth - 1)
+    if isinstance(value, np.datetime64 | np.timedelta64) and np.isnat(value):
+        return None
     if isinstance(value, np.datetime64):
         return str(np.datetime_as_string(value))
     if isinstance(value, np.generic):
@@ -100,12 +108,16 @@ def _plain(value: Any, depth: int) -> Plain:
         return _plain(value.item(), depth - 1)
     if isinstance(value, np.ndarray):
         return _plain(value[()] if value.ndim == 0 else list(value), depth - 1)
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta) and value != value:  # pandas' NaT
+        return None
     if isinstance(value, datetime.date | datetime.time):  # a datetime is a date
         return value.isoformat()
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
     if isinstance(value, decimal.Decimal):
-        return int(value) if value.is_finite() and value == value.to_integral_value() else float(value)
+        if not value.is_finite() or value != value.to_integral_value():
+            return float(value)
+        return int(value) if value.adjusted() < MAX_DIGITS else _too_long(value.adjusted())
     if isinstance(value, uuid.UUID | pathlib.PurePath):
         return str(value)
     if isinstance(value, Mapping):
@@ -114,12 +126,20 @@ def _plain(value: Any, depth: int) -> Plain:
         return _sorted([_plain(one, depth - 1) for one in value])
     for base in (str, int, float):  # subclasses
         if isinstance(value, base):
-            return base(value)
+            return _plain(base(value), depth)
     if isinstance(value, list | tuple):
         return _plain(list(value), depth)
     raise TypeError(
         f"{value!r} is a {kind.__name__}. Use strings, numbers, booleans, None, dates, lists and dictionaries."
     )
+
+
+def _whole(value: int) -> int:
+    return value if -_TOO_LARGE < value < _TOO_LARGE else _too_long(value.bit_length() * math.log10(2))
+
+
+def _too_long(digits: float) -> NoReturn:
+    raise ValueError(f"it is a whole number of {int(digits) + 1} digits; at most {MAX_DIGITS} can be kept.")
 
 
 def _mapping(value: Mapping[Any, Any], depth: int) -> dict[str, Plain]:
@@ -141,4 +161,4 @@ def _sorted(values: list[Plain]) -> list[Plain]:
 
 def is_number(value: Any) -> bool:
     """Return whether a plain value is a number that can be compared: no boolean, and not NaN."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

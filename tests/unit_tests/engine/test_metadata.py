@@ -29,6 +29,21 @@ class Floor(enum.IntEnum):
     FIRST = 1
 
 
+class NotATime(datetime.datetime):
+    """As pandas' NaT: a datetime that does not equal itself."""
+
+    def __ne__(self, other: object) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = datetime.datetime.__hash__
+
+    def isoformat(self, *args: Any, **options: Any) -> str:
+        return "NaT"
+
+
 SEOUL = datetime.timezone(datetime.timedelta(hours=9))
 KEPT: list[tuple[Any, Any]] = [
     (np.int32(7), 7),
@@ -39,6 +54,11 @@ KEPT: list[tuple[Any, Any]] = [
     (np.array(3), 3),
     (np.datetime64("2026-11-27"), "2026-11-27"),
     (np.timedelta64(90, "s"), 90.0),
+    (np.datetime64("NaT"), None),  # else every $gte would keep it: "NaT" comes after all dates
+    (np.timedelta64("NaT"), None),
+    (NotATime(2026, 11, 27), None),
+    (10**400, 10**400),  # no float is as large
+    (Decimal("1e400"), 10**400),
     (datetime.datetime(2026, 11, 27, 9, 30, tzinfo=SEOUL), "2026-11-27T09:30:00+09:00"),
     (datetime.date(2026, 11, 27), "2026-11-27"),
     (datetime.time(9, 30), "09:30:00"),
@@ -74,7 +94,22 @@ def test_documented_values_survive_adding_saving_and_loading(tmp_path: Path) -> 
         retriever = KlueBM25Retriever.load(tmp_path / "index")
 
 
-@pytest.mark.parametrize("given", [threading.Lock(), b"bytes", object(), {("a", "b"): 1}, 1 + 2j])
+#: More digits than Python writes as text, which saving would fail at.
+TOO_LONG = 10**4300
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        threading.Lock(),
+        b"bytes",
+        object(),
+        {("a", "b"): 1},
+        1 + 2j,
+        pytest.param(TOO_LONG, id="digits"),
+        pytest.param(Decimal("1e999999"), id="decimal"),
+    ],
+)
 def test_what_cannot_be_kept_is_refused_when_it_is_added(given: Any) -> None:
     retriever = KlueBM25Retriever(kiwi=False)
     with pytest.raises(ValueError, match=r"'a'.*'key'"):
@@ -108,3 +143,38 @@ def test_a_document_that_is_found_keeps_every_value(metadata: dict[str, Any]) ->
     del found.metadata["relevance_score"]
     metadata.pop("relevance_score", None)
     assert found.metadata == metadata
+
+
+def test_numbers_that_no_float_is_as_large_as_are_compared() -> None:
+    numbers = [-(10**400), 1, 2.5, 10**400]
+    retriever = KlueBM25Retriever.from_documents(
+        [Document("여권 신청", id=str(place), metadata={"n": number}) for place, number in enumerate(numbers)],
+        kiwi=False,
+    )
+    assert retriever.find_ids({"n": {"$gt": 1}}) == ["2", "3"]
+    assert retriever.find_ids({"n": {"$lt": 2}}) == ["0", "1"]
+    assert retriever.find_ids({"n": {"$gte": 10**400}}) == ["3"]
+    assert retriever.find_ids({"n": 10**400}) == ["3"]
+    assert retriever.find_ids({"n": {"$lt": 10**401}}) == ["0", "1", "2", "3"]
+
+
+def test_a_missing_time_is_neither_early_nor_late() -> None:
+    retriever = KlueBM25Retriever.from_documents(
+        [
+            Document("여권 신청", id="dated", metadata={"day": np.datetime64("2026-11-27")}),
+            Document("여권 신청", id="undated", metadata={"day": np.datetime64("NaT")}),
+        ],
+        kiwi=False,
+    )
+    assert retriever.find_ids({"day": {"$gte": "2020-01-01"}}) == ["dated"]
+    assert retriever.find_ids({"day": None}) == ["undated"]
+
+
+@pytest.mark.parametrize("operator", ["$not", "$and", "$or", "key"])
+def test_a_filter_that_is_nested_too_deep_is_refused(operator: str) -> None:
+    filter: dict[str, Any] = {"n": 1}
+    for _ in range(2000):
+        filter = {operator: [filter] if operator in ("$and", "$or") else filter}
+    retriever = KlueBM25Retriever.from_documents([Document("여권 신청", metadata={"n": 1})], kiwi=False)
+    with pytest.raises(ValueError, match="nested deeper"):
+        retriever.invoke("여권", filter=filter)

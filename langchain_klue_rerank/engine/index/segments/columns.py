@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,7 +117,7 @@ class Column:
                 if isinstance(value, list | dict):
                     return None
                 if is_number(value):
-                    numbers[code] = value
+                    numbers[code] = _as_float(value)
             self._prepared["numbers"] = numbers
         return self._spread(_COMPARE[order](numbers, bound))
 
@@ -165,6 +166,14 @@ def _identity(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return (type(value), value)
     return ("id", id(value))
+
+
+def _as_float(value: float) -> float:
+    """Return a number as a float; a whole number that is too large for one as infinity, which is on the same side."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _scalar(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
@@ -12,17 +12,19 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.retriever import KlueRetriever
 
-#: Haystack's comparisons as ours.
+#: Haystack's comparisons as ours; negations are those of others.
 _COMPARISONS = {
     "==": "$eq",
-    "!=": "$ne",
+    "!=": "$not",
     ">": "$gt",
     ">=": "$gte",
     "<": "$lt",
     "<=": "$lte",
     "in": "$in",
-    "not in": "$nin",
+    "not in": "$not",
 }
+#: A document's own fields, which a filter may name beside those of ``meta``.
+_FIELDS = frozenset(field.name for field in fields(Document)) | {"meta"}
 
 
 @component
@@ -57,8 +59,8 @@ class KlueRanker:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what Haystack saves of it."""
-        fields = ("model", "top_k", "score_threshold", "title_key")
-        return dict(default_to_dict(self, **{name: getattr(self, name) for name in fields}))
+        names = ("model", "top_k", "score_threshold", "title_key")
+        return dict(default_to_dict(self, **{name: getattr(self, name) for name in names}))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> KlueRanker:
@@ -173,8 +175,27 @@ def to_filter(filters: dict[str, Any]) -> dict[str, Any]:
         parts = [to_filter(part) for part in filters["conditions"]]
         return {"$not": {"$and": parts}} if operator == "NOT" else {"$and" if operator == "AND" else "$or": parts}
     if operator in _COMPARISONS and "field" in filters and "value" in filters:
-        return {str(filters["field"]).removeprefix("meta."): {_COMPARISONS[operator]: filters["value"]}}
+        return _comparison(str(filters["field"]), operator, filters["value"])
     raise ValueError(f"{filters!r} is none of Haystack's filters: a comparison of a field, or AND, OR, NOT.")
+
+
+def _comparison(field: str, operator: str, value: Any) -> dict[str, Any]:
+    """Turn a comparison into ours. To Haystack a dot leads into a dictionary, and a missing field is None."""
+    if field in _FIELDS:
+        raise ValueError(f"The filter asks for {field!r}, and an index filters by meta only, such as 'meta.{field}'.")
+    path = field.removeprefix("meta.").split(".")
+    if operator in ("!=", "not in"):
+        return {"$not": _comparison(field, "==" if operator == "!=" else "in", value)}
+    if operator == "in" and isinstance(value, list | tuple | set) and None in value:
+        given = [one for one in value if one is not None]
+        return {"$or": [_at(path, {"$in": given}), _comparison(field, "==", None)]}
+    if value is None:  # nothing is less or greater
+        return {"$or": [_at(path, {"$eq": None}), {"$not": _at(path, {"$exists": True})}] if operator == "==" else []}
+    return _at(path, {_COMPARISONS[operator]: value})
+
+
+def _at(path: list[str], condition: dict[str, Any]) -> dict[str, Any]:
+    return {path[0]: _at(path[1:], condition) if path[1:] else condition}
 
 
 def to_langchain(documents: Iterable[Document]) -> list[LangChainDocument]:

@@ -9,13 +9,19 @@ from langchain_core.documents import Document
 from llama_index.core.callbacks.schema import CBEventType, EventPayload
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.retrievers import BaseRetriever
-from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
-from pydantic import Field, PrivateAttr
+from llama_index.core.schema import BaseNode, ImageNode, IndexNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
+from pydantic import ConfigDict, Field, PrivateAttr
 
 from langchain_klue_rerank.adapters.documents import SCORE_KEYS
 from langchain_klue_rerank.adapters.filters import Filter
 from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.retriever import KlueRetriever
+
+#: The metadata key of what a node has beside its text, id and metadata, and what is kept elsewhere or not at all.
+_REST = "_node"
+_KEPT_ELSEWHERE = {"text", "id_", "metadata", "embedding"}
+#: Kinds of nodes that come back as such.
+_KINDS: dict[str, type[TextNode]] = {"IndexNode": IndexNode, "ImageNode": ImageNode}
 
 
 class KlueNodePostprocessor(BaseNodePostprocessor):
@@ -26,6 +32,8 @@ class KlueNodePostprocessor(BaseNodePostprocessor):
         top_n: How many nodes to keep. Default 3.
         score_threshold: Lowest score to keep, 0..1; None keeps all.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     top_n: int = Field(default=3, ge=1)
     score_threshold: float | None = Field(default=None, ge=0, le=1)
@@ -78,8 +86,8 @@ class KlueIndexRetriever(BaseRetriever):
     Args:
         retriever: What searches; its ``k`` decides how many nodes come.
         filter: Which documents may be found, as of ``KlueRetriever.invoke``; None for all.
-        hidden_metadata: Keys of metadata that prompts and embeddings of nodes leave out, beside our scores. Default
-            none; `from_nodes` takes those that the nodes hide.
+        hidden_metadata: Keys of metadata that prompts and embeddings of nodes leave out, beside our scores and those
+            that the nodes themselves hide. Default none.
         **options: Those of LlamaIndex's ``BaseRetriever``, such as ``callback_manager``.
     """
 
@@ -103,11 +111,7 @@ class KlueIndexRetriever(BaseRetriever):
             nodes: The nodes; a ``title`` in their metadata is searched with the text.
             **fields: Fields of the `KlueRetriever`: ``k``, ``reranker`` and so on.
         """
-        nodes = list(nodes)
-        hidden = {key for node in nodes for key in node.excluded_llm_metadata_keys}
-        return cls(
-            KlueRetriever.from_documents([to_document(node) for node in nodes], **fields), hidden_metadata=hidden
-        )
+        return cls(KlueRetriever.from_documents([to_document(node) for node in nodes], **fields))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         return [self._to_node(one) for one in self.retriever.invoke(query_bundle.query_str, filter=self.filter)]
@@ -119,16 +123,23 @@ class KlueIndexRetriever(BaseRetriever):
     def _to_node(self, document: Document) -> NodeWithScore:
         metadata = dict(document.metadata)
         score = metadata.pop("relevance_score", None)
-        node = TextNode(
-            text=document.page_content,
-            metadata=metadata,
-            excluded_llm_metadata_keys=self.hidden_metadata,
-            excluded_embed_metadata_keys=self.hidden_metadata,
-            **({"id_": document.id} if document.id else {}),
-        )
+        rest = metadata.pop(_REST, None)
+        rest = dict(rest) if isinstance(rest, dict) else {}
+        named = {"id_": document.id} if document.id else {}
+        kind = _KINDS.get(rest.pop("class_name", ""), TextNode)
+        node = kind(text=document.page_content, metadata=metadata, **named, **rest)
+        for keys in (node.excluded_llm_metadata_keys, node.excluded_embed_metadata_keys):
+            keys += [key for key in self.hidden_metadata if key in metadata and key not in keys]
         return NodeWithScore(node=node, score=score)
 
 
 def to_document(node: BaseNode) -> Document:
-    """Turn a node into a document with its id and metadata."""
-    return Document(node.get_content(metadata_mode=MetadataMode.NONE), id=node.node_id, metadata=dict(node.metadata))
+    """Turn a node into a document with its id and metadata.
+
+    What else a node has, such as its relationships, is kept under the metadata key ``_node``.
+    """
+    rest = node.model_dump(mode="json", exclude=_KEPT_ELSEWHERE, exclude_defaults=True)
+    if rest.pop("class_name", "") in _KINDS:
+        rest["class_name"] = node.class_name()
+    metadata = {**node.metadata, _REST: rest} if rest else dict(node.metadata)
+    return Document(node.get_content(metadata_mode=MetadataMode.NONE), id=node.node_id, metadata=metadata)

@@ -13,6 +13,8 @@ pytest.importorskip("haystack")
 from haystack import Document, Pipeline
 from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
 from haystack.document_stores.in_memory import InMemoryDocumentStore
+from haystack.errors import FilterError
+from haystack.utils.filters import document_matches_filter
 
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.integrations.haystack import (
@@ -105,6 +107,43 @@ def test_filters_mean_what_they_mean_in_haystack(folder, filters, pages):
     assert {one.metadata["page"] for one in retriever.get_by_ids(retriever.find_ids(to_filter(filters)))} == pages
     found = KlueIndexRetriever(str(folder)).run(QUESTION, filters=filters)["documents"]
     assert {document.meta["page"] for document in found} <= pages
+
+
+#: Metadata as it comes: fields in a dictionary, None, missing ones.
+METAS = [
+    {"page": 1, "author": {"name": "김", "age": 30}},
+    {"page": 2, "author": {"name": "이", "age": None}},
+    {"page": 3, "author": None},
+    {"page": None},
+    {"author": {"age": 41}},
+    {},
+]
+FIELDS = ("meta.page", "page", "meta.author.age", "meta.author.name", "meta.nothing", "meta.nothing.at.all")
+VALUES = {"==": (1, "김", None), "in": ([1, 30], [2, None], []), ">": (1, 30, None)}
+VALUES |= {"!=": VALUES["=="], "not in": VALUES["in"], ">=": VALUES[">"], "<": VALUES[">"], "<=": VALUES[">"]}
+
+
+@pytest.mark.parametrize("operator", VALUES)
+def test_every_comparison_keeps_what_haystack_keeps(operator):
+    given = [Document(id=f"h{place}", content=TEXTS[place], meta=meta) for place, meta in enumerate(METAS)]
+    retriever = KlueRetriever.from_documents(to_langchain(given), reranker=None)
+    for field in FIELDS:
+        for value in VALUES[operator]:
+            filters = {"field": field, "operator": operator, "value": value}
+            try:
+                kept = [one.id for one in given if document_matches_filter(filters, one)]
+            except FilterError:  # an order of a text and a number
+                continue
+            assert retriever.find_ids(to_filter(filters)) == kept, filters
+            negated = {"operator": "NOT", "conditions": [filters]}
+            assert retriever.find_ids(to_filter(negated)) == [one.id for one in given if one.id not in kept], filters
+
+
+@pytest.mark.parametrize("field", ["id", "content", "score", "meta"])
+def test_a_field_that_an_index_cannot_filter_by_is_an_error(field):
+    with pytest.raises(ValueError, match=f"'{field}'.*by meta only"):
+        to_filter({"field": field, "operator": "in", "value": ["h1"]})
+    assert to_filter({"field": f"meta.{field}", "operator": "==", "value": "h1"}) == {field: {"$eq": "h1"}}
 
 
 def test_other_filters_are_refused():

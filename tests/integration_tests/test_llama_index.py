@@ -8,9 +8,16 @@ pytest.importorskip("llama_index.core")
 
 from llama_index.core.llms import MockLLM
 from llama_index.core.query_engine import RetrieverQueryEngine
-from llama_index.core.schema import NodeWithScore, TextNode
+from llama_index.core.schema import (
+    IndexNode,
+    MetadataMode,
+    NodeRelationship,
+    NodeWithScore,
+    RelatedNodeInfo,
+    TextNode,
+)
 
-from langchain_klue_rerank import KlueReranker
+from langchain_klue_rerank import KlueReranker, KlueRetriever
 from langchain_klue_rerank.integrations.llama_index import KlueIndexRetriever, KlueNodePostprocessor
 from tests.unit_tests.fakes import QUESTION, TEXTS
 
@@ -41,6 +48,47 @@ async def test_a_retriever_of_nodes():
     assert [node.node.node_id for node in await retriever.aretrieve(QUESTION)] == [n.node.node_id for n in found]
     filtered = KlueIndexRetriever(retriever.retriever, filter={"page": {"$gt": 3}})
     assert all(node.node.metadata["page"] > 3 for node in filtered.retrieve(QUESTION))
+
+
+def test_nodes_come_back_whole(tmp_path):
+    given = [
+        TextNode(
+            text=TEXTS[0],
+            id_="n0",
+            metadata={"page": 0, "file": "규정.pdf"},
+            excluded_llm_metadata_keys=["file"],
+            relationships={
+                NodeRelationship.SOURCE: RelatedNodeInfo(node_id="규정"),
+                NodeRelationship.NEXT: RelatedNodeInfo(node_id="n1"),
+            },
+            start_char_idx=10,
+            end_char_idx=50,
+        ),
+        IndexNode(text=TEXTS[1], id_="n1", index_id="여권 안내"),
+    ]
+    retriever = KlueIndexRetriever.from_nodes(given, k=2).retriever
+    retriever.save(tmp_path / "index")
+    for one in (retriever, KlueRetriever.load(tmp_path / "index", k=2)):
+        found = {node.node.node_id: node.node for node in KlueIndexRetriever(one).retrieve(" ".join(TEXTS[:2]))}
+        assert found["n0"].ref_doc_id == "규정"
+        assert found["n0"].relationships == given[0].relationships
+        assert (found["n0"].start_char_idx, found["n0"].end_char_idx) == (10, 50)
+        assert isinstance(found["n1"], IndexNode)
+        assert found["n1"].index_id == "여권 안내"
+        assert "_node" not in found["n0"].metadata
+
+
+def test_scores_are_in_the_metadata_and_not_in_what_a_model_reads():
+    [best, *_] = KlueIndexRetriever.from_nodes(nodes()).retrieve(QUESTION)
+    assert best.node.metadata["rerank_score"] > 0
+    for mode in (MetadataMode.LLM, MetadataMode.EMBED):
+        assert best.node.get_content(mode) == f"page: 0\n\n{TEXTS[0]}"
+
+
+def test_a_misspelt_option_of_the_postprocessor_is_an_error():
+    with pytest.raises(ValueError, match="top_k"):
+        KlueNodePostprocessor(top_k=5)
+    assert KlueNodePostprocessor.from_dict(KlueNodePostprocessor(top_n=2).to_dict()).top_n == 2
 
 
 def test_in_a_query_engine():

@@ -22,8 +22,9 @@ from starlette.responses import JSONResponse
 
 from langchain_klue_rerank import __version__
 from langchain_klue_rerank.server.batching import BusyError, UnusableError
-from langchain_klue_rerank.server.guard import ASSETS, Guard, error_response
+from langchain_klue_rerank.server.guard import ASSETS, Guard, checked_key, error_response
 from langchain_klue_rerank.server.requests import (
+    DEFAULT_K,
     EmbeddingsRequest,
     RerankRequest,
     SearchRequest,
@@ -74,6 +75,9 @@ def create_app(
 
     Returns:
         An ASGI application, with its description at ``/docs`` and ``/openapi.json``.
+
+    Raises:
+        ValueError: If the key is blank.
     """
 
     @asynccontextmanager
@@ -99,12 +103,13 @@ def create_app(
         requests.labels(path, str(status)).inc()
         seconds.labels(path).observe(duration)
 
-    app.add_middleware(Guard, api_key=api_key, max_body=max_body, timeout=timeout, observe=observe)
+    app.add_middleware(Guard, api_key=checked_key(api_key), max_body=max_body, timeout=timeout, observe=observe)
     _explain_errors(app)
     _add_reranking(app, services)
     _add_embedding(app, services)
     _add_search(app, services)
 
+    @app.head("/health", include_in_schema=False)  # as load balancers ask
     @app.get("/health")
     async def health() -> Health:
         """Say that the server is up, and how many passages each index has."""
@@ -141,7 +146,8 @@ def _explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> JSONResponse:
-        return error_response(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+        detail = "The body is no valid JSON in UTF-8." if error.status_code == 400 else str(error.detail)
+        return error_response(error.status_code, detail, headers=dict(error.headers or {}))
 
     @app.exception_handler(BusyError)
     async def busy(request: Request, error: BusyError) -> JSONResponse:
@@ -222,16 +228,21 @@ def _add_reranking(app: FastAPI, services: Services) -> None:
 def _add_embedding(app: FastAPI, services: Services) -> None:
     name = services.embeddings.model_name or "packaged"
 
-    async def embed(texts: list[str], kind: str) -> list[list[float]]:
+    async def embed(texts: list[str], kind: str, dimensions: int | None) -> list[list[float]]:
         if not texts:
             return []
         vectors: list[list[float]] = await services.embed.submit(texts, key=kind, size=len(texts))
+        if dimensions not in (None, len(vectors[0])):
+            raise UnusableError(
+                f"dimensions: {dimensions} are asked for, and this model's vectors have {len(vectors[0])}; "
+                "leave the field out."
+            )
         return vectors
 
     @app.post("/v1/embeddings", responses=_ERRORS, response_model=EmbeddingsResponse)
     async def embeddings(request: EmbeddingsRequest) -> Response:
         """Make vectors, as OpenAI's service does."""
-        vectors = await embed(request.texts, request.input_type or "document")
+        vectors = await embed(request.texts, request.input_type or "document", request.dimensions)
         coded = request.encoding_format == "base64"
         data = [
             Embedding(index=place, embedding=_base64(vector) if coded else vector)
@@ -242,7 +253,8 @@ def _add_embedding(app: FastAPI, services: Services) -> None:
     @app.post("/embed", responses=_ERRORS)
     async def vectors(request: TeiEmbedRequest) -> list[list[float]]:
         """Make vectors, as Text Embeddings Inference does."""
-        return await embed(request.texts, "query" if request.prompt_name == "query" else "document")
+        kind = "query" if request.prompt_name == "query" else "document"
+        return await embed(request.texts, kind, request.dimensions)
 
 
 def _base64(vector: list[float]) -> str:
@@ -257,7 +269,8 @@ def _add_search(app: FastAPI, services: Services) -> None:
         if name not in services.indexes:
             known = ", ".join(services.indexes) or "none"
             raise HTTPException(404, f"There is no such index; there are: {known}.")
-        key = (name, request.k, json.dumps(request.filter), request.score_threshold, request.explain)
+        k = DEFAULT_K if request.k is None else request.k
+        key = (name, k, json.dumps(request.filter), request.score_threshold, bool(request.explain))
         found = await services.search.submit(request.query, key=key)
         results = [
             SearchResult(

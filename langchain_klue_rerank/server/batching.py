@@ -109,7 +109,11 @@ class Batcher:
             await self._arrived.wait()
             self._arrived.clear()
             while batch := self._next():
-                answers = await loop.run_in_executor(self._thread, self._answers, batch)
+                answers: Sequence[Any]
+                try:
+                    answers = await loop.run_in_executor(self._thread, self._answers, batch)
+                except RuntimeError as error:  # there is no thread: these fail, and the next are tried
+                    answers = [error] * len(batch)
                 for job, answer in zip(batch, answers, strict=True):
                     if job.answer.done():
                         continue

@@ -31,6 +31,17 @@ def error_response(
     return JSONResponse(error_body(message, kind), status, headers=headers)
 
 
+def checked_key(key: str | None) -> str | None:
+    """Return an API key without the white space around it, such as the line feed that a file of secrets ends with.
+
+    Raises:
+        ValueError: If nothing is left: a server that was to have a key must not be open.
+    """
+    if key is not None and not key.strip():
+        raise ValueError(f"The API key is blank ({key!r}): name one, or none at all.")
+    return None if key is None else key.strip()
+
+
 class Guard:
     """ASGI middleware.
 
@@ -40,6 +51,9 @@ class Guard:
         max_body: Most bytes of a body.
         timeout: Seconds after which a request is answered with 504.
         observe: Called with the path's route, the status and the seconds of every request.
+
+    Raises:
+        ValueError: If the key is blank.
     """
 
     def __init__(
@@ -51,8 +65,9 @@ class Guard:
         timeout: float,
         observe: Callable[[str, int, float], None],
     ) -> None:
+        key = checked_key(api_key)
         self._app = app
-        self._key = None if api_key is None else sha256(api_key.encode()).digest()
+        self._key = None if key is None else sha256(key.encode()).digest()
         self._max_body = max_body
         self._timeout = timeout
         self._observe = observe

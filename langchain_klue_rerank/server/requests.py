@@ -17,7 +17,8 @@ def _whole(value: Any) -> Any:
 
 # the bounds stand before the function: only then the description has them
 Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
-#: How many passages a search may return.
+#: How many passages a search returns, and how many it may.
+DEFAULT_K = 4
 PassageCount = Annotated[int, Field(ge=1, le=100), BeforeValidator(_whole)]
 
 
@@ -59,6 +60,7 @@ class TeiEmbedRequest(_Request):
 
     inputs: str | Annotated[list[str], Field(max_length=MAX_TEXTS)]
     prompt_name: Literal["query", "document", "passage"] | None = None
+    dimensions: Count | None = None
 
     @property
     def texts(self) -> list[str]:
@@ -72,6 +74,7 @@ class EmbeddingsRequest(_Request):
     input: str | Annotated[list[str], Field(max_length=MAX_TEXTS)]
     model: str | None = None
     encoding_format: Literal["float", "base64"] | None = "float"
+    dimensions: Count | None = Field(default=None, description="Those of the model's vectors, or left out.")
     input_type: Literal["query", "document"] | None = "document"
 
     @property
@@ -84,8 +87,8 @@ class SearchRequest(_Request):
     """A search of an index."""
 
     query: str
-    k: PassageCount = 4
+    k: PassageCount | None = DEFAULT_K
     filter: dict[str, Any] | None = Field(default=None, description="Condition on metadata, as of `KlueRetriever`.")
     score_threshold: Annotated[float, Field(ge=0, le=1)] | None = None
-    explain: bool = Field(default=False, description="Whether results say why they were found.")
+    explain: bool | None = Field(default=False, description="Whether results say why they were found.")
     index: str | None = Field(default=None, description="Name of the index: that of its folder. Default: the first.")

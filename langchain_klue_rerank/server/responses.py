@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
+
+
+def sayable(value: Any) -> Any:
+    """Return a string as UTF-8 can say it: with a question mark for every half of a surrogate pair."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+#: A string of clients or of documents, which may hold what JSON cannot.
+Text = Annotated[str, BeforeValidator(sayable)]
 
 
 class ErrorDetail(BaseModel):
@@ -26,7 +35,7 @@ class ErrorBody(BaseModel):
 class RerankedText(BaseModel):
     """A document that was asked back."""
 
-    text: str
+    text: Text
 
 
 class RerankResult(BaseModel):
@@ -52,7 +61,7 @@ class TeiRank(BaseModel):
 
     index: int
     score: float
-    text: str | None = None
+    text: Text | None = None
 
 
 class Embedding(BaseModel):
@@ -75,27 +84,27 @@ class EmbeddingsResponse(BaseModel):
 class SearchExplanation(BaseModel):
     """Why a passage was found; see `Explanation`. Places are characters of ``text``."""
 
-    sentence: str
+    sentence: Text
     start: int
     end: int
     sentence_score: float
-    matched: list[str]
-    missing: list[str]
+    matched: list[Text]
+    missing: list[Text]
     words: list[tuple[int, int]]
     first_stage_score: float | None
     rerank_score: float | None
     relevance_score: float | None
-    description: str
-    description_ko: str
+    description: Text
+    description_ko: Text
 
 
 class SearchResult(BaseModel):
     """A passage that was found."""
 
     rank: int
-    id: str | None
+    id: Text | None
     score: float | None
-    text: str
+    text: Text
     metadata: dict[str, Any]
     explanation: SearchExplanation | None = None
 
@@ -103,7 +112,7 @@ class SearchResult(BaseModel):
 class SearchResponse(BaseModel):
     """What a search found, best first."""
 
-    query: str
+    query: Text
     index: str
     results: list[SearchResult]
 

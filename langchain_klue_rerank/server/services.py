@@ -14,6 +14,7 @@ from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.retriever import KlueRetriever
 from langchain_klue_rerank.server.batching import Batcher
+from langchain_klue_rerank.server.responses import sayable
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -89,11 +90,11 @@ def count_words(texts: Iterable[str]) -> int:
 def plain(value: Any) -> Any:
     """Return metadata as JSON can say it: what is no number as None, other objects as strings."""
     if isinstance(value, dict):
-        return {str(key): plain(one) for key, one in value.items()}
+        return {sayable(str(key)): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set):
         return [plain(one) for one in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int):
         return value
-    return str(value).encode("utf-8", "replace").decode()
+    return sayable(str(value))

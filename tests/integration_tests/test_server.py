@@ -196,6 +196,79 @@ def test_a_key_is_asked_for():
         assert httpx.get(f"{address}/metrics").status_code == 401
 
 
+def test_white_space_around_the_key_does_not_count_and_a_blank_one_is_refused():
+    with serving(create_app(services(), api_key="열쇠\n")) as address:  # as a file of secrets ends
+        body = {"query": QUESTION, "documents": TEXTS}
+        right, wrong = ({"Authorization": f"Bearer {key}".encode()} for key in ("열쇠", "쇠"))
+        assert httpx.post(f"{address}/v2/rerank", json=body, headers=right).status_code == 200
+        assert httpx.post(f"{address}/v2/rerank", json=body, headers=wrong).status_code == 401
+    for blank in ("", " \n"):
+        with pytest.raises(ValueError, match="blank"):
+            create_app(services(), api_key=blank)
+
+
+def test_a_load_balancer_asks_for_the_head_of_health(address):
+    assert httpx.head(f"{address}/health").status_code == 200
+
+
+def test_dimensions_are_the_models_or_refused(address):
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(api_key="any", base_url=f"{address}/v1")
+    own = len(KlueEmbeddings().embed_query(QUESTION))
+    assert len(client.embeddings.create(model="m", input=QUESTION, dimensions=own).data[0].embedding) == own
+    with pytest.raises(openai.UnprocessableEntityError, match=f"dimensions: 256 .* {own}"):
+        client.embeddings.create(model="m", input=QUESTION, dimensions=256)
+    tei = httpx.post(f"{address}/embed", json={"inputs": [QUESTION], "dimensions": 256})
+    assert (tei.status_code, "256" in tei.json()["message"]) == (422, True)
+
+
+def test_a_body_that_is_not_read_says_what_it_lacks(address):
+    body = json.dumps({"query": QUESTION}, ensure_ascii=False)
+    plain = httpx.post(f"{address}/v1/search", content=body.encode(), headers={"Content-Type": "text/plain"})
+    assert (plain.status_code, "Content-Type: application/json" in plain.json()["message"]) == (422, True)
+    header = {"Content-Type": "application/json"}
+    korean = httpx.post(f"{address}/v1/search", content=body.encode("cp949"), headers=header)
+    assert (korean.status_code, "UTF-8" in korean.json()["message"]) == (400, True)
+
+
+def test_fields_that_are_null_are_as_if_left_out(address):
+    left_out = httpx.post(f"{address}/v1/search", json={"query": QUESTION}).json()
+    null = dict.fromkeys(("k", "filter", "score_threshold", "explain", "index"))
+    assert httpx.post(f"{address}/v1/search", json={"query": QUESTION, **null}).json() == left_out
+
+
+@pytest.mark.parametrize("condition", [{"$not": {}}, {"page": {"$gt": 10**400}}], ids=["deep", "large"])
+def test_filters_without_end_are_no_failure_of_the_server(address, condition):
+    for _ in range(400 if "$not" in condition else 0):
+        condition = {"$not": condition}
+    answer = httpx.post(f"{address}/v1/search", json={"query": QUESTION, "filter": condition})
+    assert answer.status_code == (422 if "$not" in condition else 200)
+
+
+def test_halves_of_characters_come_back_as_question_marks():
+    half, name = "전입신고 \ud83d 기한", "/자료/\udcc7\udcd1.txt"
+    document = Document(f"{half}은 14일입니다.", id=f"{name}#0", metadata={"source": name, name: name})
+    with serving(create_app(Services({"i": KlueRetriever.from_documents([document])}))) as address:
+
+        def post(path: str, **body: Any) -> Any:
+            answer = httpx.post(f"{address}{path}", content=json.dumps(body).encode(), headers=header)
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        header = {"Content-Type": "application/json"}
+        found = post("/v1/search", query=half, explain=True)
+        [result] = found["results"]
+        assert found["query"] == half.replace("\ud83d", "?")
+        assert result["text"] == f"{found['query']}은 14일입니다."
+        assert result["id"] == "/자료/??.txt#0"
+        assert result["metadata"]["/자료/??.txt"] == "/자료/??.txt"
+        told = result["explanation"]
+        assert result["text"][told["start"] : told["end"]] == told["sentence"]
+        ranked = post("/v2/rerank", query=half, documents=[half], return_documents=True)
+        assert ranked["results"][0]["document"]["text"] == found["query"]
+        assert post("/rerank", query=half, texts=[half], return_text=True)[0]["text"] == found["query"]
+
+
 def test_the_description_needs_no_other_host_and_no_key():
     with serving(create_app(services(), api_key="열쇠")) as address:
         page = httpx.get(f"{address}/docs").text
@@ -248,6 +321,16 @@ def test_what_was_begun_is_answered_when_the_server_stops():
             answer = pool.submit(lambda: httpx.post(f"{address}/v2/rerank", json=body, timeout=60))
             assert begun.wait(30)
         assert answer.result().status_code == 200
+
+
+async def test_a_job_without_a_thread_fails_and_does_not_wait_for_ever():
+    batcher = Batcher(lambda key, items: items, max_waiting=10)
+    batcher.start()
+    assert await batcher.submit(1) == 1
+    batcher._thread.shutdown()
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            await asyncio.wait_for(batcher.submit(1), 30)
 
 
 async def test_one_bad_job_spoils_no_other():

@@ -9,7 +9,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.tools import BaseTool, StructuredTool
 
-from langchain_klue_rerank.engine.text.words import clean
+from langchain_klue_rerank.engine.text.words import clean, encodable
 from langchain_klue_rerank.retriever import KlueRetriever
 
 #: Characters of a title or a path that are shown.
@@ -54,7 +54,7 @@ def heading(document: Document) -> str:
     if isinstance(page := metadata.get("page"), int | str):
         place.append(f"page {_line(page)}")
     shown = f"{title} ({', '.join(place)})" if place else title
-    return f"{shown} id={document.id}" if document.id else shown
+    return f"{shown} id={encodable(document.id)}" if document.id else shown
 
 
 def _line(value: Any) -> str:

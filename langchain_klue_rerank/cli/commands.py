@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import json
 import sys
 import time
@@ -95,9 +96,26 @@ def _questions(queries: list[str], lines: list[str], file: Path | None) -> Itera
         if query != "-":
             yield clean(query)
     if "-" in queries or str(file) == "-" or (not queries and file is None and not sys.stdin.isatty()):
-        for line in sys.stdin:
+        for line in _standard_input():
             if line.strip():
                 yield clean(line.strip())
+
+
+def _standard_input() -> Iterator[str]:
+    """Yield the lines of standard input as they come, in any encoding that a file of questions may have."""
+    from langchain_klue_rerank.files.encodings import decode
+
+    lines: Any = getattr(sys.stdin, "buffer", sys.stdin)
+    for line in lines:
+        if isinstance(line, str):
+            yield line
+        elif line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            yield from decode(line + lines.read()).splitlines()
+        else:
+            try:
+                yield decode(line)
+            except UnicodeError:
+                yield line.decode("utf-8", "replace")
 
 
 def _filter(given: list[str]) -> dict[str, Any] | None:

@@ -30,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0; 1 with ``--strict`` if something could not be read; 2 after an error that was explained on
         standard error.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # a service, pythonw, or closed by the shell
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a console of another encoding shows what it can
     options = _parser().parse_args(arguments)

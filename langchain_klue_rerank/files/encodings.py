@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+import os
 import re
+import unicodedata
+from pathlib import Path
 
 from langchain_klue_rerank.engine.text.words import clean
 
@@ -43,6 +46,26 @@ def _pass_over(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error(_PASS_OVER, _pass_over)
+
+
+def readable_path(path: str | os.PathLike[str]) -> str:
+    r"""Return a path as people write it: with slashes, in NFC, and every name as text.
+
+    Archives from Windows leave names in CP949, of which Python makes halves of characters that no file of text and no
+    answer of a server can hold. A name that is neither UTF-8 nor CP949 gets its bytes as ``\xff``.
+    """
+    shown = Path(path).as_posix()
+    try:
+        shown.encode()
+    except UnicodeEncodeError:
+        shown = "/".join(map(_readable_name, shown.split("/")))
+    return unicodedata.normalize("NFC", shown)
+
+
+def _readable_name(name: str) -> str:
+    content = os.fsencode(name)
+    found = _strictly(content, ("utf-8", "cp949"))
+    return found[0] if found else content.decode("utf-8", "backslashreplace")
 
 
 def decode(content: bytes, declared: str | None = None) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from pathspec import GitIgnoreSpec
 
 from langchain_klue_rerank.engine.arrays.storage import is_index
 from langchain_klue_rerank.errors import MissingExtraError
+from langchain_klue_rerank.files.encodings import readable_path
 from langchain_klue_rerank.files.isolated import IsolatedReader, Limits
 from langchain_klue_rerank.files.loading import ENDINGS, OLD, Reading, canonical, os_problem, read_file
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
@@ -56,12 +56,12 @@ def load_folder(
                 problems.append(error.problem)
                 continue
             except MissingExtraError as error:
-                problems.append(Problem(_shown(path), "extra", 0, error.package))
+                problems.append(Problem(readable_path(path), "extra", 0, error.package))
                 continue
             documents += file.documents
             problems += file.problems
             if not file.documents:
-                problems.append(Problem(_shown(path), "no text" if path.stat().st_size else "empty"))
+                problems.append(Problem(readable_path(path), "no text" if path.stat().st_size else "empty"))
     return documents, problems
 
 
@@ -97,7 +97,7 @@ def _walk(
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
-        skipped.append(os_problem(_shown(folder), error))
+        skipped.append(os_problem(readable_path(folder), error))
         return
     own = [entry for entry in entries if entry.name in IGNORE_FILES and entry.is_file()]
     for entry in own:
@@ -105,24 +105,24 @@ def _walk(
             lines = Path(entry.path).read_text(encoding="utf-8", errors="replace").splitlines()
             rules = [*rules, (folder, GitIgnoreSpec.from_lines(lines))]
         except (OSError, ValueError):
-            skipped.append(Problem(_shown(Path(entry.path)), "damaged"))
+            skipped.append(Problem(readable_path(Path(entry.path)), "damaged"))
     for entry in entries:
         path = Path(entry.path)
         try:
             is_folder = entry.is_dir(follow_symlinks=False)
             reason = _reason(entry, is_folder, path, rules)
         except OSError as error:
-            skipped.append(os_problem(_shown(path), error))
+            skipped.append(os_problem(readable_path(path), error))
             continue
         if reason:
             if entry.name not in IGNORE_FILES:
-                skipped.append(Problem(_shown(path), reason, 0, path.suffix if reason == "kind" else ""))
+                skipped.append(Problem(readable_path(path), reason, 0, path.suffix if reason == "kind" else ""))
         elif is_folder:
             _walk(path, rules, found, skipped)
         else:
-            name = canonical(path) if entry.is_symlink() else _shown(path)
+            name = canonical(path) if entry.is_symlink() else readable_path(path)
             if name in found and not os.path.samefile(found[name], path):
-                skipped.append(Problem(_shown(path), "same"))
+                skipped.append(Problem(readable_path(path), "same"))
             found.setdefault(name, path)
 
 
@@ -156,7 +156,3 @@ def _is_excluded(path: Path, is_folder: bool, rules: Sequence[tuple[Path, GitIgn
         if include is not None:
             return include
     return False
-
-
-def _shown(path: Path) -> str:
-    return unicodedata.normalize("NFC", path.as_posix())

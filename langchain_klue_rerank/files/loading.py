@@ -6,7 +6,6 @@ import errno
 import logging
 import os
 import stat
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -17,7 +16,7 @@ from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import unwrap
 from langchain_klue_rerank.engine.text.words import pieces as blocks
 from langchain_klue_rerank.files.content import Content, Piece
-from langchain_klue_rerank.files.encodings import decode, decode_text
+from langchain_klue_rerank.files.encodings import decode, decode_text, readable_path
 from langchain_klue_rerank.files.formats import rows, text
 from langchain_klue_rerank.files.isolated import READERS, IsolatedReader, Limits
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
@@ -83,8 +82,8 @@ class FileDocuments:
 
 
 def canonical(path: str | Path) -> str:
-    """Return the one spelling of a path that identifies a file: absolute, without links, in NFC, with slashes."""
-    return unicodedata.normalize("NFC", Path(os.path.realpath(path)).as_posix())
+    """Return the one spelling of a path that identifies a file: absolute, without links; see `readable_path`."""
+    return readable_path(os.path.realpath(path))
 
 
 def id_prefix(path: str | Path) -> str:
@@ -150,14 +149,14 @@ def read_file(path: str | Path, reading: Reading, isolated: IsolatedReader) -> F
         UnreadableFileError: If it cannot be read.
         MissingExtraError: If the package that reads it is not installed.
     """
-    shown = unicodedata.normalize("NFC", str(path))
+    shown = readable_path(path)
     try:
         content = _read(Path(path), shown, reading, isolated)
     except OSError as error:
         raise UnreadableFileError(os_problem(shown, error)) from error
     except RecursionError as error:
         raise UnreadableFileError(Problem(shown, "damaged", 0, "nested too deeply")) from error
-    stem = unicodedata.normalize("NFC", Path(path).stem)
+    stem = Path(shown).stem
     for piece in content.pieces:
         if "title" not in piece.metadata and Path(path).suffix.lower() not in (".csv", ".tsv", ".json", ".jsonl"):
             piece.metadata = {"title": stem, **piece.metadata}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_klue_rerank.engine.arrays.storage import LOCK, SOURCES, replace_file, state_of, writer_lock
 from langchain_klue_rerank.errors import MissingExtraError
+from langchain_klue_rerank.files.encodings import readable_path
 from langchain_klue_rerank.files.folders import find_files
 from langchain_klue_rerank.files.isolated import IsolatedReader, Limits
 from langchain_klue_rerank.files.loading import (
@@ -99,7 +100,7 @@ class Sources:
         """Write the record for the index as it is now."""
         temporary = index / f"{SOURCES}.new"
         content = {"state": state_of(index), "reading": self.reading, "files": self.files, "passages": self.passages}
-        temporary.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        temporary.write_text(json.dumps(content), encoding="utf-8")
         replace_file(temporary, index / SOURCES)
 
 
@@ -231,7 +232,7 @@ def _read_changed(
                     continue
                 digest = _digest(path)
             except OSError as error:
-                report.problems.append(os_problem(str(path), error))
+                report.problems.append(os_problem(readable_path(path), error))
                 changed.append(FileDocuments(name, []))
                 continue
             if old is not None and old[3] == digest:
@@ -248,13 +249,13 @@ def _read_changed(
                     if error.problem.reason not in _PASSING:
                         files[name] = [*stamp, digest, 0, is_settled, _kept([error.problem])]
                 else:
-                    report.problems.append(Problem(str(path), "extra", 0, error.package))
+                    report.problems.append(Problem(readable_path(path), "extra", 0, error.package))
                 changed.append(FileDocuments(name, []))  # its earlier content is no longer true
                 continue
             if file.notes:
                 report.columns[name] = file.notes
             if not file.documents:
-                file.problems.append(Problem(str(path), "no text" if status.st_size else "empty"))
+                file.problems.append(Problem(readable_path(path), "no text" if status.st_size else "empty"))
                 report.gone += old is not None and bool(old[4])
             report.problems += file.problems
             kept = [_kept(file.problems)] if file.problems else []
@@ -277,7 +278,7 @@ def _are_problems(values: Sequence[Any]) -> bool:
 
 def _known_problems(path: Path, entry: Sequence[Any]) -> list[Problem]:
     """Return the problems that a file had when it was read, from its entry in the record."""
-    return [Problem(str(path), *problem) for problems in entry[6:] for problem in problems]
+    return [Problem(readable_path(path), *problem) for problems in entry[6:] for problem in problems]
 
 
 def _digest(path: Path) -> str:

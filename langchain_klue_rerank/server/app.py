@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
 from langchain_klue_rerank import __version__
+from langchain_klue_rerank.engine.text.words import encodable
 from langchain_klue_rerank.server.batching import BusyError, UnusableError
 from langchain_klue_rerank.server.guard import ASSETS, Guard, checked_key, error_response
 from langchain_klue_rerank.server.requests import (
@@ -136,7 +137,7 @@ def _explain_errors(app: FastAPI) -> None:
             f"{'.'.join(str(part) for part in problem['loc'][1:]) or 'body'}: {problem['msg']}"
             for problem in problems[:5]
         ]
-        message = "; ".join(places).encode("utf-8", "replace").decode()
+        message = encodable("; ".join(places))
         if isinstance(error.body, dict) and _is_tokens(error.body.get("input")):
             message = (
                 "input: token numbers are another model's; send text "

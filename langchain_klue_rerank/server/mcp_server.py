@@ -14,7 +14,7 @@ from pydantic import Field
 
 from langchain_klue_rerank import __version__
 from langchain_klue_rerank.agents import found_sources, heading
-from langchain_klue_rerank.engine.text.words import clean
+from langchain_klue_rerank.engine.text.words import clean, encodable
 from langchain_klue_rerank.errors import KlueRerankError
 from langchain_klue_rerank.retriever import KlueRetriever
 from langchain_klue_rerank.server.guard import Guard
@@ -104,8 +104,8 @@ def _neighbours(retriever: KlueRetriever, identifier: str, source: Any) -> list[
         return []
     identifiers = retriever.find_ids({"source": source})
     place = identifiers.index(identifier)
-    lines = [f"before: id={identifiers[place - 1]}"] if place else []
-    return [*lines, f"after: id={identifiers[place + 1]}"] if place + 1 < len(identifiers) else lines
+    lines = [f"before: id={encodable(identifiers[place - 1])}"] if place else []
+    return [*lines, f"after: id={encodable(identifiers[place + 1])}"] if place + 1 < len(identifiers) else lines
 
 
 def serve_mcp(options: argparse.Namespace, started: Callable[[], None]) -> None:

@@ -6,14 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator
 
-
-def sayable(value: Any) -> Any:
-    """Return a string as UTF-8 can say it: with a question mark for every half of a surrogate pair."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
-
+from langchain_klue_rerank.engine.text.words import encodable
 
 #: A string of clients or of documents, which may hold what JSON cannot.
-Text = Annotated[str, BeforeValidator(sayable)]
+Text = Annotated[str, BeforeValidator(lambda value: encodable(value) if isinstance(value, str) else value)]
 
 
 class ErrorDetail(BaseModel):

@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_klue_rerank.embeddings import KlueEmbeddings
 from langchain_klue_rerank.errors import MissingExtraError
+from langchain_klue_rerank.files.encodings import readable_path
 from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.retriever import KlueRetriever
 
@@ -107,7 +108,7 @@ def open_indexes(folders: list[Path], **fields: Any) -> dict[str, KlueRetriever]
     """
     indexes: dict[str, KlueRetriever] = {}
     for folder in folders:
-        name = folder.resolve().name
+        name = readable_path(folder.resolve().name)
         if name in indexes:
             raise ValueError(f"Two indexes are called {name!r}; rename one of the folders.")
         indexes[name] = KlueRetriever.load(folder, **fields)

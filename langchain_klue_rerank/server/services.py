@@ -11,10 +11,10 @@ from typing import Any
 from langchain_core.documents import Document
 
 from langchain_klue_rerank.embeddings import KlueEmbeddings
+from langchain_klue_rerank.engine.text.words import encodable
 from langchain_klue_rerank.reranker import KlueReranker
 from langchain_klue_rerank.retriever import KlueRetriever
 from langchain_klue_rerank.server.batching import Batcher
-from langchain_klue_rerank.server.responses import sayable
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -90,11 +90,11 @@ def count_words(texts: Iterable[str]) -> int:
 def plain(value: Any) -> Any:
     """Return metadata as JSON can say it: what is no number as None, other objects as strings."""
     if isinstance(value, dict):
-        return {sayable(str(key)): plain(one) for key, one in value.items()}
+        return {encodable(str(key)): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple | set):
         return [plain(one) for one in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int):
         return value
-    return sayable(str(value))
+    return encodable(str(value))

@@ -204,6 +204,27 @@ class IndexTests:
         assert writer.refresh()
         assert len(writer) == len(readers[0]) == 5
 
+    def test_a_link_that_leads_to_another_index_is_followed(self, tmp_path: Path) -> None:
+        first, second, link = (tmp_path / name for name in ("first", "second", "current"))
+        self.build(documents()[:2]).save(first)
+        self.build(documents()[2:]).save(second)
+        try:
+            link.symlink_to(first, target_is_directory=True)
+        except OSError:
+            pytest.skip("this user may make no links")
+        reader, writer = self.load(link), self.load(link)
+        assert not reader.refresh()
+        link.unlink()
+        link.symlink_to(second, target_is_directory=True)  # as a deployment switches versions
+        assert reader.refresh()
+        assert [one.id for one in reader.documents()] == ["d2", "d3", "d4", "d5"]
+        assert not reader.refresh()
+        writer.delete(["d0"])
+        with pytest.raises(IndexChangedError):
+            writer.save(link)  # the second index is not what it has read
+        writer.save(first)
+        assert [len(self.load(folder)) for folder in (first, second)] == [1, 4]
+
     def test_refresh_loses_no_changes(self, tmp_path: Path) -> None:
         given = documents()
         writer = self.build(given[:3])

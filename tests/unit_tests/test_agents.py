@@ -40,6 +40,12 @@ def test_the_tool_says_when_nothing_fits():
     assert TEXTS[0] in tool.invoke({"query": QUESTION})
 
 
+def test_what_no_utf8_can_say_is_shown_as_question_marks():
+    halves = Document("전입신고 \ud83d 기한", id="/자료/\udcc7.txt#0", metadata={"source": "/자료/\udcc7.txt"})
+    tool = search_tool(KlueRetriever.from_documents([halves]))
+    assert "id=/자료/?.txt#0" in tool.invoke({"query": "전입신고"}).encode().decode()
+
+
 async def test_the_tool_is_asynchronous_too():
     tool = search_tool(KlueRetriever.from_documents(documents()))
     assert await tool.ainvoke({"query": QUESTION}) == tool.invoke({"query": QUESTION})

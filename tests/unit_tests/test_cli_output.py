@@ -86,9 +86,25 @@ def test_questions_from_a_file_and_from_standard_input(
         monkeypatch.setattr(sys, "stdin", io.StringIO(f"{QUESTION}\n"))
         assert main(["search", str(index), *arguments, "--json"]) == 0
         assert [one["query"] for one in lines(capsys)] == [QUESTION]
+    for encoding in ("utf-8-sig", "cp949", "utf-16"):  # as consoles and programs of Windows write them
+        typed = io.BytesIO(f"{QUESTION}\r\n여권 사진\r\n".encode(encoding))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(typed, encoding="utf-8"))
+        assert main(["search", str(index), "--json"]) == 0
+        assert [one["query"] for one in lines(capsys)] == [QUESTION, "여권 사진"]
     monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     assert main(["search", str(index)]) == 2
     assert "no question" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["stdin", "stdout", "stderr"])
+def test_a_process_without_a_standard_stream(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    (tmp_path / "안내.txt").write_text(TEXTS[0], encoding="utf-8")
+    monkeypatch.setattr(sys, missing, None)  # a service of Windows has none, and `>&-` closes one
+    assert main(["search", str(index), QUESTION]) == 0
+    assert main(["index", str(tmp_path / "안내.txt"), "--out", str(tmp_path / "new")]) == 0
+    assert main(["search", str(index)]) == 2 if missing == "stdin" else True
 
 
 def test_nothing_of_a_document_or_a_file_name_commands_the_terminal(

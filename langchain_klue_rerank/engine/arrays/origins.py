@@ -10,7 +10,8 @@ from langchain_klue_rerank.errors import IndexChangedError
 class Origins:
     """The folders that an index was loaded from or saved to, and the state of each that it holds.
 
-    A state is the name of the data folder that the manifest names, another one after every save.
+    A state is the name of the data folder that the manifest names, another one after every save. A folder is known by
+    its place, and by the path that was given: that may be a link, which may lead to another folder the next time.
     """
 
     def __init__(self) -> None:
@@ -19,8 +20,9 @@ class Origins:
 
     def loaded(self, folder: Path, state: object) -> None:
         """Note that the index holds what a folder holds, in this state."""
-        self.folder = folder.resolve()
-        self._held[self.folder] = frozenset([state])
+        self.folder = folder.absolute()
+        for path in (self.folder, folder.resolve()):
+            self._held[path] = frozenset([state])
 
     def holds(self, folder: Path, state: object) -> bool:
         """Return whether the index holds what a folder holds in this state."""
@@ -32,7 +34,8 @@ class Origins:
 
     def saving(self, folder: Path, old: object, new: str) -> None:
         """Note that a state is about to be replaced; interrupted, the folder may be in either."""
-        self._held[folder.resolve()] = frozenset([old, new])
+        for path in (folder.absolute(), folder.resolve()):
+            self._held[path] = frozenset([old, new])
 
     def check(self, folder: Path, state: object) -> None:
         """Make sure that a save replaces nothing that the index does not hold.
@@ -44,7 +47,7 @@ class Origins:
         Raises:
             IndexChangedError: If somebody else has saved there since.
         """
-        held = self._held.get(folder.resolve())
+        held = self._held.get(folder.resolve(), self._held.get(folder.absolute()))
         if held is not None and isinstance(state, str) and state not in held:
             raise IndexChangedError(
                 f"The index at {str(folder)!r} has been saved by somebody else since this one was loaded or saved: "

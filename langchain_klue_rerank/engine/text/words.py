@@ -93,6 +93,11 @@ def _unusual(text: str) -> bool:
     return any(_UNUSUAL.search(text, start, start + _AT_ONCE) for start in range(0, len(text), _AT_ONCE))
 
 
+def encodable(text: str) -> str:
+    """Return text that UTF-8 can say: the same, with a question mark for every half of a surrogate pair."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def _bounded(text: str) -> str:
     parts = range(0, len(text), _AT_ONCE)
     if any(_MAYBE_MARKS.search(text, start, start + _AT_ONCE + MAX_MARKS) for start in parts):

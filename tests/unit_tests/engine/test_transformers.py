@@ -295,6 +295,35 @@ def test_auto_takes_int8_on_a_cpu_and_says_so(
     assert "backend='auto' took onnx-int8" in caplog.text
 
 
+def test_where_no_export_can_be_kept_auto_takes_torch_and_onnx_says_the_remedy(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KLUE_RERANK_CACHE", str(tmp_path / "file" / "cache"))  # a home that cannot be written
+    with pytest.raises(ModelLoadError, match="KLUE_RERANK_CACHE"):
+        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cpu", backend="onnx"))
+    with caplog.at_level("INFO"):
+        model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cpu", backend="auto"))
+    assert model.backend == "torch"
+    assert "KLUE_RERANK_CACHE" in caplog.text
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become nobody")
+def test_a_user_without_a_home_is_told_where_to_name_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "KLUE_RERANK_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.getcwd())
+    code = (
+        "import os; from langchain_klue_rerank.engine.models.transformer.onnx_cache import cache_folder\n"
+        "os.setuid(123456)\n"  # as containers run: a number without a name
+        "try: cache_folder()\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("ExportRefusedError")
+    assert "KLUE_RERANK_CACHE" in told
+
+
 def test_onnx_on_a_gpu_and_too_long_an_input_are_refused(folders: dict[str, Path], exports: Path) -> None:
     with pytest.raises(ValueError, match="device='cuda'"):
         TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cuda", backend="onnx"))

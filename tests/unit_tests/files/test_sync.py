@@ -138,6 +138,27 @@ def test_names_from_macos_are_the_same_file(tmp_path: Path, capsys: pytest.Captu
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are Unicode")
+def test_names_in_cp949_are_read_as_they_were_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, out = tmp_path / "문서", tmp_path / "index"
+    folder.mkdir()
+    for name in ("전입신고.txt".encode("cp949"), b"\xff\xfe.txt"):  # as an archive from Windows is unpacked
+        with open(os.path.join(os.fsencode(folder), name), "w", encoding="utf-8") as file:
+            file.write(f"{TEXTS[0]} {name.hex()}")
+    assert main(["sync", str(folder), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"] == 2
+    assert main(["sync", str(folder), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unchanged"] == 2
+    found = {one.metadata["title"]: one for one in KlueRetriever.load(out).documents()}
+    assert set(found) == {"전입신고", r"\xff\xfe"}
+    assert found["전입신고"].metadata["source"] == (folder / "전입신고.txt").as_posix()
+    assert found["전입신고"].id == f"{(folder / '전입신고.txt').as_posix()}#0"
+    for one in folder.iterdir():
+        one.unlink()
+    assert main(["sync", str(folder), "--out", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passages"] == 0
+
+
 def test_watching_follows_the_folder_until_it_is_interrupted(folder: Path, tmp_path: Path) -> None:
     out, away = tmp_path / "index", tmp_path / "away"
     run = (

@@ -42,12 +42,25 @@ _FIELDS: dict[str, type] = {
 
 
 def cache_folder() -> Path:
-    """Return where exports are kept: ``$KLUE_RERANK_CACHE``, or a folder in the user's cache."""
+    """Return where exports are kept: ``$KLUE_RERANK_CACHE``, or a folder in the user's cache.
+
+    Raises:
+        ExportRefusedError: If the user has no home folder, as in containers that run under any number.
+    """
     own = os.environ.get(CACHE_VARIABLE)
-    if own:
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        if own:
+            return Path(own).expanduser()
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError as error:
+        raise _no_place(error) from error
     return Path(base) / "langchain-klue-rerank"
+
+
+def _no_place(error: Exception) -> ExportRefusedError:
+    return ExportRefusedError(
+        f"The model cannot be kept as ONNX: {error}. Name a folder that can be written in ${CACHE_VARIABLE}."
+    )
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,11 @@ class CachedExport:
             ModelLoadError: If it belongs to another user, or others may write it.
         """
         folder = self.folder
-        if not folder.is_dir():
-            return None
+        try:
+            if not folder.is_dir():
+                return None
+        except OSError as error:
+            raise _no_place(error) from error
         for path in (folder.parent, folder, *folder.iterdir()):
             _check_owner(path)
         try:
@@ -116,7 +132,10 @@ class CachedExport:
             The description; another process's, if that was faster.
         """
         folder = self.folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise _no_place(error) from error
         _check_owner(folder.parent)
         with self._lock():
             if (found := self.read()) is not None:

@@ -19,7 +19,7 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     There is none on a machine with one core and while other threads compute searches; then one is called after the
     other. See `at_once`.
     """
-    return (first(), second()) if _cores() < 2 or searches() > 1 else at_once(first, second)
+    return (first(), second()) if cores() < 2 or searches() > 1 else at_once(first, second)
 
 
 def at_once(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
@@ -76,6 +76,6 @@ def _start(call: Callable[[], None]) -> None:
     _thread.start_new_thread(call, ())
 
 
-def _cores() -> int:
-    """Return how many cores this process may use."""
+def cores() -> int:
+    """Return how many cores this process may use: in a container often fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

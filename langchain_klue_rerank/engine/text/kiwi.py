@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kiwipiepy import Kiwi
+from langchain_klue_rerank.engine.parallel import cores
 from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.engine.threads import gently, give_way
 
@@ -88,7 +89,7 @@ class Analyzer:
             if self._kiwi is None:
                 from kiwipiepy import Kiwi
 
-                kiwi = Kiwi(num_workers=min(8, os.cpu_count() or 1), load_multi_dict=False)
+                kiwi = Kiwi(num_workers=min(8, cores()), load_multi_dict=False)
                 kiwi.tokenize("준비")  # the first call builds the automaton
                 self._kiwi = kiwi
                 logger.debug("Kiwi loaded")

@@ -109,9 +109,9 @@ def test_one_core_or_two_and_one_caller_or_many_find_the_same(monkeypatch: pytes
         return found(candidates)
 
     with large():
-        monkeypatch.setattr(parallel, "_cores", lambda: 1)
+        monkeypatch.setattr(parallel, "cores", lambda: 1)
         expected = [ask(number) for number in range(24)]
-        monkeypatch.setattr(parallel, "_cores", lambda: 2)
+        monkeypatch.setattr(parallel, "cores", lambda: 2)
         with ThreadPoolExecutor(callers) as threads:
             assert [*threads.map(ask, range(24))] == expected
 

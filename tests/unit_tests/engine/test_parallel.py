@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from langchain_klue_rerank.engine.threads import searching
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_cores", lambda: 2)
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
 
 
 def raises(error: BaseException) -> None:
@@ -38,7 +39,7 @@ def test_both_are_called_at_the_same_time() -> None:
 
 
 def test_one_core_has_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_cores", lambda: 1)
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
     assert both(threading.get_ident, threading.get_ident) == (threading.get_ident(),) * 2
 
 
@@ -130,3 +131,14 @@ def test_many_callers_and_calls_within_calls() -> None:
 
     with ThreadPoolExecutor(16) as threads:
         assert list(threads.map(nested, [4] * 64)) == [16] * 64
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
+def test_a_process_that_may_use_one_core_starts_one_thread_of_kiwi() -> None:
+    code = (  # as in a container with --cpuset-cpus
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+        "from langchain_klue_rerank.engine.parallel import cores\n"
+        "from langchain_klue_rerank.engine.text.kiwi import shared_analyzer\n"
+        "print(cores(), shared_analyzer().kiwi.num_workers)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1 1\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from langchain_klue_rerank.engine.models.transformer.tokenizer import (
     PairTokenizer,
     pair_tokenizer,
 )
+from langchain_klue_rerank.engine.parallel import cores
 from langchain_klue_rerank.errors import ExportRefusedError, MissingExtraError, ModelLoadError
 
 logger = logging.getLogger(__name__)
@@ -106,8 +106,7 @@ def _open_onnx(name: str, options: CrossEncoderOptions, backend: str) -> Transfo
         )
     opened = onnx_export.open_cached(name, options, backend == "onnx-int8", lambda: _load_torch(name, options))
     max_length = torch_loading.check_length(opened.positions, opened.max_length, name, options.max_length)
-    workers = os.cpu_count() or 1
-    return TransformerModel(backend, opened.compute, opened.tokenizer, max_length, workers, _TOKENS_ON_CPU)
+    return TransformerModel(backend, opened.compute, opened.tokenizer, max_length, cores(), _TOKENS_ON_CPU)
 
 
 def _open_torch(name: str, options: CrossEncoderOptions, dtype: Any = None) -> TransformerModel:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache, partial
@@ -94,10 +94,10 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
             comes first.
 
         Raises:
-            TypeError: If the query is not a string.
+            TypeError: If the query is not a string, or one of the documents is no Document.
             ModelOutputError: If the model returns NaN or infinity.
         """
-        documents = list(documents)
+        documents = _documents(documents)
         with self._run(query, len(documents), callbacks) as outputs:
             start = time.perf_counter()
             [scores] = self._score([ScoreRequest(check_query(query), self._texts(documents))])
@@ -107,7 +107,7 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
     ) -> list[Document]:
         """Reorder documents without blocking the event loop; see `compress_documents`."""
-        documents = list(documents)
+        documents = _documents(documents)
         async with self._arun(query, len(documents), callbacks) as outputs:
             start = time.perf_counter()
             [scores] = await self._ascore([ScoreRequest(check_query(query), self._texts(documents))])
@@ -276,6 +276,14 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
             await run.on_chain_error(error)
             raise
         await run.on_chain_end(outputs)
+
+
+def _documents(documents: Iterable[Any]) -> list[Document]:
+    given = list(documents)
+    for one in given:
+        if not isinstance(one, Document):
+            raise TypeError(f"{one!r} is a {type(one).__name__}; compress_documents takes Documents.")
+    return given
 
 
 def _text(document: Any, title_key: str | None) -> str:

@@ -150,6 +150,14 @@ class CompressorTests:
         with pytest.raises(TypeError, match="query is None"):
             reranker.compress_documents(documents(), None)  # type: ignore[arg-type]
 
+    async def test_what_is_no_document_is_refused(self, reranker: BaseDocumentCompressor) -> None:
+        wrong: Any
+        for wrong in (TEXTS, [documents()[0], {"page_content": TEXTS[0]}], TEXTS[0]):
+            with pytest.raises(TypeError, match="takes Documents"):
+                reranker.compress_documents(wrong, QUESTION)
+            with pytest.raises(TypeError, match="takes Documents"):
+                await reranker.acompress_documents(wrong, QUESTION)
+
     def test_duplicates_all_come_back(self, reranker: BaseDocumentCompressor) -> None:
         given = documents()
         result = reranker.compress_documents([*given, *given], QUESTION)

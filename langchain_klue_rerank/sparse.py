@@ -12,6 +12,7 @@ from typing import Any, Self
 import numpy as np
 from langchain_core.runnables.config import run_in_executor
 
+from langchain_klue_rerank.adapters.documents import check_texts
 from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_array
 from langchain_klue_rerank.engine.arrays.storage import read_folder, save_folder
 from langchain_klue_rerank.engine.index.sparse_vectors import (
@@ -97,11 +98,12 @@ class KlueSparseEmbeddings:
             kiwi: As of the class.
 
         Raises:
+            TypeError: If one is no string, or if they are one string.
             ValueError: If there is none.
         """
         made = cls(kiwi=kiwi)
-        rest = iter(texts)
-        parts = iter(lambda: list(islice(rest, _AT_ONCE)), [])
+        rest = iter(check_texts(texts) if isinstance(texts, str) else texts)
+        parts = iter(lambda: check_texts(islice(rest, _AT_ONCE)), [])
         known = statistics(counts for part in parts for counts in count_terms(part, made._analyzer))
         if not known.passages:
             raise ValueError("There is no text to fit to; give the passages of the collection.")
@@ -117,9 +119,12 @@ class KlueSparseEmbeddings:
 
         Args:
             texts: The passages. One without words has an empty vector.
+
+        Raises:
+            TypeError: If one is no string, or if they are one string.
         """
         lengths = self._known.mean_lengths if self._known is not None else _MEAN_LENGTHS
-        return [_vector(*passage_vector(own, lengths)) for own in count_terms(list(texts), self._analyzer)]
+        return [_vector(*passage_vector(own, lengths)) for own in count_terms(check_texts(texts), self._analyzer)]
 
     def embed_query(self, text: str) -> SparseVector:
         """Return the vector of a query.
@@ -127,7 +132,7 @@ class KlueSparseEmbeddings:
         Args:
             text: The query. Without words its vector is empty, and finds nothing.
         """
-        [counts] = count_terms([text], self._analyzer)
+        [counts] = count_terms(check_texts([text]), self._analyzer)
         return _vector(*query_vector(counts, self._known))
 
     async def aembed_documents(self, texts: Sequence[str]) -> list[SparseVector]:

@@ -58,6 +58,19 @@ def test_a_collection_without_texts_is_refused() -> None:
         KlueSparseEmbeddings.fit(iter([]))
 
 
+def test_what_is_no_list_of_texts_is_refused() -> None:
+    wrong: Any
+    for wrong in (TEXTS[0], [TEXTS[0], None], [7]):
+        with pytest.raises(TypeError, match="string"):
+            KlueSparseEmbeddings.fit(wrong)
+        with pytest.raises(TypeError, match="string"):
+            KlueSparseEmbeddings().embed_documents(wrong)
+    with pytest.raises(TypeError, match="Text number 0 is None"):
+        KlueSparseEmbeddings().embed_query(None)  # type: ignore[arg-type]
+    one_by_one: Any = (text for text in TEXTS)
+    assert len(KlueSparseEmbeddings().embed_documents(one_by_one)) == len(TEXTS)
+
+
 def test_what_was_fitted_is_saved_and_loaded(tmp_path: Path) -> None:
     sparse = KlueSparseEmbeddings.fit(TEXTS)
     sparse.save(tmp_path / "sparse")

@@ -329,7 +329,7 @@ async def keep_none(document: Document) -> bool:
         ({"score_threshold": "0.5"}, ValueError),
         ({"search_type": "bm25"}, ValueError),
         ({"filter": "number == 3"}, TypeError),
-        ({"filter": keep_none}, TypeError),  # what it returns is true for every document
+        pytest.param({"filter": keep_none}, TypeError, id="async"),  # what it returns is true for every document
         ({"topk": 3}, TypeError),
         ({"top_n": 3}, TypeError),
     ],

@@ -34,6 +34,7 @@ from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.threads import gently
 
 #: Documents that `IndexedRetriever.sync` adds at a time.
 _SYNC_BATCH = 512
@@ -82,7 +83,7 @@ class Indexed:
 
     def documents(self) -> list[Document]:
         """Return all documents, in the order in which they were added."""
-        return [to_document(passage) for passage in self._index.get(self._index.find())]
+        return [to_document(passage) for passage in gently(self._index.get(self._index.find()))]
 
     def save(self, folder: str | Path, *, compact: bool = False) -> None:
         """Save the index, completely or not at all. What the folder has of it already is not written again.
@@ -281,7 +282,7 @@ class IndexedRetriever(Indexed, BaseRetriever):
             raise ValueError(f"cleanup={cleanup!r} is neither 'full' nor 'incremental'.")
         wanted: dict[str, Document] = {}
         for source, documents in documents_by_source.items():
-            for place, document in enumerate(documents):
+            for place, document in enumerate(gently(documents)):
                 prefix = f"{source}#"
                 own = document.id or str(place)
                 name = own if own.startswith(prefix) else prefix + own
@@ -290,12 +291,11 @@ class IndexedRetriever(Indexed, BaseRetriever):
                 metadata = {**document.metadata, "source": document.metadata.get("source") or source}
                 wanted[name] = Document(document.page_content, id=name, metadata=metadata)
         present = self._index.find()
-        stale = [
-            name for name in present if name not in wanted and (cleanup == "full" or _is_of(name, documents_by_source))
-        ]
+        gone = [name for name in present if name not in wanted]
+        stale = gone if cleanup == "full" else [name for name in gently(gone) if _is_of(name, documents_by_source)]
         same = {
             passage.id
-            for passage in self._index.get([name for name in present if name in wanted])
+            for passage in gently(self._index.get([name for name in present if name in wanted]), 32)
             if passage == Passage(passage.id, (one := wanted[passage.id]).page_content, one.metadata).plain()
         }
         new = [document for name, document in wanted.items() if name not in same]

@@ -1,8 +1,9 @@
 """What the threads of a process share: priority of searches, locks that survive a fork, values made once, deadlines.
 
 A search makes hundreds of short NumPy calls, and each gives Python's lock away. Beside a thread that indexes it gets
-the lock back up to 5 ms later (`sys.getswitchinterval`), so that a search of 20 ms takes ten times as long. Indexing
-therefore pauses while searches compute, for half of its time at most.
+the lock back up to 5 ms later (`sys.getswitchinterval`), so that a search of 20 ms takes ten times as long. While
+searches compute, indexing therefore works a millisecond at a time and pauses twice as long as it worked: a search takes
+about half as long again as alone, and indexing three times as long at most, however many searches there are.
 
 A forked process has the locks of its parent as they were at that moment, but none of the threads that hold them: one
 that another thread held would never be released. Here a forked process gets new ones. That is right where what
@@ -11,6 +12,7 @@ a lock guards is whole at every moment, which the index's single assignment and 
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -36,13 +38,18 @@ T = TypeVar("T")
 Loaded = TypeVar("Loaded")
 
 
-#: Seconds that indexing pauses before it goes on for as long, however many searches there are. A search that begins
-#: while indexing goes on takes longer by about as much.
-_LONGEST_PAUSE = 0.005
+#: Seconds that indexing works between two pauses, and how many times as long a pause takes.
+_WORKS, _TIMES = 0.001, 2.0
+#: Most seconds of work that a pause is for: what was done before the search began needs none.
+_COUNTED = 0.01
+#: Seconds after which a pausing thread looks whether the searches have ended.
+_LOOKS = 0.001
+#: When the present or the last pause ends, and when the last one ended (`time.monotonic`). All threads that index pause
+#: together: taking turns, they would leave no time between them.
+_pauses_until = _works_since = -math.inf
 
 #: Threads that compute a search.
 _searching: set[int] = set()
-_local = threading.local()
 
 if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
     os.register_at_fork(after_in_child=_searching.clear)
@@ -82,16 +89,17 @@ def making_way() -> Iterator[None]:
 
 def give_way() -> None:
     """Pause while other threads compute searches; called by indexing every millisecond or so."""
+    global _pauses_until, _works_since
     if not _searching or threading.get_ident() in _searching:
         return
-    start = time.monotonic()
-    if start < getattr(_local, "works_until", 0.0):
-        return
-    waited = 0.0
-    while _searching and waited < _LONGEST_PAUSE:
-        time.sleep(0.001)
-        waited = time.monotonic() - start
-    _local.works_until = start + 2 * waited
+    now = time.monotonic()
+    if now >= _pauses_until:
+        if now < _works_since + _WORKS:
+            return
+        _pauses_until = now + _TIMES * min(now - _works_since, _COUNTED)
+    while _searching and (left := _pauses_until - time.monotonic()) > 0:
+        time.sleep(min(left, _LOOKS))
+    _works_since = time.monotonic()
 
 
 def gently(items: Iterable[T], every: int = 64) -> Iterable[T]:

@@ -20,7 +20,7 @@ from langchain_klue_rerank.engine.threads import give_way
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Lines that are written at a time.
-_LINES_AT_ONCE = 1 << 12
+_LINES_AT_ONCE = 1 << 10
 #: Bytes of an array's file that are read as its header, which NumPy limits to 10,000.
 _HEADER_BYTES = 1 << 14
 

@@ -18,7 +18,7 @@ from langchain_klue_rerank.errors import IndexFormatError
 #: Bytes whose hashes are computed at a time; bounds the memory beside the result, and how long other threads wait.
 _BYTES_AT_ONCE = 1 << 19
 #: Strings that are decoded at a time; that are looked up and that are added between two pauses for searches.
-_DECODED_AT_ONCE, _FOUND_AT_ONCE, _ADDED_AT_ONCE = 1 << 12, 4096, 1024
+_DECODED_AT_ONCE, _FOUND_AT_ONCE, _ADDED_AT_ONCE = 1024, 1024, 1024
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 

@@ -21,6 +21,7 @@ from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS,
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.spellings import respelled
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.threads import gently
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 
 _Self = TypeVar("_Self", bound="PassageIndex")
@@ -225,13 +226,15 @@ class PassageIndex(SavedIndex):
         """Return the identifiers of the passages that a filter keeps, in the order in which they were added."""
         state = self._state
         mask = allowed(state, keep)
-        found = []
+        found: list[str] = []
         for start, view in zip(state.starts.tolist(), state.views, strict=False):
             ids = view.segment.passages.ids
             if mask is None:
-                found += list(ids)
+                found += gently(ids, 1024)
             else:
-                found += ids.strings(np.flatnonzero(mask[start : start + len(ids)]))
+                rows = np.flatnonzero(mask[start : start + len(ids)])
+                for place in gently(range(0, len(rows), 1024), 1):
+                    found += ids.strings(rows[place : place + 1024])
         return found
 
     def get(self, identifiers: Sequence[str]) -> list[Passage]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from langchain_klue_rerank.engine.arrays.mapped import RESTORE
 from langchain_klue_rerank.engine.arrays.strings import StringTable, join
 from langchain_klue_rerank.engine.index.metadata import plain_metadata
 from langchain_klue_rerank.engine.index.segments.columns import Column
-from langchain_klue_rerank.engine.threads import gently
+from langchain_klue_rerank.engine.threads import gently, give_way
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Types of plain values that need no copy.
@@ -97,8 +97,8 @@ def to_json(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-#: Passages up to which identifiers are found by a dictionary.
-_FEW: Final = 256
+#: Passages up to which identifiers are found by a dictionary; that are copied between two pauses for searches.
+_FEW, _COPIED_AT_ONCE = 256, 64
 
 
 class PassageTable:
@@ -153,11 +153,18 @@ class PassageTable:
 
     def copies(self, rows: Sequence[int]) -> list[Passage]:
         """Return copies of the passages in some rows."""
-        if self._passages is not None:
-            return copies([self._passages[row] for row in rows])
-        assert self._lines is not None
-        numbers = np.asarray(rows, np.int64)
-        return [*map(from_line, self.ids.strings(numbers), self._lines.strings(numbers))]
+        found: list[Passage] = []
+        for start in range(0, len(rows), _COPIED_AT_ONCE):
+            if start:
+                give_way()
+            some = rows[start : start + _COPIED_AT_ONCE]
+            if self._passages is not None:
+                found += copies([self._passages[row] for row in some])
+            else:
+                assert self._lines is not None
+                numbers = np.asarray(some, np.int64)
+                found += map(from_line, self.ids.strings(numbers), self._lines.strings(numbers))
+        return found
 
     def text(self, row: int) -> str:
         """Return the text of the passage in a row."""

@@ -23,6 +23,8 @@ LARGE = 50_000
 _COMPARED_FOR_EACH, _COMPARED_SHARE = 2, 0.01
 #: Passages whose windows are turned back into float32 at a time: some 2 MB, which fit into a processor's cache.
 _AT_ONCE = 256
+#: Passages whose windows are added up between two pauses.
+_SUMMED_AT_ONCE = 64
 #: Passages whose vectors are checked at a time when they are loaded.
 _CHECKED_AT_ONCE = 8192
 
@@ -87,11 +89,13 @@ class PassageVectors:
         kept = np.zeros(len(offsets), np.int64)
         np.cumsum(np.where(counts > 1, counts, 0), out=kept[1:])
         sums = np.empty((len(counts), units.shape[1]), np.float32)
-        for start in range(0, len(counts), _AT_ONCE):  # `np.add.reduceat` holds Python's lock
+        for start in range(0, len(counts), _SUMMED_AT_ONCE):  # `np.add.reduceat` holds Python's lock
             if start:
                 give_way()
-            some = offsets[start : start + _AT_ONCE + 1]
-            sums[start : start + _AT_ONCE] = np.add.reduceat(units[some[0] : some[-1]], some[:-1] - some[0], axis=0)
+            some = offsets[start : start + _SUMMED_AT_ONCE + 1]
+            sums[start : start + _SUMMED_AT_ONCE] = np.add.reduceat(
+                units[some[0] : some[-1]], some[:-1] - some[0], axis=0
+            )
         wholes = as_unit_vectors(sums)
         return cls(wholes, SmallVectors.rounded(units[several], kept))
 

@@ -39,7 +39,7 @@ _LONG_RUN = re.compile(rf"\S{{{_LONGEST_RUN + 1}}}")
 #: Words, a fraction of a millisecond, after which a search in another thread may go first.
 _WORDS_BETWEEN_PAUSES = 16
 #: Words that are looked up in the cache at a time.
-_LOOKED_UP_AT_ONCE = 4096
+_LOOKED_UP_AT_ONCE = 1024
 
 
 class _Endings(dict[str, str]):

@@ -127,7 +127,7 @@ _MOST = 2000
 
 def count_words(texts: Iterable[str], analyzer: Analyzer) -> list[int]:
     """Return how many words `tokenize` makes of each text."""
-    return [len(split_words(mend(text, analyzer))) if text else 0 for text in texts]
+    return [len(split_words(mend(text, analyzer))) if text else 0 for text in gently(texts)]
 
 
 def mend(text: str, analyzer: Analyzer) -> str:

@@ -89,14 +89,14 @@ class Column:
 
     def where(self, test: Callable[[Any], bool]) -> NDArray[np.bool_]:
         """Say of each passage whether its value passes a test; one without the key does not."""
-        return self._spread(np.fromiter((test(value) for value in self.values), bool, len(self.values)))
+        return self._spread(np.fromiter((test(value) for value in gently(self.values)), bool, len(self.values)))
 
     def one_of(self, wanted: Sequence[Any]) -> NDArray[np.bool_]:
         """Say of each passage whether its value, or an element of it where it is a list, equals one of some scalars."""
         known = self._prepared.get("codes")
         if known is None:
             found: dict[Any, list[int]] = {}
-            for code, value in enumerate(self.values):
+            for code, value in enumerate(gently(self.values, 256)):
                 for one in value if isinstance(value, list) else (value,):
                     if not isinstance(one, list | dict):
                         found.setdefault(_scalar(one), []).append(code)
@@ -113,7 +113,7 @@ class Column:
         numbers = self._prepared.get("numbers")
         if numbers is None:
             numbers = np.full(len(self.values), np.nan)
-            for code, value in enumerate(self.values):
+            for code, value in enumerate(gently(self.values, 256)):
                 if isinstance(value, list | dict):
                     return None
                 if is_number(value):

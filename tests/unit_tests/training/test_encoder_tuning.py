@@ -14,11 +14,10 @@ pytest.importorskip("transformers")
 import torch
 import transformers
 
-from langchain_klue_rerank.engine.models.encoder.blocks import BlockMatrix
 from tests.tiny_models import TINY, save_bert_tokenizer
 from tests.unit_tests.fakes import TEXTS
 from training.data import EVERYDAY, FRESH_CORPORA, USUAL_CORPORA, read_jsonl
-from training.packaged.encoder import READING_FILE, mean_of, packed
+from training.packaged.encoder import READING_FILE, mean_of
 from training.packaged.encoder_examples import Asked, remembered, to_read, written
 from training.packaged.encoder_tuning import Examples, Settings, cosent_loss, ranking_loss, reading_loss, tune
 from training.settings import SettingsError
@@ -116,13 +115,6 @@ def test_questions_to_read_have_no_right_window_where_nothing_answers() -> None:
         own = [row for row in read_jsonl(EVERYDAY / name / "questions.jsonl") if row["kind"] != "off_topic"]
         assert len(asked & {row["question"] for row in own}) <= 1  # one may be asked, by chance, of several corpora
     assert all(row.wrong and not set(row.right) & set(row.wrong) for row in rows)
-
-
-def test_what_is_at_four_bits_stays_and_what_was_learned_gets_eight() -> None:
-    matrix = np.random.default_rng(0).standard_normal((8, 64), np.float32)
-    short = packed(BlockMatrix.rounded(matrix).floats())
-    assert short.bits == 4
-    assert packed(short.floats() + 0.01 * matrix).bits == 8
 
 
 def test_the_mean_of_two_models_lies_between_them(base: Path) -> None:

@@ -1,1 +1,1 @@
-"""A transformer bi-encoder at four bits, which needs neither torch nor transformers."""
+"""A transformer bi-encoder in bytes, which needs neither torch nor transformers."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.models.encoder.weights import MATRICES, EncoderWeights
 
-#: Pieces that are computed at a time.
-_PIECES_AT_ONCE: Final = 2048
+#: Pieces that are computed at a time: with more, what a layer computes no longer fits the processor's caches.
+_PIECES_AT_ONCE: Final = 512
 
 
 class Network(Protocol):
@@ -30,7 +30,7 @@ class Network(Protocol):
 def embed_pieces(weights: EncoderWeights, texts: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
     """Return what goes into the first layer's normalisation, all texts one after the other, (pieces, hidden)."""
     places = np.concatenate([np.arange(len(text)) for text in texts])
-    states = weights.matrices["pieces"].rows(np.concatenate(texts))
+    states = weights.table.rows(np.concatenate(texts))
     states += weights.positions[places]
     return states
 
@@ -58,18 +58,15 @@ class NumpyNetwork:
 
     def __init__(self, weights: EncoderWeights) -> None:
         self._weights = weights
-        self._matrices = {
-            name: np.ascontiguousarray(matrix.floats().T)
-            for name, matrix in weights.matrices.items()
-            if name != "pieces"
-        }
+        self._matrices = {name: np.ascontiguousarray(matrix.floats().T) for name, matrix in weights.matrices.items()}
 
     def means(self, texts: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Return the mean of each text; see `Network`."""
         sizes, vectors = self._weights.sizes, self._weights.vectors
+        epsilon = sizes.epsilon
         bounds = np.cumsum([0, *map(len, texts)])
         spans = list(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True))
-        states = _normalised(embed_pieces(self._weights, texts), vectors["norm_weight"], vectors["norm_bias"], sizes)
+        states = normalised(embed_pieces(self._weights, texts), vectors["norm_weight"], vectors["norm_bias"], epsilon)
         for layer in range(sizes.layers):
             own = {name: vectors[f"{layer}.{name}_bias"] for name in MATRICES}
             given = {name: self._matrices[f"{layer}.{name}"] for name in MATRICES}
@@ -77,34 +74,34 @@ class NumpyNetwork:
                 (vectors[f"{layer}.{name}_norm_weight"], vectors[f"{layer}.{name}_norm_bias"])
                 for name in ("attention", "output")
             ]
-            mixed = _attend(states @ given["attention"] + own["attention"], spans, sizes.heads)
+            mixed = attend(states @ given["attention"] + own["attention"], spans, sizes.heads)
             mixed = mixed @ given["attention_output"]
             mixed += own["attention_output"]
             mixed += states
-            states = _normalised(mixed, *norms[0], sizes)
+            states = normalised(mixed, *norms[0], epsilon)
             inner = states @ given["intermediate"]
             inner += own["intermediate"]
-            result = _gelu(inner) @ given["output"]
+            result = gelu(inner) @ given["output"]
             result += own["output"]
             result += states
-            states = _normalised(result, *norms[1], sizes)
+            states = normalised(result, *norms[1], epsilon)
         sums = np.add.reduceat(states, bounds[:-1], axis=0)
         return np.asarray(sums / np.diff(bounds)[:, None], np.float32)
 
 
-def _normalised(
-    states: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], sizes: Any
+def normalised(
+    states: NDArray[np.float32], weight: NDArray[np.float32], bias: NDArray[np.float32], epsilon: float
 ) -> NDArray[np.float32]:
     """Return vectors of mean 0 and variance 1, weighted."""
     states -= states.mean(axis=1, keepdims=True)
     variance = np.einsum("ij,ij->i", states, states) / states.shape[1]
-    states *= (1 / np.sqrt(variance + max(sizes.epsilon, 1e-12)))[:, None]
+    states *= (1 / np.sqrt(variance + max(epsilon, 1e-12)))[:, None]
     states *= weight
     states += bias
     return states
 
 
-def _attend(mixed: NDArray[np.float32], spans: Sequence[tuple[int, int]], heads: int) -> NDArray[np.float32]:
+def attend(mixed: NDArray[np.float32], spans: Sequence[tuple[int, int]], heads: int) -> NDArray[np.float32]:
     """Return what attention mixes of the queries, keys and values of several texts."""
     hidden = mixed.shape[1] // 3
     found = np.empty((len(mixed), hidden), np.float32)
@@ -119,7 +116,7 @@ def _attend(mixed: NDArray[np.float32], spans: Sequence[tuple[int, int]], heads:
     return found
 
 
-def _gelu(values: NDArray[np.float32]) -> NDArray[np.float32]:
+def gelu(values: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return Gaussian error linear units, in place, by their formula with tanh."""
     inner = values * values
     inner *= np.float32(0.044715)

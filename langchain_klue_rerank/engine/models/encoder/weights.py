@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.mapped import open_regular, read_small
 from langchain_klue_rerank.engine.models.encoder.blocks import BLOCK, BlockMatrix
+from langchain_klue_rerank.engine.models.encoder.byte_matrix import ByteMatrix
 
 FORMAT: Final = "klue-encoder"
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
 CONFIG_FILE: Final = "config.json"
 #: The most bytes that the configuration may have.
 _CONFIG_BYTES: Final = 1 << 20
@@ -29,7 +30,12 @@ VECTORS: Final = (
 )
 #: Turns the mean of a question and a passage that are read together into log odds; the last number is the bias.
 READING: Final = "reading"
-_FILES: Final = ("blocks.npy", "block_scales.npy", "floats.npy", "positions.npy", "pieces.txt", "piece_scores.npy")
+#: What a matrix has beside its bytes; see `ByteMatrix`.
+_OF_MATRICES: Final = ("scales", "lows", "steps")
+_FILES: Final = (
+    *("blocks.npy", "block_scales.npy", "bytes.npy", "floats.npy", "positions.npy"),
+    *("pieces.txt", "piece_scores.npy"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class Sizes:
         hidden: Numbers of a vector, a multiple of 32.
         layers: Layers.
         heads: Heads of attention.
-        feed_forward: Numbers within the feed-forward part, a multiple of 32.
+        feed_forward: Numbers within the feed-forward part.
         positions: Longest text in pieces.
         epsilon: Of the normalisation of layers.
     """
@@ -62,15 +68,16 @@ class Sizes:
             "intermediate": (self.feed_forward, self.hidden),
             "output": (self.hidden, self.feed_forward),
         }
-        layers = {f"{layer}.{name}": own[name] for layer in range(self.layers) for name in MATRICES}
-        return {"pieces": (self.pieces, self.hidden), **layers}
+        return {f"{layer}.{name}": own[name] for layer in range(self.layers) for name in MATRICES}
 
     def vectors(self) -> dict[str, int]:
-        """Return the length of every vector, in the order of the file."""
+        """Return the length of every vector, those of matrices included, in the order of the file."""
         own = dict.fromkeys(VECTORS, self.hidden)
         own |= {"attention_bias": 3 * self.hidden, "intermediate_bias": self.feed_forward}
         layers = {f"{layer}.{name}": size for layer in range(self.layers) for name, size in own.items()}
-        return {"norm_weight": self.hidden, "norm_bias": self.hidden, **layers, READING: self.hidden + 1}
+        shapes = self.matrices()
+        given = {f"{name}_{part}": shapes[name][part != "scales"] for name in shapes for part in _OF_MATRICES}
+        return {"norm_weight": self.hidden, "norm_bias": self.hidden, **layers, READING: self.hidden + 1, **given}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +87,9 @@ class EncoderWeights:
     Attributes:
         sizes: Its sizes.
         prompts: What stands before a ``"query"`` and a ``"passage"``.
+        table: (pieces, hidden).
         matrices: By name, `Sizes.matrices`.
-        vectors: By name, `Sizes.vectors`, float32.
+        vectors: By name, those of `Sizes.vectors` that are not of matrices, float32.
         positions: (positions, hidden) float16, what is added to the piece at each place.
         pieces: The pieces.
         piece_scores: Their log likelihoods.
@@ -89,7 +97,8 @@ class EncoderWeights:
 
     sizes: Sizes
     prompts: dict[str, str]
-    matrices: dict[str, BlockMatrix]
+    table: BlockMatrix
+    matrices: dict[str, ByteMatrix]
     vectors: dict[str, NDArray[np.float32]]
     positions: NDArray[np.float16]
     pieces: list[str]
@@ -103,10 +112,14 @@ class EncoderWeights:
             about: How it was made, for the configuration.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        matrices = [self.matrices[name] for name in self.sizes.matrices()]
-        np.save(folder / "blocks.npy", np.concatenate([matrix.packed.reshape(-1, BLOCK // 2) for matrix in matrices]))
-        np.save(folder / "block_scales.npy", np.concatenate([matrix.scales.reshape(-1) for matrix in matrices]))
-        np.save(folder / "floats.npy", np.concatenate([self.vectors[name] for name in self.sizes.vectors()]))
+        np.save(folder / "blocks.npy", self.table.packed)
+        np.save(folder / "block_scales.npy", self.table.scales)
+        values = [self.matrices[name].values.reshape(-1) for name in self.sizes.matrices()]
+        np.save(folder / "bytes.npy", np.concatenate(values))
+        vectors = self.vectors | {
+            f"{name}_{part}": getattr(matrix, part) for name, matrix in self.matrices.items() for part in _OF_MATRICES
+        }
+        np.save(folder / "floats.npy", np.concatenate([vectors[name] for name in self.sizes.vectors()]))
         np.save(folder / "positions.npy", self.positions)
         np.save(folder / "piece_scores.npy", self.piece_scores)
         (folder / "pieces.txt").write_bytes("".join(f"{piece}\n" for piece in self.pieces).encode())
@@ -115,7 +128,6 @@ class EncoderWeights:
             "format_version": FORMAT_VERSION,
             **asdict(self.sizes),
             "prompts": self.prompts,
-            "eight_bits": [name for name, matrix in self.matrices.items() if matrix.bits == 8],
             "sha256": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in _FILES},
             "about": dict(about),
         }
@@ -171,25 +183,25 @@ class EncoderWeights:
         positions = np.load(folder / "positions.npy", allow_pickle=False)
         pieces = (folder / "pieces.txt").read_bytes().decode().split("\n")[:-1]
         piece_scores = np.load(folder / "piece_scores.npy", allow_pickle=False)
+        values = np.load(folder / "bytes.npy", mmap_mode="r", allow_pickle=False)
         shapes, lengths = sizes.matrices(), sizes.vectors()
-        eight_bits = config.get("eight_bits")
-        if not isinstance(eight_bits, list) or not all(name in shapes for name in eight_bits):
-            raise ValueError(f"{folder / CONFIG_FILE} does not say which matrices are at eight bits.")
-        counts = {name: rows * columns // BLOCK for name, (rows, columns) in shapes.items()}
+        ends = np.cumsum([rows * columns for rows, columns in shapes.values()]).tolist()
         if (
-            blocks.shape != (sum(count * (1 + (name in eight_bits)) for name, count in counts.items()), BLOCK // 2)
-            or scales.shape != (sum(counts.values()),)
+            (blocks.dtype, blocks.shape) != (np.uint8, (sizes.pieces, sizes.hidden // BLOCK, BLOCK // 2))
+            or scales.shape != blocks.shape[:2]
+            or (values.dtype, values.shape) != (np.int8, (ends[-1],))
             or floats.shape != (sum(lengths.values()),)
             or positions.shape != (sizes.positions, sizes.hidden)
             or not len(pieces) == len(piece_scores) == sizes.pieces
         ):
             raise ValueError(f"The files in {folder} are not of the sizes that {CONFIG_FILE} says.")
-        matrices, start, first = {}, 0, 0
-        for name, (rows, columns) in shapes.items():
-            end, last = start + counts[name] * (1 + (name in eight_bits)), first + counts[name]
-            packed = blocks[start:end].reshape(rows, columns // BLOCK, -1)
-            matrices[name] = BlockMatrix(packed, scales[first:last].reshape(rows, -1))
-            start, first = end, last
         cuts = np.cumsum(list(lengths.values()))[:-1]
         vectors = dict(zip(lengths, np.split(floats, cuts), strict=True))
-        return cls(sizes, prompts, matrices, vectors, positions, pieces, piece_scores)
+        matrices = {
+            name: ByteMatrix(
+                values[end - rows * columns : end].reshape(rows, columns),
+                *(vectors.pop(f"{name}_{part}") for part in _OF_MATRICES),
+            )
+            for (name, (rows, columns)), end in zip(shapes.items(), ends, strict=True)
+        }
+        return cls(sizes, prompts, BlockMatrix(blocks, scales), matrices, vectors, positions, pieces, piece_scores)

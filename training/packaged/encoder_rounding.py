@@ -115,7 +115,8 @@ def split_units(
     for _ in range(more):
         copies[np.argmax(reach / copies)] += 1
     rows = np.repeat(np.arange(len(bias)), copies)
-    return inner[rows], bias[rows], outer[:, rows] / copies[rows].astype(np.float32), highest[rows]
+    shares = (1 / copies[rows]).astype(np.float32)
+    return inner[rows], bias[rows], outer[:, rows] * shares, highest[rows]
 
 
 def ranges(inputs: Floats) -> tuple[Floats, Floats]:
@@ -157,8 +158,8 @@ def fitted(matrix: Floats, given: Floats, wanted: Floats, lows: Floats, steps: F
     likeness[np.diag_indices_from(likeness)] += _STAY * np.diag(likeness).mean()
     weights = (matrix * steps).T
     left = wanted - goal - inputs @ weights
-    weights = weights + np.linalg.solve(likeness, (inputs.T @ left / len(inputs)).astype(np.float64))
-    values, scales = _rounded(weights, likeness)
+    change = np.linalg.solve(likeness, (inputs.T @ left / len(inputs)).astype(np.float64))
+    values, scales = _rounded((weights + change).astype(np.float64), likeness)
     found = ByteMatrix(np.ascontiguousarray(values.T), scales, lows, steps)
     bias = goal - found.product(middle[None])[0]
     return found, bias.astype(np.float32)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.parallel import serving
 
 #: Messages of a request in, the answer out.
 Answering = Callable[[list[dict[str, Any]]], str]
@@ -84,14 +85,8 @@ def _envelope(kind: str, choice: dict[str, Any]) -> dict[str, Any]:
 def fake_chat_server(answering: Answering, pause: float = 0.0, status: int = 200) -> Iterator[FakeChatServer]:
     """Run a server while the context lasts."""
     server = FakeChatServer(answering, pause, status)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def answer_from_first_source(messages: list[dict[str, Any]]) -> str:

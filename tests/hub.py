@@ -10,14 +10,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from tests.parallel import serving
 
 #: Files larger than this are LFS objects, and are redirected to another address as on the real Hub.
 LARGE = 200_000
@@ -59,6 +61,12 @@ class Hub:
             return None
         return {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
 
+    def environment(self, cache: Path, **others: str) -> dict[str, str]:
+        """The environment of somebody who knows the hub only, with a folder to keep what it gives."""
+        known = {"HF_ENDPOINT": self.address, "HF_HOME": str(cache), "HF_HUB_DISABLE_TELEMETRY": "1"}
+        inherited = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
+        return {**inherited, **known, "HF_HUB_OFFLINE": "0", **others}
+
     def commit(self, kind: str, name: str) -> str:
         """The commit of a repository's present content."""
         digest = hashlib.sha1(f"{kind}/{name}".encode(), usedforsecurity=False)
@@ -73,14 +81,8 @@ def serve(root: Path) -> Iterator[Hub]:
     hub = Hub(root)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     hub.address = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with serving(server):
         yield hub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Handler(BaseHTTPRequestHandler):

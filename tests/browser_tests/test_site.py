@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser
+
+from tests.parallel import serving
 
 SITE = Path(__file__).parents[2] / "site"
 pytestmark = pytest.mark.skipif(not SITE.exists(), reason="make docs builds the site")
@@ -19,9 +20,8 @@ pytestmark = pytest.mark.skipif(not SITE.exists(), reason="make docs builds the 
 def address() -> Iterator[str]:
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(SITE))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+    with serving(server):
+        yield f"http://127.0.0.1:{server.server_port}"
 
 
 @pytest.mark.parametrize("width", [1280, 390])

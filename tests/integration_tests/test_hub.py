@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -41,16 +40,10 @@ def hub(
 
 def run(hub: Hub, cache: Path, code: str, **environment: str) -> str:
     """Run a program that knows the hub's address from its environment, as a user's would."""
-    known = {
-        "HF_ENDPOINT": hub.address,
-        "HF_HOME": str(cache),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "0",
-    }
     program = f"QUESTION, TEXTS = {QUESTION!r}, {TEXTS!r}\n{code}"
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
-        env={**os.environ, **known, **environment},
+        env=hub.environment(cache, **environment),
         capture_output=True,
         text=True,
         timeout=240,

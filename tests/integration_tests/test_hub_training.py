@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -98,16 +97,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(hub: Hub, cache: Path, *words: str, token: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``python -m ...`` as someone would who knows the hub only."""
-    known = {
-        "HF_ENDPOINT": hub.address,
-        "HF_HOME": str(cache),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_HUB_OFFLINE": "0",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(ROOT),
-    }
-    environment: dict[str, Any] = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"}
-    environment |= {**known, **({"HF_TOKEN": token} if token else {})}
+    own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), **({"HF_TOKEN": token} if token else {})}
+    environment = hub.environment(cache, **own)
     arguments = [sys.executable, "-W", "ignore", "-m", *words]
     return subprocess.run(arguments, env=environment, capture_output=True, text=True, timeout=400)
 

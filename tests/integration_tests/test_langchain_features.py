@@ -8,6 +8,7 @@ import json
 import pickle
 import warnings
 from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
 
 import pytest
@@ -165,6 +166,14 @@ class ToolCallingModel(GenericFakeChatModel):
         return self
 
 
+def answers() -> Iterator[BaseMessage]:
+    """What the model says to two questions: that it searches, and what it has found."""
+    for _ in range(2):
+        call = ToolCall(name="search_notices", args={"query": QUESTION}, id="1", type="tool_call")
+        yield AIMessage("", tool_calls=[call])
+        yield AIMessage("14일 안에 합니다.")
+
+
 def test_retriever_tool(retriever: KlueRetriever) -> None:
     tool = create_retriever_tool(
         retriever, "search_notices", "안내문을 찾습니다.", response_format="content_and_artifact"
@@ -179,12 +188,6 @@ def test_retriever_tool(retriever: KlueRetriever) -> None:
 async def test_retriever_tool_in_an_agent(retriever: KlueRetriever) -> None:
     from langchain_classic.agents import AgentExecutor, create_tool_calling_agent
 
-    def answers() -> Iterator[BaseMessage]:
-        for _ in range(2):
-            call = ToolCall(name="search_notices", args={"query": QUESTION}, id="1", type="tool_call")
-            yield AIMessage("", tool_calls=[call])
-            yield AIMessage("14일 안에 합니다.")
-
     tool = create_retriever_tool(retriever, "search_notices", "안내문을 찾습니다.")
     prompt = ChatPromptTemplate.from_messages([("human", "{input}"), ("placeholder", "{agent_scratchpad}")])
     agent: Any = create_tool_calling_agent(ToolCallingModel(messages=answers()), [tool], prompt)
@@ -197,12 +200,6 @@ async def test_retriever_tool_in_an_agent(retriever: KlueRetriever) -> None:
 
 async def test_create_agent(retriever: KlueRetriever) -> None:
     agents = pytest.importorskip("langchain.agents")
-
-    def answers() -> Iterator[BaseMessage]:
-        for _ in range(2):
-            call = ToolCall(name="search_notices", args={"query": QUESTION}, id="1", type="tool_call")
-            yield AIMessage("", tool_calls=[call])
-            yield AIMessage("14일 안에 합니다.")
 
     tool = create_retriever_tool(
         retriever, "search_notices", "안내문을 찾습니다.", response_format="content_and_artifact"
@@ -221,8 +218,7 @@ async def test_documents_in_the_memory_of_an_agent(retriever: KlueRetriever) -> 
     """A checkpoint writes messages with the documents that a tool has found, and reads them again."""
     agents = pytest.importorskip("langchain.agents")
     memory = pytest.importorskip("langgraph.checkpoint.memory").InMemorySaver()
-    call = ToolCall(name="search_notices", args={"query": QUESTION}, id="1", type="tool_call")
-    messages = iter([AIMessage("", tool_calls=[call]), AIMessage("14일"), AIMessage("네")])
+    messages = chain(islice(answers(), 2), [AIMessage("네")])
     tool = create_retriever_tool(
         retriever, "search_notices", "안내문을 찾습니다.", response_format="content_and_artifact"
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit_tests.training.texts import data_folder, question_rows, write_jsonl
+from tests.unit_tests.training.texts import data_folder
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
@@ -35,9 +35,7 @@ MOMENTS = [
 
 @pytest.fixture(scope="module")
 def command(klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    data = data_folder(tmp_path_factory.mktemp("data"))
-    write_jsonl(data / "klue_mrc" / "validation.jsonl", question_rows()[12:14])
-    write_jsonl(data / "klue_mrc" / "test.jsonl", question_rows()[14:])
+    data = data_folder(tmp_path_factory.mktemp("data"), apart=True)
     words = ["--data", str(data), "--base-model", klue_language_model, "--batch-size", "4", "--learning-rate", "1e-3"]
     module = ["training.reproduce", "--protocol", "tutorial", "--fetch-k", "4", "--resume"]
     return [sys.executable, "-W", "ignore", "-m", *module, *words]

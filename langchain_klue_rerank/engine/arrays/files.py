@@ -51,11 +51,6 @@ class SavedFiles:
         self._later: list[Callable[[], None]] = []
         self._kept: set[str] = set()
 
-    @property
-    def verified(self) -> bool:
-        """Whether the content of every file is checked."""
-        return not self._checksums
-
     def verify(self) -> None:
         """Check the content of the files that were too large to be read when they were opened; once.
 

@@ -60,6 +60,7 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
     return subprocess.Popen(
         [sys.executable, "-c", head + code, *map(str, arguments)],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -264,14 +265,7 @@ def slow(*arguments, **options):
 PassageIndex.add = slow
 sys.exit(main(["index", sys.argv[2], "--out", sys.argv[1], "--append"]))
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", "import sys\n" + code, out, str(tmp_path / "둘.txt")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])},
-    )
+    process = start(code, out, tmp_path / "둘.txt")
     processes.append(process)
     assert process.stdout.readline() == "appending\n"  # type: ignore[union-attr]
     assert main(["index", str(tmp_path / "셋.txt"), "--out", out, "--append", "--json"]) == 2

@@ -14,6 +14,7 @@ from langchain_klue_rerank.engine.models.opening import load_bi_encoder, load_cr
 from langchain_klue_rerank.engine.models.options import CrossEncoderOptions
 from langchain_klue_rerank.engine.threads import Lazy
 from langchain_klue_rerank.errors import KlueRerankError, MissingExtraError, ModelLoadError
+from tests.parallel import in_threads
 
 OPTIONS = CrossEncoderOptions(device="cpu")
 LOADERS = pytest.mark.parametrize("load", [load_bi_encoder, load_cross_encoder])
@@ -127,11 +128,7 @@ def test_many_threads_make_a_lazy_value_once() -> None:
 
     lazy = Lazy(make)
     found: list[object] = []
-    threads = [threading.Thread(target=lambda: found.append(lazy())) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(lambda: found.append(lazy()), 8)
     assert len(made) == 1
     assert len(found) == 8
     assert len(set(map(id, found))) == 1

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +13,7 @@ from hypothesis import strategies as st
 from langchain_klue_rerank.engine.text.kiwi import CONTENT_TAGS, Analyzer, shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.text.words import MAX_WORD_LENGTH, bigrams, clean, has_words, pieces, split_words
+from tests.parallel import in_threads
 
 # Hypothesis leaves surrogates out unless it is asked for them.
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=60)
@@ -292,19 +291,6 @@ CONCURRENT = [
     "세탁기가 탈수할 때 심하게 흔들리면 빨래를 고르게 펴고 수평을 맞추십시오.",
     "비밀번호를 다섯 번 틀리면 계정이 잠기고 30분 뒤에 풀립니다.",
 ]
-
-
-def in_threads(function: Callable[[], None], count: int) -> None:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    try:
-        threads = [threading.Thread(target=function) for _ in range(count)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    finally:
-        sys.setswitchinterval(interval)
 
 
 @given(st.lists(PLAIN_TEXT, max_size=6))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import threading
 import time
 import unicodedata
 from pathlib import Path
@@ -18,6 +17,7 @@ from langchain_klue_rerank.engine.models.transformer.bi_encoder import TorchBiEn
 from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
 from langchain_klue_rerank.errors import ModelLoadError, ModelOutputError
 from tests.conftest import POSITIONS, USABLE_LENGTH, save_klue_cross_encoder
+from tests.parallel import in_threads
 from tests.unit_tests.engine import helpers
 
 torch = pytest.importorskip("torch")
@@ -185,26 +185,6 @@ def test_a_bi_encoders_tokenizer_is_never_used_by_two_threads_at_once(
     in_threads(lambda: bi_encoder.encode(["강물"], "passage"), 6)
     assert guard.calls == 6
     assert guard.most == 1
-
-
-def in_threads(function: Any, count: int) -> list[Any]:
-    results: list[Any] = []
-    failures: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            results.append(function())
-        except BaseException as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=work) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not failures
-    assert len(results) == count
-    return results
 
 
 def spoil(model: Any) -> None:

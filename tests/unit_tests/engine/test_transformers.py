@@ -24,6 +24,7 @@ from langchain_klue_rerank.engine.models.transformer.cross_encoder import Transf
 from langchain_klue_rerank.engine.models.transformer.tokenizer import PairTokenizer, Template, find_template
 from langchain_klue_rerank.errors import ExportRefusedError, ModelLoadError
 from tests.conftest import USABLE_LENGTH
+from tests.parallel import in_threads
 from tests.tiny_models import save_bert_cross_encoder, save_roberta_cross_encoder
 from tests.unit_tests.engine.helpers import score
 
@@ -207,6 +208,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from langchain_klue_rerank.engine.models.transformer import onnx_cache
+from tests.parallel import in_threads
 def write(part):
     (part / onnx_cache.MODEL_FILE).write_bytes(b"half a model")
     os.kill(os.getpid(), signal.SIGKILL)
@@ -430,19 +432,12 @@ def test_many_threads_share_the_cache(folders: dict[str, Path]) -> None:
     tokenizer._cache._limit = 40
     texts = [f"여권 {number} 신청" for number in range(60)]
     wanted = [one.tolist() for one in tokenizer.encode(texts)]
-    wrong = []
 
     def work() -> None:
         for _ in range(5):
-            if [one.tolist() for one in tokenizer.encode(texts)] != wanted:
-                wrong.append(1)
+            assert [one.tolist() for one in tokenizer.encode(texts)] == wanted
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    in_threads(work, 8)
     assert 0 < tokenizer._cache._size <= 40
 
 

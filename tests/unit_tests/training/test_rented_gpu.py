@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.unit_tests.training.test_base import original
-from tests.unit_tests.training.texts import data_folder, question_rows, write_jsonl
+from tests.unit_tests.training.texts import data_folder
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
@@ -27,9 +27,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     body, tokenizer = original()
     folder = tmp_path_factory.mktemp("packed")
     base.save(body, tokenizer, folder / "base")
-    data = data_folder(folder / "data")
-    write_jsonl(data / "klue_mrc" / "validation.jsonl", question_rows()[12:14])
-    write_jsonl(data / "klue_mrc" / "test.jsonl", question_rows()[14:])
+    data = data_folder(folder / "data", apart=True)
     rented_gpu.main(
         ["pack", "--base-model", str(folder / "base"), "--data", str(data), "--output", str(folder / "packed")]
     )

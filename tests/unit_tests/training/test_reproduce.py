@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit_tests.training.texts import data_folder, question_rows, write_jsonl
+from tests.unit_tests.training.texts import data_folder
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("sentence_transformers")
@@ -38,9 +38,7 @@ def speed() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def settings(klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> reproduce.Settings:
-    data = data_folder(tmp_path_factory.mktemp("data"))
-    write_jsonl(data / "klue_mrc" / "test.jsonl", question_rows()[14:])
-    write_jsonl(data / "klue_mrc" / "validation.jsonl", question_rows()[12:14])
+    data = data_folder(tmp_path_factory.mktemp("data"), apart=True)
     return reproduce.Settings(
         data=str(data),
         base_model=klue_language_model,

@@ -114,9 +114,7 @@ def test_wrong_passages_are_of_random_rows_with_another_title() -> None:
 
 @pytest.fixture(scope="module")
 def run(swift: None, klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    data = data_folder(tmp_path_factory.mktemp("data"))
-    write_jsonl(data / "klue_mrc" / "validation.jsonl", question_rows()[12:14])
-    write_jsonl(data / "klue_mrc" / "test.jsonl", question_rows()[14:])
+    data = data_folder(tmp_path_factory.mktemp("data"), apart=True)
     settings = Settings(
         data=str(data),
         base_model=klue_language_model,

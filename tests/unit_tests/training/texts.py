@@ -89,11 +89,13 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
-def data_folder(folder: Path) -> Path:
-    """A data folder of the usual layout: two passages of klue_mrc test, the others train."""
+def data_folder(folder: Path, *, apart: bool = False) -> Path:
+    """A data folder of the usual layout: two passages of klue_mrc test, in two parts if wanted, the others train."""
     questions, scored = question_rows(), scored_rows()
     write_jsonl(folder / "klue_mrc" / "train.jsonl", questions[:12])
-    write_jsonl(folder / "klue_mrc" / "validation.jsonl", questions[12:])
+    write_jsonl(folder / "klue_mrc" / "validation.jsonl", questions[12:14] if apart else questions[12:])
+    if apart:
+        write_jsonl(folder / "klue_mrc" / "test.jsonl", questions[14:])
     write_csv(folder / "klue_sts" / "train.csv", scored[:18])
     write_csv(folder / "klue_sts" / "validation.csv", scored[18:])
     return folder

@@ -16,7 +16,7 @@ from unittest import mock
 from benchmarks.figures.printed import with_interval
 from langchain_klue_rerank import KlueRetriever
 from langchain_klue_rerank.adapters.embedding import WindowWords
-from langchain_klue_rerank.engine.index import passage_index
+from langchain_klue_rerank.engine.index import search
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS
 from langchain_klue_rerank.evaluation import ask
 from langchain_klue_rerank.evaluation.metrics import METRICS
@@ -38,7 +38,7 @@ def main() -> None:
         _show(retriever, data, "dense")
         _show(retriever, data, "hybrid")
         if words is not None:
-            with mock.patch.object(passage_index, "_READ", len(data.documents)):
+            with mock.patch.object(search, "_READ", len(data.documents)):
                 _show(retriever, data, "dense", "every window, ")
 
 

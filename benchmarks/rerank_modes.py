@@ -14,11 +14,16 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from benchmarks.timing import memory, timed
+
+if TYPE_CHECKING:  # what another library needs of memory is measured without ours
+    from langchain_klue_rerank.adapters.reranking import RankerCompressor
+    from langchain_klue_rerank.engine.contracts import Evidence, ScoreRequest
+    from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
 
 #: Options of `KlueReranker` by the name of the way. "cut" ways get passages cut to what A reads, so that their scores
 #: can be A's; the others get whole passages. "first": what reads before, the packaged reranker or the folder of a
@@ -58,7 +63,7 @@ LENGTH = 512
 Scorer = Callable[[str, list[str]], list[tuple[float, bool]]]
 
 
-def make_reranker(way: str, model: str, options: dict[str, Any]) -> Any:
+def make_reranker(way: str, model: str, options: dict[str, Any]) -> RankerCompressor:
     """Return our reranker of that way; one without a model is the packaged one."""
     from langchain_klue_rerank import KlueCascade, KlueReranker
 
@@ -84,11 +89,11 @@ class Asker:
         reranker: The reranker.
     """
 
-    def __init__(self, reranker: Any) -> None:
+    def __init__(self, reranker: RankerCompressor) -> None:
         self.reranker = reranker
-        self._tokens: dict[tuple[str, ...], Any] = {}
+        self._tokens: dict[tuple[str, ...], Evidence] = {}
 
-    def tokens(self, texts: list[str]) -> Any:
+    def tokens(self, texts: list[str]) -> Evidence | None:
         """Return the passages' tokens, None where nobody reads them."""
         if not self.reranker._reads_tokens:
             return None
@@ -108,7 +113,7 @@ class Asker:
         [scores] = self.reranker._score([self.request(query, texts, first_stage)])
         return list(zip(scores.values.tolist(), scores.is_read.tolist(), strict=True))
 
-    def request(self, query: str, texts: list[str], first_stage: Sequence[float] | None = None) -> Any:
+    def request(self, query: str, texts: list[str], first_stage: Sequence[float] | None = None) -> ScoreRequest:
         """Return what the reranker is asked."""
         from langchain_klue_rerank.engine.contracts import ScoreRequest
 
@@ -192,23 +197,23 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     candidates = task["candidates"]
     if task["part"] == "scores":
         return _scores(way, task, queries)
-    ours: Any = None if way in PEERS else make_reranker(way, task["model"], task["options"])
-    if task.get("only_open"):
-        ours.load()
+    ours = None if way in PEERS else make_reranker(way, task["model"], task["options"])
+    if ours is not None and task.get("only_open"):
+        ours._ranker.load()
         return {}
     score: Scorer = peer(way, task["model"]) if ours is None else Asker(ours)
     asked = [(query, texts[:candidates]) for query, texts in queries[: task["timed"]]]
     score(asked[-1][0], asked[-1][1][:2])  # loads and warms up
-    counted = ours is not None and way != PACKAGED
-    if counted:
+    transformer = None if ours is None or way == PACKAGED else _transformer(ours)
+    if transformer is not None:
         from langchain_klue_rerank.engine.models.transformer.batches import Workload
 
-        ours.encoder.workload = Workload()
+        transformer.workload = Workload()
     heard: list[list[float]] = []
     result: dict[str, Any] = {"way": way, "milliseconds": times_of(score, asked, heard), "timed_scores": heard}
-    if counted:
-        work = ours.encoder.workload
-        result.update(tokens=work.tokens / len(asked), padding_share=work.padding_share, backend=ours.encoder.backend)
+    if transformer is not None:
+        work = transformer.workload
+        result.update(tokens=work.tokens / len(asked), padding_share=work.padding_share, backend=transformer.backend)
     few = queries[: task["growing"]]
     result["growth_candidates"] = {
         str(count): median(times_of(score, [(query, texts[:count]) for query, texts in few]))
@@ -224,6 +229,15 @@ def measure(task: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
+def _transformer(reranker: RankerCompressor) -> TransformerCrossEncoder:
+    """Return the transformer that reads last."""
+    from langchain_klue_rerank.engine.models.transformer.cross_encoder import TransformerCrossEncoder
+
+    encoder = reranker._ranker.stages[-1].encoder()
+    assert isinstance(encoder, TransformerCrossEncoder)
+    return encoder
+
+
 def _scores(way: str, task: dict[str, Any], queries: list[tuple[str, list[str]]]) -> dict[str, Any]:
     """Return the scores of the judged queries, alone and blended with the first stage's, and what was read."""
     asker = Asker(make_reranker(way, task["model"], task["options"]))
@@ -234,7 +248,7 @@ def _scores(way: str, task: dict[str, Any], queries: list[tuple[str, list[str]]]
         found = asker(query, texts)
         alone.append([score for score, _ in found])
         read.append([is_read for _, is_read in found])
-        if asker.reranker.first is not None or way == PACKAGED:  # they take the first stage into account
+        if way == PACKAGED or "first" in OURS[way]:  # they take the first stage into account
             found = asker(query, texts, stage)
         blended.append([(score + one) / 2 for (score, _), one in zip(found, stage, strict=True)])
     return {"scores": alone, "blended_scores": blended, "read": read}

@@ -109,7 +109,7 @@ def test_ctrl_c_is_raised_and_no_thread_stays(which: str) -> None:
     until = time.monotonic() + 10
     while len(sys._current_frames()) > before and time.monotonic() < until:
         time.sleep(0.01)
-    assert len(sys._current_frames()) == before
+    assert len(sys._current_frames()) <= before
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system cannot fork")

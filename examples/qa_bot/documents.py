@@ -12,7 +12,7 @@ from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.files import UnreadableFileError as FileError
 from langchain_klue_rerank.files import load_documents
 from langchain_klue_rerank.files.isolated import Limits
-from langchain_klue_rerank.files.loading import ENDINGS, OLD
+from langchain_klue_rerank.files.loading import ENDINGS, UNREAD
 from langchain_klue_rerank.files.reasons import Problem
 
 #: Longest stem of a file name in bytes: with its ending it must fit into what file systems take.
@@ -58,7 +58,7 @@ def read_file(name: str, content: bytes) -> list[Document]:
 def _read(name: str, stem: str, ending: str, content: bytes) -> list[Document]:
     if ending in ENDINGS and not content.strip():
         raise FileError(Problem(name, "empty"))
-    if ending not in ENDINGS and ending not in OLD:
+    if ending not in ENDINGS and ending not in UNREAD:
         raise FileError(Problem(name, "kind"))
     with TemporaryDirectory(prefix="qa-bot-") as folder:
         path = Path(folder) / (stem.encode()[:_STEM_BYTES].decode(errors="ignore") + ending)

@@ -25,7 +25,7 @@ _NAMED = 10
 #: Reasons for skipping files that are never wanted; shown with ``--verbose`` only, and never a failure.
 _QUIET = frozenset({"hidden", "tool", "index", "excluded"})
 #: Reasons that are no failure of a file that should be read.
-_HARMLESS = _QUIET | {"kind", "empty", "hidden sheet"}
+_HARMLESS = _QUIET | {"kind", "other office", "archive", "empty", "hidden sheet"}
 
 
 def index(options: argparse.Namespace) -> int:

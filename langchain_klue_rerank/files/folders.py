@@ -14,7 +14,7 @@ from langchain_klue_rerank.engine.arrays.storage import is_index
 from langchain_klue_rerank.errors import MissingExtraError
 from langchain_klue_rerank.files.encodings import readable_path
 from langchain_klue_rerank.files.isolated import IsolatedReader, Limits
-from langchain_klue_rerank.files.loading import ENDINGS, OLD, Reading, canonical, os_problem, read_file
+from langchain_klue_rerank.files.loading import ENDINGS, UNREAD, Reading, canonical, os_problem, read_file
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 if TYPE_CHECKING:
@@ -116,7 +116,8 @@ def _walk(
             continue
         if reason:
             if entry.name not in IGNORE_FILES:
-                skipped.append(Problem(readable_path(path), reason, 0, path.suffix if reason == "kind" else ""))
+                ending = path.suffix if reason in ("kind", "other office", "archive") else ""
+                skipped.append(Problem(readable_path(path), reason, 0, ending))
         elif is_folder:
             _walk(path, rules, found, skipped)
         else:
@@ -144,7 +145,7 @@ def _reason(
         if path.is_dir():
             return "folder link"
     if path.suffix.lower() not in ENDINGS:
-        return "old" if path.suffix.lower() in OLD else "kind"
+        return UNREAD.get(path.suffix.lower(), "kind")
     return None if stat.S_ISREG(entry.stat().st_mode) else "special"
 
 

@@ -28,8 +28,12 @@ logger = logging.getLogger(__name__)
 
 #: Endings that can be read; those of `READERS` need the extra ``files``.
 ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", *READERS)
-#: Older formats of Office, of which we can say what helps.
-OLD = (".doc", ".xls", ".ppt")
+#: Files that are not read and of which we can say what helps, by ending: keys of `REASONS`.
+UNREAD = {
+    **dict.fromkeys((".doc", ".xls", ".ppt"), "old"),
+    **dict.fromkeys((".odt", ".ods", ".odp", ".rtf", ".show", ".cell", ".pages", ".numbers", ".key"), "other office"),
+    **dict.fromkeys((".zip", ".7z", ".rar", ".gz", ".tar", ".alz", ".egg"), "archive"),
+}
 #: Changes when the same file gives other passages; a folder is then read again.
 READING_VERSION = 10
 
@@ -176,7 +180,8 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
     if not stat.S_ISREG(status.st_mode):
         raise UnreadableFileError(Problem(shown, "special"))
     if ending not in ENDINGS:
-        raise UnreadableFileError(Problem(shown, "old") if ending in OLD else Problem(shown, "kind", 0, ending))
+        reason = UNREAD.get(ending, "kind")
+        raise UnreadableFileError(Problem(shown, reason, 0, "" if reason == "old" else ending))
     if status.st_size > isolated.limits.file_bytes:
         raise UnreadableFileError(Problem(shown, "large", 0, f"{status.st_size >> 20} MB"))
     if not status.st_size:

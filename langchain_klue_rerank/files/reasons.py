@@ -15,6 +15,14 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "this is the older format (doc, xls, ppt); save it as docx, xlsx, pptx or PDF",
         "예전 형식(doc, xls, ppt)입니다. docx, xlsx, pptx나 PDF로 저장해 주세요",
     ),
+    "other office": (
+        "files of this kind are not read; save it as docx, xlsx, pptx or PDF",
+        "읽을 수 있는 형식이 아닙니다. docx, xlsx, pptx나 PDF로 저장해 주세요",
+    ),
+    "archive": (
+        "archives are not read; unpack it and index the folder",
+        "압축 파일은 읽지 않습니다. 풀어서 그 폴더를 주세요",
+    ),
     "ole": (
         "it is protected by a password, or in the older format (doc, xls, ppt); save it without, as docx, xlsx or pptx",
         "암호가 걸렸거나 예전 형식(doc, xls, ppt)입니다. 암호를 풀고 docx, xlsx, pptx나 PDF로 저장해 주세요",

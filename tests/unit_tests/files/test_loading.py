@@ -170,6 +170,8 @@ def test_empty_files_hold_no_passages(tmp_path: Path) -> None:
         ("a.xyz", b"text", "of this kind are not read"),
         ("a", b"text", "of this kind are not read"),
         ("a.doc", b"\xd0\xcf", "older format"),
+        ("a.odt", b"PK", "save it as docx"),
+        ("a.zip", b"PK", "unpack it"),
         ("a.txt", b"\x89PNG\r\n\0\0\xff\xfe", "not text"),
         ("a.txt", b"\xff\xff\xff\xff", "neither UTF-8, UTF-16 nor CP949"),
         ("a.jsonl", b'{"text": "ok"}\n{"text": ', "line 2: it is not JSON"),

@@ -267,7 +267,7 @@ def test_every_file_that_is_not_read_is_named_with_its_reason(tmp_path: Path) ->
     documents, problems = load_folder(tmp_path)
     named = {(Path(one.path).name, one.reason) for one in problems}
     assert {
-        ("묶음.zip", "kind"),
+        ("묶음.zip", "archive"),
         ("묶음.docx", "damaged"),
         ("묶음.xlsx", "damaged"),
         ("묶음.hwpx", "damaged"),

@@ -13,12 +13,11 @@ from langchain_core.runnables.config import run_in_executor
 
 from langchain_klue_rerank.adapters.documents import check_count, check_one_kind, check_query, rescored, to_document
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
-from langchain_klue_rerank.adapters.indexed import IndexedRetriever
+from langchain_klue_rerank.adapters.indexed import IndexedRetriever, WordsAndVectors
 from langchain_klue_rerank.adapters.rebuilding import rebuild_folder
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import IndexSettings
-from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.threads import searching
 
 
@@ -48,8 +47,9 @@ class KlueBM25Retriever(IndexedRetriever):
         super().model_post_init(context)
         self._start(IndexSettings(dense=False, kiwi=self.kiwi, title_key=self.title_key))
 
-    def _embed(self, passages: Sequence[Passage], tokens: TokenizedTexts) -> None:
+    def _read(self, passages: Sequence[Passage], texts: Sequence[str]) -> WordsAndVectors:
         check_one_kind(self._index.settings)
+        return super()._read(passages, texts)
 
     @searching()
     def _get_relevant_documents(

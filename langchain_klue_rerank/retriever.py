@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from langchain_klue_rerank.adapters.embedding import (
     check_second,
     embed_fields,
     model_identity,
+    read_in_parts,
     reads_tokens,
     settings_for,
 )
 from langchain_klue_rerank.adapters.filters import Filter
 from langchain_klue_rerank.adapters.first_stage import FirstStage, Options, SearchType
+from langchain_klue_rerank.adapters.indexed import WordsAndVectors
 from langchain_klue_rerank.adapters.rebuilding import check_token_vectors, open_index, rebuild_folder, warn_words_only
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage
@@ -36,7 +38,7 @@ from langchain_klue_rerank.engine.index.settings import IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.rerank.confidence import packaged_confidence
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
-from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.tokenized import PART, TokenizedTexts, tokenize
 from langchain_klue_rerank.errors import ModelMismatchError
 from langchain_klue_rerank.explanation import ExplainingRetriever
 from langchain_klue_rerank.reranker import KlueReranker
@@ -306,10 +308,18 @@ class KlueRetriever(ExplainingRetriever):
         settings = self._index.settings
         return (settings.lexical and self.kiwi) or (settings.dense and reads_tokens(self.embeddings))
 
-    def _embed(self, passages: Sequence[Passage], tokens: TokenizedTexts) -> Mapping[str, PassageVectors] | None:
-        settings = self._index.settings
+    def _read(self, passages: Sequence[Passage], texts: Sequence[str]) -> WordsAndVectors:
         self._check_vectors()
-        return embed_fields(self.embeddings, self._second, settings, passages, tokens) if settings.dense else None
+        if not (settings := self._index.settings).dense:
+            return self._tokenize(texts), None
+
+        def embed(part: slice, tokens: TokenizedTexts) -> dict[str, PassageVectors]:
+            return embed_fields(self.embeddings, self._second, settings, passages[part], tokens)
+
+        # other models make batches of their own, the larger the better
+        if sum(map(len, texts)) > PART and reads_tokens(self.embeddings) and self._second is None:
+            return read_in_parts(texts, self._tokenize, embed)
+        return (tokens := self._tokenize(texts)), embed(slice(None), tokens)
 
     @property
     def _second(self) -> Embeddings | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +21,9 @@ from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
 from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.models.packaged.blanks import ADDED, without_marks
+from langchain_klue_rerank.engine.parallel import staged
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
-from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, count_words, tokenize
+from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, count_words, parts_of, tokenize
 from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_texts, cut_tokens
 from langchain_klue_rerank.engine.text.words import has_words
 from langchain_klue_rerank.engine.threads import making_way
@@ -188,6 +189,17 @@ def embed_fields(
     vectors = embed_for_index(embedding, settings, passages, tokens)
     fields = {VECTORS: vectors if isinstance(vectors, PassageVectors) else PassageVectors.checked(vectors)}
     return fields if second is None else {**fields, **embed_second(second, settings, passages)}
+
+
+def read_in_parts(
+    texts: Sequence[str],
+    words_of: Callable[[Sequence[str]], TokenizedTexts],
+    embed: Callable[[slice, TokenizedTexts], dict[str, PassageVectors]],
+) -> tuple[TokenizedTexts, dict[str, PassageVectors]]:
+    """Tokenize and embed many texts; while one part is embedded, the next is tokenized."""
+    read = staged(parts_of(texts), lambda part: words_of(texts[part]), embed)
+    vectors = {name: PassageVectors.join([fields[name] for _, fields in read]) for name in read[0][1]}
+    return TokenizedTexts.join([tokens for tokens, _ in read]), vectors
 
 
 def embed_second(

@@ -38,6 +38,8 @@ from langchain_klue_rerank.engine.threads import gently
 
 #: Documents that `IndexedRetriever.sync` adds at a time.
 _SYNC_BATCH = 512
+#: Passages tokenized, and their vectors by field; None in an index without vectors.
+WordsAndVectors = tuple[TokenizedTexts, Mapping[str, PassageVectors] | None]
 
 
 @dataclass(frozen=True)
@@ -222,8 +224,7 @@ class IndexedRetriever(Indexed, BaseRetriever):
         passages = to_passages(documents, ids)
         if passages:
             texts = searchable_texts(passages, self.title_key)
-            tokens = self._tokenize(texts)
-            self._index.add(passages, tokens, self._embed(passages, tokens), self._token_vectors(texts))
+            self._index.add(passages, *self._read(passages, texts), self._token_vectors(texts))
         return [passage.id for passage in passages]
 
     async def aadd_documents(
@@ -327,9 +328,9 @@ class IndexedRetriever(Indexed, BaseRetriever):
     def _tokenize(self, texts: Sequence[str]) -> TokenizedTexts:
         return tokenize(texts, shared_analyzer() if self.kiwi else None)
 
-    def _embed(self, passages: Sequence[Passage], tokens: TokenizedTexts) -> Mapping[str, PassageVectors] | None:
-        """Return the passages' vectors, those of several fields by name, or None for an index without."""
-        return None
+    def _read(self, passages: Sequence[Passage], texts: Sequence[str]) -> WordsAndVectors:
+        """Return what an index keeps of passages, beside themselves."""
+        return self._tokenize(texts), None
 
     def _token_vectors(self, texts: Sequence[str]) -> TokenVectors | None:
         """Return the passages' token vectors, or None for an index without."""

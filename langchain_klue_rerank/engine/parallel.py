@@ -1,16 +1,18 @@
-"""Two parts of a search at the same time, on two cores: NumPy lets go of Python's lock while it computes."""
+"""Two parts of a search, or two stages of adding, at the same time: NumPy and Kiwi let go of Python's lock."""
 
 from __future__ import annotations
 
 import _thread
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from langchain_klue_rerank.engine.threads import searches
 
 A = TypeVar("A")
 B = TypeVar("B")
+P = TypeVar("P")
 
 
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
@@ -20,6 +22,31 @@ def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     other. See `at_once`.
     """
     return (first(), second()) if cores() < 2 or searches() > 1 else at_once(first, second)
+
+
+def staged(parts: Sequence[P], first: Callable[[P], A], second: Callable[[P, A], B]) -> list[tuple[A, B]]:
+    """Take every part through two stages; while a part is in the second one, the next part is in the first one.
+
+    Args:
+        parts: The parts.
+        first: The first stage: called by this thread with one part after the other.
+        second: The second stage: called with a part and what the first one returned for it; see `both`.
+
+    Returns:
+        For every part what both stages returned.
+    """
+    found: list[tuple[A, B]] = []
+    before: tuple[P, A] | None = None
+    for part in parts:
+        if before is None:
+            before = part, first(part)
+            continue
+        following, done = both(partial(first, part), partial(second, *before))
+        found.append((before[1], done))
+        before = part, following
+    if before is not None:
+        found.append((before[1], second(*before)))
+    return found
 
 
 def at_once(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:

@@ -21,6 +21,7 @@ from langchain_core.vectorstores import InMemoryVectorStore, VectorStore
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueEmbeddings, KlueReranker, KlueRetriever, KlueVectorStore
+from langchain_klue_rerank import retriever as retriever_module
 from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder
 from langchain_klue_rerank.engine.text import tokenized as tokenized_module
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
@@ -169,6 +170,16 @@ def test_relevance_is_the_weighted_mean_of_both_stages(retriever: KlueRetriever,
         assert document.metadata["relevance_score"] == pytest.approx(weight * both[0] + (1 - weight) * both[1])
     scores = [document.metadata["relevance_score"] for document in found]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_documents_read_in_parts_are_those_read_at_once(
+    retriever: KlueRetriever, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Many documents are embedded part by part, beside the tokenizing of the next ones."""
+    monkeypatch.setattr(tokenized_module, "PART", 60)
+    monkeypatch.setattr(retriever_module, "PART", 60)
+    in_parts = KlueRetriever.from_documents(documents())
+    all_same(in_parts.batch(QUERIES), retriever.batch(QUERIES))
 
 
 def test_titles_are_searched_and_read() -> None:

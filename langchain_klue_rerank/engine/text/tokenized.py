@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ from langchain_klue_rerank.engine.threads import gently, give_way
 
 #: Characters, a millisecond's work, after which a search in another thread may go first.
 _CHARACTERS = 1000
+#: Characters, some tenths of a second's work, that are tokenized while those before are embedded.
+PART = 1 << 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,22 @@ class TokenizedTexts:
     morphemes: list[tuple[str, ...]]
     word_ids: NDArray[np.int32]
     offsets: NDArray[np.int64]
+
+    @classmethod
+    def join(cls, parts: Sequence[TokenizedTexts]) -> TokenizedTexts:
+        """Return the texts of all parts, at least one, as if they had been tokenized together."""
+        if len(parts) == 1:
+            return parts[0]
+        numbers: dict[str, int] = {}
+        morphemes: list[tuple[str, ...]] = []
+        ids = []
+        for part in parts:
+            every = gently(part.words, 4096)
+            own = np.asarray([numbers.setdefault(word, len(numbers)) for word in every], np.int32)
+            morphemes += [part.morphemes[place] for place in np.flatnonzero(own >= len(morphemes)).tolist()]
+            ids.append(own[part.word_ids] if len(own) else part.word_ids)
+        offsets = np.cumsum(np.concatenate([[0], *(part.lengths() for part in parts)]), dtype=np.int64)
+        return cls([*numbers], morphemes, np.concatenate(ids), offsets)
 
     def __len__(self) -> int:
         """Return the number of texts."""
@@ -64,6 +83,17 @@ class TokenizedTexts:
             word_ids=local.astype(np.int32),
             offsets=texts.offsets,
         )
+
+
+def parts_of(texts: Sequence[str]) -> list[slice]:
+    """Cut texts into runs of about `PART` characters, at least one text each."""
+    places, read = [0], 0
+    for place, text in enumerate(gently(texts, 4096)):
+        if read >= PART:
+            places.append(place)
+            read = 0
+        read += len(text)
+    return [slice(start, end) for start, end in pairwise([*places, len(texts)])]
 
 
 def tokenize(texts: Iterable[str], analyzer: Analyzer | None) -> TokenizedTexts:

@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from langchain_klue_rerank.engine import parallel
-from langchain_klue_rerank.engine.parallel import both
+from langchain_klue_rerank.engine.parallel import both, staged
 from langchain_klue_rerank.engine.threads import searching
 
 
@@ -36,6 +36,56 @@ def test_both_are_called_at_the_same_time() -> None:
     barrier = threading.Barrier(2)
     first, second = both(lambda: wait_for_the_other(barrier), lambda: wait_for_the_other(barrier))
     assert first == threading.get_ident() != second
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_every_part_goes_through_both_stages_in_order(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    monkeypatch.setattr(parallel, "_cores", lambda: cores)
+    called: list[tuple[str, int]] = []
+
+    def first(part: int) -> int:
+        called.append(("first", part))
+        return part * 10
+
+    def second(part: int, ten: int) -> int:
+        called.append(("second", part))
+        return part + ten
+
+    for parts in ([], [3], [3, 1, 2]):
+        called.clear()
+        assert staged(parts, first, second) == [(part * 10, part * 11) for part in parts]
+        for stage in ("first", "second"):
+            assert [part for name, part in called if name == stage] == parts
+
+
+def test_a_part_is_in_the_second_stage_while_the_next_is_in_the_first() -> None:
+    barrier = threading.Barrier(2)
+
+    def first(part: int) -> int:
+        return barrier.wait(10) if part else 0
+
+    def second(part: int, _: int) -> int:
+        return barrier.wait(10) if part < 2 else 0
+
+    assert len(staged([0, 1, 2], first, second)) == 3
+
+
+@pytest.mark.parametrize("stage", ["first", "second"])
+def test_what_a_stage_raises_ends_the_others(stage: str) -> None:
+    called: list[int] = []
+
+    def first(part: int) -> None:
+        called.append(part)
+        if stage == "first" and part == 1:
+            raise ValueError(part)
+
+    def second(part: int, _: None) -> None:
+        if stage == "second" and part == 0:
+            raise ValueError(part)
+
+    with pytest.raises(ValueError, match="0" if stage == "second" else "1"):
+        staged([0, 1, 2], first, second)
+    assert 2 not in called
 
 
 def test_one_core_has_no_second_thread(monkeypatch: pytest.MonkeyPatch) -> None:

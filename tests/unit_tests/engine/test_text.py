@@ -302,6 +302,21 @@ def test_tokenized_texts_hold_the_words_in_order(texts: list[str]) -> None:
     assert tokens.lengths().tolist() == [len(split_words(text)) for text in texts]
 
 
+@given(st.lists(st.lists(PLAIN_TEXT, max_size=3), min_size=1, max_size=4))
+def test_texts_joined_are_those_tokenized_together(parts: list[list[str]]) -> None:
+    joined = TokenizedTexts.join([tokenize(texts, None) for texts in parts])
+    together = tokenize([text for texts in parts for text in texts], None)
+    assert (joined.words, joined.morphemes) == (together.words, together.morphemes)
+    assert joined.word_ids.tolist() == together.word_ids.tolist()
+    assert joined.offsets.tolist() == together.offsets.tolist()
+
+
+def test_joined_texts_keep_their_morphemes() -> None:
+    texts = ["하늘은 푸르다", "강물은 하늘은 흐른다"]
+    joined = TokenizedTexts.join([tokenize([text], shared_analyzer()) for text in texts])
+    assert joined.morphemes == shared_analyzer().morphemes(joined.words)
+
+
 @given(st.data(), st.lists(PLAIN_TEXT, min_size=1, max_size=6))
 def test_taking_texts_is_tokenizing_those_texts(data: st.DataObject, texts: list[str]) -> None:
     rows = data.draw(st.lists(st.integers(0, len(texts) - 1), max_size=8))

@@ -206,8 +206,7 @@ class Searched:
             for number, (title, text, _) in enumerate(kind.passages)
         ]
         texts = [searchable_text(one.text, one.metadata, retriever.title_key) for one in self.passages]
-        self.tokens = retriever._tokenize(texts)
-        fields = retriever._embed(self.passages, self.tokens)
+        self.tokens, fields = retriever._read(self.passages, texts)
         assert fields is not None
         self.fields = fields
         self.groups = [group or str(number) for number, (_, _, group) in enumerate(kind.passages)]

@@ -12,8 +12,9 @@ from langchain_core.documents import Document
 from langchain_core.runnables.config import run_in_executor
 
 from langchain_klue_rerank.adapters.documents import check_count, check_one_kind, check_query, rescored, to_document
+from langchain_klue_rerank.adapters.embedding import WordsAndVectors
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
-from langchain_klue_rerank.adapters.indexed import IndexedRetriever, WordsAndVectors
+from langchain_klue_rerank.adapters.indexed import IndexedRetriever
 from langchain_klue_rerank.adapters.rebuilding import rebuild_folder
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage

@@ -15,6 +15,7 @@ from pydantic import Field, PrivateAttr, field_validator
 from langchain_klue_rerank.adapters.batches import HANDED_OVER, answer_together
 from langchain_klue_rerank.adapters.embedding import (
     WindowWords,
+    WordsAndVectors,
     check_model,
     check_second,
     embed_fields,
@@ -25,7 +26,6 @@ from langchain_klue_rerank.adapters.embedding import (
 )
 from langchain_klue_rerank.adapters.filters import Filter
 from langchain_klue_rerank.adapters.first_stage import FirstStage, Options, SearchType
-from langchain_klue_rerank.adapters.indexed import WordsAndVectors
 from langchain_klue_rerank.adapters.rebuilding import check_token_vectors, open_index, rebuild_folder, warn_words_only
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.adapters.second_stage import Answer, SecondStage

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 SECOND_WINDOW_WORDS = 40
 #: Words of the windows that have a vector each; None for one vector a passage; "auto" for what suits the model.
 WindowWords = int | Literal["auto"] | None
-
+#: Passages tokenized, and their vectors by field; None in an index without vectors.
+WordsAndVectors = tuple[TokenizedTexts, dict[str, PassageVectors] | None]
 
 #: Passages whose windows are vectors in float32 at a time, before they are rounded: some 50 MB.
 _PASSAGES_AT_ONCE = 4096

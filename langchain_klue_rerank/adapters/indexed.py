@@ -24,6 +24,7 @@ from langchain_klue_rerank.adapters.documents import (
     to_documents,
     to_passages,
 )
+from langchain_klue_rerank.adapters.embedding import WordsAndVectors
 from langchain_klue_rerank.adapters.filters import Filter, to_keep
 from langchain_klue_rerank.engine.arrays.storage import editing
 from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
@@ -31,15 +32,12 @@ from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments.sizes import IndexStats
 from langchain_klue_rerank.engine.index.settings import IndexSettings
-from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
 from langchain_klue_rerank.engine.threads import gently
 
 #: Documents that `IndexedRetriever.sync` adds at a time.
 _SYNC_BATCH = 512
-#: Passages tokenized, and their vectors by field; None in an index without vectors.
-WordsAndVectors = tuple[TokenizedTexts, Mapping[str, PassageVectors] | None]
 
 
 @dataclass(frozen=True)

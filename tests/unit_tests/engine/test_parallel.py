@@ -40,7 +40,7 @@ def test_both_are_called_at_the_same_time() -> None:
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_every_part_goes_through_both_stages_in_order(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
-    monkeypatch.setattr(parallel, "_cores", lambda: cores)
+    monkeypatch.setattr(parallel, "cores", lambda: cores)
     called: list[tuple[str, int]] = []
 
     def first(part: int) -> int:

@@ -2,8 +2,8 @@
 
 A search makes hundreds of short NumPy calls, and each gives Python's lock away. Beside a thread that indexes it gets
 the lock back up to 5 ms later (`sys.getswitchinterval`), so that a search of 20 ms takes ten times as long. While
-searches compute, indexing therefore works a millisecond at a time and pauses twice as long as it worked: a search takes
-about half as long again as alone, and indexing three times as long at most, however many searches there are.
+searches compute, indexing therefore works a millisecond at a time and pauses three times as long as it worked: a search
+takes about a third longer than alone, and indexing four times as long at most, however many searches there are.
 
 A forked process has the locks of its parent as they were at that moment, but none of the threads that hold them: one
 that another thread held would never be released. Here a forked process gets new ones. That is right where what
@@ -39,7 +39,7 @@ Loaded = TypeVar("Loaded")
 
 
 #: Seconds that indexing works between two pauses, and how many times as long a pause takes.
-_WORKS, _TIMES = 0.001, 2.0
+_WORKS, _TIMES = 0.001, 3.0
 #: Most seconds of work that a pause is for: what was done before the search began needs none.
 _COUNTED = 0.01
 #: Seconds after which a pausing thread looks whether the searches have ended.

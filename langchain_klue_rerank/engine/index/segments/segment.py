@@ -26,7 +26,7 @@ from langchain_klue_rerank.errors import IndexFormatError
 
 #: Bytes by which mapped memory may grow before it is given back; what is read again comes from the system's cache.
 #: Where its size is not known, that is done after so many searches.
-_GROWN, _SEARCHES = 32 << 20, 2
+_GROWN, _SEARCHES = 160 << 20, 2
 #: Postings from which on their highest frequency is remembered; few terms have as many.
 _COUNTED_ONCE = 4096
 
@@ -95,7 +95,7 @@ class Segment:
     def searched(self) -> None:
         """Give mapped memory back from time to time: else every page that a search ever read stays in memory.
 
-        Called after each search, and between the parts of one that read all over a file.
+        Called after each search.
         """
         if self.size >= passage_vectors.LARGE:
             self.release()

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
-from langchain_klue_rerank.engine.index import vectors as passage_vectors
 from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.terms import Terms, new_name
@@ -20,10 +19,6 @@ from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 T = TypeVar("T")
-
-#: Rows of a large segment whose windows are read before mapped memory is given back: each may map a megabyte, as Linux
-#: maps whole folios of its cache.
-_READ_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +228,7 @@ class Snapshot:
         """Return the cosine of a query with the best window of some rows, in a field of vectors."""
         cosines = np.empty(len(rows), np.float32)
         for segment, places, own in self.places(rows):
-            large = segment.size >= passage_vectors.LARGE
-            step = _READ_AT_ONCE if large else max(1, len(own))
-            for start in range(0, len(own), step):
-                some = slice(start, start + step)
-                cosines[places[some]] = segment.vectors[name].best_of(query, own[some])
-                if large:
-                    segment.searched()
+            cosines[places] = segment.vectors[name].best_of(query, own)
         return cosines
 
     def blanks_last(

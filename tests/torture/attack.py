@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import pkgutil
 import random
@@ -122,7 +123,8 @@ def guarded(act: Callable[[], str | None], seconds: float = SECONDS, memory: int
 
     Args:
         act: What to do; returns what went wrong, if anything. An error that it raises is a fault.
-        seconds: Most seconds that it may take.
+        seconds: Most seconds of processor time that it may take, and a quarter of those that may pass: the machine may
+            do other work.
         memory: Most bytes that it may take beside what the process has already.
 
     Returns:
@@ -137,6 +139,7 @@ def guarded(act: Callable[[], str | None], seconds: float = SECONDS, memory: int
             limit = address_space() + 4 * memory
             resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(seconds), math.ceil(seconds) + 1))
             said = act()
         except BaseException:
             said = traceback.format_exc(limit=-3)
@@ -145,13 +148,15 @@ def guarded(act: Callable[[], str | None], seconds: float = SECONDS, memory: int
         os._exit(0 if said is None else 1)
     os.close(writing)
     with open(reading, "rb") as pipe:
-        ready, _, _ = select.select([pipe], [], [], seconds)
+        ready, _, _ = select.select([pipe], [], [], 4 * seconds)
         said = pipe.read().decode() if ready else ""
     if not ready:
         os.kill(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)
     if not ready:
         return f"hangs: {seconds} s were not enough"
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        return f"hangs: {seconds} s of processor time were not enough"
     if os.WIFSIGNALED(status):
         return f"crashes with signal {os.WTERMSIG(status)}"
     taken = usage.ru_maxrss * 1024 - before

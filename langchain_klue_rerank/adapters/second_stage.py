@@ -19,6 +19,7 @@ from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, Options
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores
+from langchain_klue_rerank.engine.rerank.close_scores import close_leaders, put_first
 from langchain_klue_rerank.engine.rerank.confidence import (
     CANDIDATES,
     DOUBT,
@@ -58,7 +59,8 @@ class SecondStage:
         weight: Weight of a `RankerCompressor`'s score in the final score, 0..1; the first stage's has the rest.
         title_key: The metadata key of a title that is read before the text; None for the text alone.
         scores_in_metadata: Whether documents come with their scores.
-        second: The second bi-encoder; where it is the packaged encoder it reads the first result, for the confidence.
+        second: The second bi-encoder; the packaged encoder also reads: the first two results where their scores are
+            close, to tell which is first, and the first one, for the confidence.
     """
 
     reranker: BaseDocumentCompressor | None
@@ -106,7 +108,7 @@ class SecondStage:
             [scores] = await reranker._ascore([request])
             if not isinstance(self.second, EncoderEmbeddings):
                 documents = self._blend(reranker, candidates, scores, options)
-            else:  # the packaged encoder reads for the confidence
+            else:  # the packaged encoder reads
                 documents = await run_in_executor(None, self._blend, reranker, candidates, scores, options)
             outputs.update(documents=documents, milliseconds=round(1000 * (time.perf_counter() - start), 3))
         return documents
@@ -166,6 +168,11 @@ class SecondStage:
     ) -> list[Document]:
         """Order candidates by the weighted mean of both stages' scores, and keep the best k above the threshold."""
         blended = blend_scores(scores.values, candidates.scores, self.weight)
+        read: dict[int, float] = {}
+        may_read = self.second is not None and self._may_read(reranker, candidates, scores)
+        if may_read and (leaders := close_leaders(blended)):
+            read = self._read(candidates, leaders)
+            blended = put_first(blended, leaders, [read[place] for place in leaders]) if read else blended
         # no threshold can tell of a candidate that was not read in time
         passes, marks = reranker._passes(scores), reranker._marks(scores)
         kept = passes & (scores.is_late | (blended >= (options.score_threshold or 0)))
@@ -173,7 +180,7 @@ class SecondStage:
         best = order[kept[order]][: options.k].tolist()
         if not self.scores_in_metadata:
             return [rescored(candidates.documents[place]) for place in best]
-        confidence = self._confidence(reranker, candidates, scores, blended, options) if len(order) else {}
+        confidence = self._confidence(reranker, candidates, scores, blended, options, read) if len(order) else {}
         return [
             rescored(
                 candidates.documents[place],
@@ -193,11 +200,12 @@ class SecondStage:
         scores: Scores,
         blended: NDArray[np.float64],
         options: Options,
+        read: dict[int, float],
     ) -> dict[str, float]:
         """Return the metadata entry with the first result's confidence; empty where it is not known.
 
         It is fitted on the packaged models' scores of the candidates of hybrid search. Where that leaves a
-        doubt, and there is no limit of time, the packaged encoder reads the first result.
+        doubt, and there is no limit of time, the packaged encoder reads the first result, if it has not `read` it yet.
         """
         evidence = candidates.evidence
         if (
@@ -212,18 +220,31 @@ class SecondStage:
             return {}
         known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second)
         confidence = float(packaged_confidence(FIRST if evidence.second is None else SECOND)(known))
-        if (
-            evidence.second is not None
-            and isinstance(self.second, EncoderEmbeddings)
-            and reranker.max_latency_ms is None
-            and DOUBT[0] < confidence < DOUBT[1]
-        ):
-            first = candidates.documents[int(blended[:CANDIDATES].argmax())]
-            text = searchable_text(first.page_content, first.metadata, self.title_key)
-            odds = self.second.read(candidates.query, [text])
-            if odds is not None:
-                confidence = float(packaged_confidence(READ)(np.append(known, odds)))
+        if DOUBT[0] < confidence < DOUBT[1] and self._may_read(reranker, candidates, scores):
+            first = int(blended[:CANDIDATES].argmax())
+            read = read if first in read else self._read(candidates, [first])
+            if first in read:
+                confidence = float(packaged_confidence(READ)(np.append(known, read[first])))
         return {"confidence": confidence}
+
+    def _may_read(self, reranker: RankerCompressor, candidates: CandidateDocuments, scores: Scores) -> bool:
+        """Return whether the packaged encoder may read passages: beside packaged models, without a time limit."""
+        return (
+            isinstance(self.second, EncoderEmbeddings)
+            and candidates.evidence is not None
+            and candidates.evidence.second is not None
+            and reranker._has_confidence
+            and reranker.max_latency_ms is None
+            and bool(scores.is_read.all())
+        )
+
+    def _read(self, candidates: CandidateDocuments, places: Sequence[int]) -> dict[int, float]:
+        """Return the log odds that candidates answer, by their places; none if the second bi-encoder does not read."""
+        assert isinstance(self.second, EncoderEmbeddings)
+        documents = [candidates.documents[place] for place in places]
+        texts = [searchable_text(one.page_content, one.metadata, self.title_key) for one in documents]
+        odds = self.second.read(candidates.query, texts)
+        return {} if odds is None else dict(zip(places, odds.tolist(), strict=True))
 
     def _first_stage_only(self, candidates: CandidateDocuments, options: Options) -> list[Document]:
         """Return the first stage's best, with its scores as the final ones."""

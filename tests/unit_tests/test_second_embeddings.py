@@ -81,6 +81,30 @@ def test_the_packaged_encoder_reads_the_first_result_for_the_confidence() -> Non
     assert without_reading != near
 
 
+def test_the_packaged_encoder_reads_two_first_results_that_are_close() -> None:
+    parking = {
+        "resident": "주차장은 입주자 차 한 대까지 무료이고 두 대째부터 한 달에 삼만 원입니다.",
+        "visitor": "주차장에 방문한 차는 경비실에서 방문증을 받아 네 시간까지 세웁니다.",
+        "charger": "주차장 전기차 충전기는 열네 시간이 지나면 자리를 비워 줘야 합니다.",
+        "damage": "주차장 기둥을 긁으면 관리사무소에 알리고 수리비를 냅니다.",
+    }
+    texts = documents() + [Document(text, id=name) for name, text in parking.items()]
+    retriever = KlueRetriever.from_documents(texts, second_embeddings="packaged-encoder", k=3)
+    question = "손님 차는 어디 대요?"
+    unread = retriever.model_copy(update={"reranker": KlueReranker(max_latency_ms=60_000)})  # no time to read
+    first, second, _ = unread.invoke(question)
+    assert [first.id, second.id] == ["resident", "visitor"]
+    found = retriever.invoke(question)
+    assert [one.id for one in found][:2] == ["visitor", "resident"]
+    scores = [one.metadata["relevance_score"] for one in found]
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] == first.metadata["relevance_score"]
+    same(retriever.batch([question])[0], found)
+    same(asyncio.run(retriever.ainvoke(question)), found)
+    bare = retriever.model_copy(update={"scores_in_metadata": False})
+    assert bare.invoke(question, k=1)[0].id == "visitor"
+
+
 def test_an_index_in_parts_is_an_index_in_one(retriever: KlueRetriever, tmp_path: Path) -> None:
     grown = KlueRetriever(second_embeddings=Concepts(), k=3)
     for document in documents():

@@ -47,6 +47,7 @@ from langchain_klue_rerank.engine.index.passages import Passage
 from langchain_klue_rerank.engine.index.settings import VECTORS
 from langchain_klue_rerank.engine.models.names import WEIGHTS
 from langchain_klue_rerank.engine.rerank import confidence as engine
+from langchain_klue_rerank.engine.rerank.close_scores import close_leaders, put_first
 from langchain_klue_rerank.engine.rerank.ranker import blend_scores
 from langchain_klue_rerank.evaluation.metrics import calibration_error
 from training import data as readers
@@ -272,11 +273,14 @@ def ask(
     assert evidence.lexical is not None
     assert evidence.cosines is not None
     assert evidence.tokens is not None
+    if searched.second is not None and (leaders := close_leaders(blended)):
+        odds = KlueEmbeddings(model=searched.second).read(question, [texts[place] for place in leaders])
+        blended = blended if odds is None else put_first(blended, leaders, odds.tolist())
     best = int(blended.argmax())
     known = engine.signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second)
-    odds = None if searched.second is None else KlueEmbeddings(model=searched.second).read(question, [texts[best]])
-    if odds is not None:
-        known = np.append(known, odds)
+    if searched.second is not None:
+        odds = KlueEmbeddings(model=searched.second).read(question, [texts[best]])
+        known = known if odds is None else np.append(known, odds)
     return known, numbers[kept[best]] in right and not take_out
 
 

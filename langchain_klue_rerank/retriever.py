@@ -93,8 +93,9 @@ class KlueRetriever(ExplainingRetriever):
             candidates. Several rankings are fused by reciprocal rank, or with the lexical scores if documents were
             added here. The same text from several sources is one document; one that the local index holds comes back as
             it was added.
-        second_embeddings: A second bi-encoder for hybrid search: ``"packaged-encoder"``, the name of another model, or
-            any embeddings. Finds more of what is asked in other words; adding documents is far slower. Default None.
+        second_embeddings: A second bi-encoder for hybrid search: ``"packaged-encoder"``, which also reads close first
+            results, another model's name, or any embeddings. Finds more of what is asked in other words; adding
+            documents is far slower. Default None.
         second_weight: Weight of its score in hybrid search, relative to the lexical score. Default 0.2.
         title_key: The metadata key of a title that is searched with the text. Default ``"title"``; None for the text
             alone.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Two scores whose log odds differ by less than this are close.
-CLOSE: Final = 0.25
+CLOSE: Final = 0.1
 #: What the log odds of reading count beside those of a score.
 READING_WEIGHT: Final = 0.2
 

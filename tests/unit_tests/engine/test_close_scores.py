@@ -10,9 +10,9 @@ from langchain_klue_rerank.engine.rerank.close_scores import close_leaders, put_
 
 
 def test_only_nearly_equal_scores_are_close() -> None:
-    assert close_leaders(np.array([0.1, 0.52, 0.3, 0.5])) == (1, 3)
-    assert close_leaders(np.array([0.1, 0.6, 0.3, 0.5])) is None
-    assert close_leaders(np.array([0.012, 0.01])) == (0, 1)
+    assert close_leaders(np.array([0.1, 0.51, 0.3, 0.5])) == (1, 3)
+    assert close_leaders(np.array([0.1, 0.54, 0.3, 0.5])) is None
+    assert close_leaders(np.array([0.0105, 0.01])) == (0, 1)
     assert close_leaders(np.array([0.5, 0.5, 0.5])) == (0, 1)
     assert close_leaders(np.array([0.5])) is None
     assert close_leaders(np.array([])) is None

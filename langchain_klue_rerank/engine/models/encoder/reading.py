@@ -1,8 +1,8 @@
 """Reading: the encoder takes a question and a passage together and says whether the passage answers.
 
 The same layers that embed texts have learned it beside that (`training.packaged.encoder_tuning`). Reading knows what a
-passage says that a cosine does not: that it is about the question's topic and still has no answer. It orders passages
-no better than the scores do, so it has a say in the confidence alone.
+passage says that a cosine does not: that it is about the question's topic and still has no answer. Passages are ordered
+better by their scores than by reading, so it has a say in the confidence, and between two close scores.
 """
 
 from __future__ import annotations

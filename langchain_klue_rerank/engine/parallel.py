@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import _thread
 import os
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -47,6 +48,39 @@ def staged(parts: Sequence[P], first: Callable[[P], A], second: Callable[[P, A],
     if before is not None:
         found.append((before[1], second(*before)))
     return found
+
+
+def spread(items: Iterable[P], call: Callable[[P], object]) -> None:
+    """Call a function with every item, by as many threads as there are cores for them; see `both`.
+
+    Args:
+        items: The items, those of most work first.
+        call: Called with each once. After one call has failed no further one begins.
+
+    Raises:
+        BaseException: What a call raises.
+    """
+    left = deque(items)
+
+    def work() -> None:
+        try:
+            while True:
+                try:
+                    item = left.popleft()
+                except IndexError:
+                    return
+                call(item)
+        except BaseException:
+            left.clear()
+            raise
+
+    def on(threads: int) -> None:
+        if threads < 2:
+            work()
+        else:
+            at_once(work, partial(on, threads - 1))
+
+    on(1 if searches() > 1 else min(cores(), len(left)))
 
 
 def at_once(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:

@@ -20,7 +20,6 @@ from langchain_core.documents import Document
 from tqdm import tqdm
 
 from langchain_klue_rerank import KlueRetriever
-from langchain_klue_rerank.engine.models.encoder.reading import READ_WORDS
 from langchain_klue_rerank.engine.text.windows import cut_texts
 from training import data as sets
 from training.files import write_jsonl
@@ -30,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: Words of a window, as `KlueRetriever` cuts passages for a second bi-encoder.
 WINDOW_WORDS = 40
+#: Words of the windows that are read with a question.
+_READ_WORDS = 80
 #: Passages that the search looks at for wrong ones, and wrong ones that are kept.
 _DEPTH, _WRONG = 20, 6
 
@@ -97,7 +98,7 @@ def to_read() -> Iterator[Asked]:
 
 
 def _to_read(rows: Sequence[dict[str, Any]], asked: Sequence[dict[str, Any]]) -> Iterator[Asked]:
-    windows = {row["id"]: cut_texts([row["text"]], [row["title"]], READ_WORDS)[0] for row in rows}
+    windows = {row["id"]: cut_texts([row["text"]], [row["title"]], _READ_WORDS)[0] for row in rows}
     documents = [Document(row["text"], metadata={"title": row["title"]}, id=row["id"]) for row in rows]
     retriever = KlueRetriever.from_documents(documents, reranker=None, k=_WRONG + 2)
     for row, found in zip(asked, retriever.batch([one["question"] for one in asked]), strict=True):

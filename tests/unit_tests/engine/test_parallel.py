@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from langchain_klue_rerank.engine import parallel
-from langchain_klue_rerank.engine.parallel import both, staged
+from langchain_klue_rerank.engine.parallel import both, spread, staged
 from langchain_klue_rerank.engine.threads import searching
 
 
@@ -110,6 +110,38 @@ def test_searches_of_several_threads_have_one_core_each() -> None:
     finally:
         done.set()
         other.join()
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3])
+def test_every_core_takes_the_next_item(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
+    monkeypatch.setattr(parallel, "cores", lambda: cores)
+    spread([], raises)
+    barrier, threads = threading.Barrier(cores), set()
+    called: list[int] = []
+
+    def call(item: int) -> None:
+        threads.add(wait_for_the_other(barrier))
+        called.append(item)
+
+    spread(range(2 * cores), call)
+    assert sorted(called) == [*range(2 * cores)]
+    assert len(threads) == cores
+
+
+def test_after_a_failure_no_further_item_is_begun() -> None:
+    barrier = threading.Barrier(2)
+    called: list[int] = []
+
+    def call(item: int) -> None:
+        called.append(item)
+        barrier.wait(10)  # both threads have one
+        if item == 0:
+            raise ValueError(item)
+        time.sleep(0.2)
+
+    with pytest.raises(ValueError, match="0"):
+        spread(range(9), call)
+    assert sorted(called) == [0, 1]
 
 
 @pytest.mark.parametrize("error", [ValueError("one"), KeyboardInterrupt(), SystemExit(3)])

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from langchain_klue_rerank.engine.contracts import Kind, check_scores
 from langchain_klue_rerank.engine.models.encoder.network import Network, NumpyNetwork, batches
 from langchain_klue_rerank.engine.models.encoder.pieces import PieceTokenizer
 from langchain_klue_rerank.engine.models.encoder.weights import READING, EncoderWeights
+from langchain_klue_rerank.engine.parallel import spread
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import has_words
 
@@ -58,10 +59,7 @@ class EncoderBiEncoder:
             for start in range(0, len(texts), _TEXTS_AT_ONCE):
                 some = [row for row in range(start, min(start + _TEXTS_AT_ONCE, len(texts))) if has_words(texts[row])]
                 pieces = [np.array(self._tokenizer.encode(prompt + texts[row], most)) for row in some]
-                for batch in batches(np.array([len(piece) for piece in pieces])):
-                    own = np.asarray(some)[batch]
-                    vectors[own] = as_unit_vectors(self._network.means([pieces[number] for number in batch.tolist()]))
-                    bar.update(len(batch))
+                vectors[some] = as_unit_vectors(self._means(pieces, bar))
         return vectors
 
     def read(self, query: str, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -83,11 +81,27 @@ class EncoderBiEncoder:
             np.array(asked + self._tokenizer.encode(prompts["passage"] + text, PAIR_PIECES - len(asked) + 1)[1:])
             for text in texts
         ]
-        odds = np.zeros(len(texts), np.float32)
         head = self._weights.vectors[READING]
-        for batch in batches(np.array([len(piece) for piece in pieces])):
-            odds[batch] = self._network.means([pieces[number] for number in batch.tolist()]) @ head[:-1] + head[-1]
-        return check_scores(odds, "packaged-encoder")
+        with tqdm(disable=True) as bar:
+            means = self._means(pieces, bar)
+        return check_scores(means @ head[:-1] + head[-1], "packaged-encoder")
+
+    def _means(self, pieces: Sequence[NDArray[np.int64]], bar: tqdm[Any]) -> NDArray[np.float32]:
+        """Return the means of n texts of any lengths, (n, hidden), and tell a progress bar; see `Network`."""
+        found = np.zeros((len(pieces), self._weights.sizes.hidden), np.float32)
+
+        def compute(batch: NDArray[np.int64]) -> None:
+            found[batch] = self._network.means([pieces[number] for number in batch.tolist()])
+            with bar.get_lock():
+                bar.update(len(batch))
+
+        each = batches(np.array([len(piece) for piece in pieces], np.int64))
+        if not self._network.uses_all_cores:
+            spread(each, compute)
+        else:
+            for batch in each:
+                compute(batch)
+        return found
 
 
 def open_network(weights: EncoderWeights) -> Network:

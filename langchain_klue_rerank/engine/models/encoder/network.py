@@ -11,18 +11,24 @@ from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.models.encoder.weights import MATRICES, EncoderWeights
 
-#: Pieces that are computed at a time: with more, what a layer computes no longer fits the processor's caches.
-_PIECES_AT_ONCE: Final = 512
+#: Pieces that are computed at a time: with more, what a layer computes no longer fits the caches of a core.
+_PIECES_AT_ONCE: Final = 384
 
 
 class Network(Protocol):
-    """Turns pieces into vectors. May be called from several threads."""
+    """Turns pieces into vectors. May be called from several threads.
+
+    Attributes:
+        uses_all_cores: Whether one call computes on all cores; otherwise several calls at the same time do.
+    """
+
+    uses_all_cores: bool
 
     def means(self, texts: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Return the mean of the last layer's vectors of each text, (n, hidden) float32.
 
         Args:
-            texts: The pieces of n texts of about the same length, none empty.
+            texts: The pieces of n texts of the same length, none empty.
         """
         ...
 
@@ -36,12 +42,16 @@ def embed_pieces(weights: EncoderWeights, texts: Sequence[NDArray[np.int64]]) ->
 
 
 def batches(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Return the numbers of texts in batches of about the same length."""
-    order = np.argsort(lengths, kind="stable")
+    """Return the numbers of texts in batches of the same length, the longest first.
+
+    No text is padded, so its vector is the same in any batch, and attention needs no mask.
+    """
+    order = np.argsort(-lengths, kind="stable")
     found: list[NDArray[np.int64]] = []
     start = 0
     for end in range(1, len(order) + 1):
-        if end == len(order) or (end + 1 - start) * lengths[order[end]] > _PIECES_AT_ONCE:
+        length = lengths[order[start]]
+        if end == len(order) or lengths[order[end]] < length or (end + 1 - start) * length > _PIECES_AT_ONCE:
             found.append(order[start:end])
             start = end
     return found
@@ -50,11 +60,11 @@ def batches(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 class NumpyNetwork:
     """The network in NumPy, its matrices in float32.
 
-    Texts lie one after the other without padding, so the vector of a text does not depend on the others.
-
     Args:
         weights: The weights.
     """
+
+    uses_all_cores = True
 
     def __init__(self, weights: EncoderWeights) -> None:
         self._weights = weights

@@ -18,7 +18,7 @@ _CONTRIB = "com.microsoft"
 
 
 class OnnxNetwork:
-    """The network in ONNX Runtime. The vector of a text does not depend on the others.
+    """The network in ONNX Runtime, one thread a call: batches on several cores are faster than a batch on several.
 
     Args:
         weights: The weights.
@@ -27,6 +27,8 @@ class OnnxNetwork:
         ImportError: If onnx or onnxruntime is not installed, or onnxruntime is older than 1.20, the oldest one that was
             tried.
     """
+
+    uses_all_cores = False
 
     def __init__(self, weights: EncoderWeights) -> None:
         import onnxruntime
@@ -48,17 +50,13 @@ class OnnxNetwork:
 
     def means(self, texts: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
         """Return the mean of each text; see `Network`."""
-        lengths = np.array([len(text) for text in texts], np.int32)
-        there = np.arange(int(lengths.max())) < lengths[:, None]
-        states = np.zeros((*there.shape, self._weights.sizes.hidden), np.float32)
-        states[there] = embed_pieces(self._weights, texts)
-        [found] = self._open().run(None, {"states": states, "lengths": lengths})
-        found[~there] = 0
-        return np.asarray(found.sum(axis=1) / lengths[:, None], np.float32)
+        states = embed_pieces(self._weights, texts).reshape(len(texts), -1, self._weights.sizes.hidden)
+        [found] = self._open().run(None, {"states": states})
+        return np.asarray(found.mean(axis=1), np.float32)
 
 
 def build_graph(weights: EncoderWeights, unsigned: bool) -> bytes:
-    """Return the ONNX model: from ``states`` (texts, pieces, hidden) and ``lengths`` (texts,) to the last layer's.
+    """Return the ONNX model: from ``states`` (texts, pieces, hidden) to those of the last layer.
 
     What a matrix is given becomes bytes without being scaled for it, except in the middle of the feed-forward part: the
     normalisation before it returns numbers in 0..255, and so does attention, whose values are scaled in their matrix.
@@ -125,7 +123,7 @@ def build_graph(weights: EncoderWeights, unsigned: bool) -> bytes:
         given = to_bytes(states, first)
         thirds = [slice(start, start + sizes.hidden) for start in range(0, 3 * sizes.hidden, sizes.hidden)]
         parts = [product(given, first, rows, mixing if number == 2 else None) for number, rows in enumerate(thirds)]
-        mixed = node("MultiHeadAttention", [*parts, "", "lengths"], f"{layer}.mixed", _CONTRIB, num_heads=sizes.heads)
+        mixed = node("MultiHeadAttention", parts, f"{layer}.mixed", _CONTRIB, num_heads=sizes.heads)
         sums = added(product(to_bytes(mixed, mixing), mixing), states, first)
         states = normalised(sums, f"{layer}.attention_norm", second)
         units = node("Gelu", [product(to_bytes(states, second), second)], f"{layer}.units", _CONTRIB)
@@ -136,10 +134,7 @@ def build_graph(weights: EncoderWeights, unsigned: bool) -> bytes:
     graph = helper.make_graph(
         nodes,
         "encoder",
-        [
-            helper.make_tensor_value_info("states", TensorProto.FLOAT, shape),
-            helper.make_tensor_value_info("lengths", TensorProto.INT32, ["texts"]),
-        ],
+        [helper.make_tensor_value_info("states", TensorProto.FLOAT, shape)],
         [helper.make_tensor_value_info(states, TensorProto.FLOAT, shape)],
         arrays,
     )
@@ -153,8 +148,7 @@ def _session(graph: bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    # threads that wait for the next call would keep the processor busy
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.intra_op_num_threads = 1
     # more would fuse the sum with its normalisation, in a kernel that takes five times as long as both
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

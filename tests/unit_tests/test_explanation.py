@@ -77,6 +77,26 @@ def test_the_sentence_says_how_often_how_many_and_whether(question, sentence):
     assert explain_match(question, FILTER, title="공기청정기 필터").sentence == sentence
 
 
+LEAVE = (
+    "연차는 사규에 따라 신청합니다. 입사 1년이 지나면 15일을 쓸 수 있습니다. 연차를 쓰려면 사흘 전에 알립니다. "
+    "수강 신청은 시작 2주 전까지 받습니다. 한 과정은 12주 동안 이어집니다."
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence"),
+    [
+        ("연차는 며칠인가요?", "입사 1년이 지나면 15일을 쓸 수 있습니다."),
+        ("연차 몇 일 나와요?", "입사 1년이 지나면 15일을 쓸 수 있습니다."),
+        ("연차는 며칠 전에 말해야 하나요?", "연차를 쓰려면 사흘 전에 알립니다."),
+        ("수강 과정은 몇 주예요?", "한 과정은 12주 동안 이어집니다."),
+        ("수강은 몇 주 전까지 신청해요?", "수강 신청은 시작 2주 전까지 받습니다."),
+    ],
+)
+def test_how_long_before_something_answers_only_who_asks_for_it(question, sentence):
+    assert explain_match(question, LEAVE, title="직원 안내").sentence == sentence
+
+
 def test_the_order_of_the_sentences_of_a_long_text_does_not_matter():
     sentences = [f"{number}번 창구는 {number}층에 있습니다." for number in range(1, 150)]
     found = explain_match("77번 창구는 어디예요?", " ".join(sentences))

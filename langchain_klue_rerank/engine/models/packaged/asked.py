@@ -64,20 +64,27 @@ _KINDS: Final[tuple[tuple[str, str, str], ...]] = (
 )
 #: "몇" and a unit, and other names of the same unit.
 _HOW_MANY: Final = re.compile(
-    r"몇 ?(년|월|달|개월|주|일|시간|시|분|초|명|사람|번|회|개|층|호|퍼센트|프로|살|세|학년|권|장|대|마리|가지|미터|킬로"
+    r"몇 ?(년|월|달|개월|주|시간|시|분|초|명|사람|번|회|개|층|호|퍼센트|프로|살|세|학년|권|장|대|마리|가지|미터|킬로"
     r"|도|점)"
 )
+#: A usual spelling of "며칠".
+_HOW_MANY_DAYS: Final = re.compile(r"몇 ?일(?=[은이을에간동까만씩인마째\s?]|$)")
 _SAME_UNIT: Final = (
     {"달", "개월"},
     {"사람", "명", "인", "분"},
     {"퍼센트", "프로", "%", "할"},
     {"번", "회"},
-    {"일", "날"},
     {"킬로", "kg", "㎏", "km"},
     {"살", "세"},
 )
 _NUMBER: Final = r"(?:\d|[한두세네반]|다섯|여섯|일곱|여덟|아홉|열|스무|서른|수십|[일이삼사오육칠팔구십백천만])\s?"
-_DAYS: Final = re.compile(r"\d\s?일|하루|이틀|사흘|나흘|닷새|엿새|이레|열흘|보름|주일|당일|전날|다음 날")
+_DAYS: Final = r"(?:\d\s?일|하루|이틀|사흘|나흘|닷새|엿새|이레|열흘|보름|주일|당일|전날|다음 날)"
+#: How long before something ("사흘 전까지"): only a question that says so, too, asks for it.
+_BEFORE: Final = r"\s?전(?:에|까지|부터|이|의|\b)"
+_ASKS_BEFORE: Final = re.compile(rf"(?:며칠|몇 ?[가-힣]{{1,3}}){_BEFORE}")
+_SOME_TIME_BEFORE: Final = re.compile(
+    rf"(?:{_PERIOD}|(?:\d+|{_NUMBER})\s?(?:초|분|시간|일|주|주일|달|개월|년|영업일)){_BEFORE}"
+)
 _ASKED: Final = tuple(re.compile(question) for _, question, _ in _KINDS)
 _SAYS: Final = tuple(re.compile(sentence) for _, _, sentence in _KINDS)
 #: Beginnings of sentences that go on about the subject of the one before.
@@ -100,22 +107,29 @@ def said(question: str, sentences: Sequence[str]) -> NDArray[np.float64]:
         (n, kinds): 1 where the question is of a kind and the sentence has what such a question asks for, else 0.
     """
     result = np.zeros((len(sentences), len(KINDS)))
+    question = _HOW_MANY_DAYS.sub("며칠", question)
+    counted = _counted(question)
+    if counted and not _ASKS_BEFORE.search(question):
+        sentences = [_SOME_TIME_BEFORE.sub("", sentence) for sentence in sentences]
     for column, (asked, says) in enumerate(zip(_ASKED, _SAYS, strict=True)):
         if asked.search(question):
             result[:, column] = [says.search(sentence) is not None for sentence in sentences]
-    if counted := _counted(question):
+    if counted:
         result[:, -1] = [counted.search(sentence) is not None for sentence in sentences]
     return result
 
 
 def _counted(question: str) -> re.Pattern[str] | None:
     """Return what finds a number of the unit that a question asks for ("몇 년"); None if it asks for none."""
-    if found := _HOW_MANY.search(question):
-        unit = found.group(1)
+    if "며칠" in question:
+        number = _DAYS
+    elif found := _HOW_MANY.search(question):
         # "분" is a minute, too: only who asks for persons means them
-        same = next((names for names in _SAME_UNIT if unit in names and unit != "분"), {unit})
-        return re.compile(f"{_NUMBER}(?:{'|'.join(sorted(same))})")
-    return _DAYS if "며칠" in question else None
+        same = next((names for names in _SAME_UNIT if found[1] in names and found[1] != "분"), {found[1]})
+        number = f"{_NUMBER}(?:{'|'.join(sorted(same))})"
+    else:
+        return None
+    return re.compile(number + (_BEFORE if _ASKS_BEFORE.search(question) else ""))
 
 
 def goes_on(sentences: Sequence[str]) -> NDArray[np.bool_]:

@@ -225,6 +225,13 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--timeout", type=_seconds, default=30.0, help=text("most seconds for a request (30)"))
     serve.add_argument("--max-body", type=_positive, default=8_000_000, help=text("most bytes of a request (8000000)"))
     serve.add_argument("--max-waiting", type=_positive, default=256, help=text("most requests that wait (256)"))
+    serve.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help=text("web page whose scripts may ask, such as http://localhost:3000"),
+    )
     serve.set_defaults(run=serving.serve)
 
     mcp = command("mcp", "serve indexes to agents, over MCP")

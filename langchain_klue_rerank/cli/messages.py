@@ -35,6 +35,9 @@ _KOREAN: Final[dict[str, str]] = {
     "port to listen on (8080)": "요청을 받을 포트(8080)",
     "most seconds for a request (30)": "요청 하나에 허용하는 시간, 초(30)",
     "most bytes of a request (8000000)": "요청 본문의 최대 크기, 바이트(8000000)",
+    "web page whose scripts may ask, such as http://localhost:3000": (
+        "스크립트의 요청을 받아 줄 웹 페이지(예: http://localhost:3000). 여러 번 줄 수 있습니다"
+    ),
     "most requests that wait (256)": "기다릴 수 있는 요청의 최대 수(256)",
     "{added} passages in {seconds:.1f} s ({speed:.0f}/s) -> {dir} ({passages} in all)": (
         "{seconds:.1f}초 동안 단락 {added}개를 색인했습니다(초당 {speed:.0f}개) -> {dir} (모두 {passages}개)"

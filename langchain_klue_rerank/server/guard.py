@@ -14,14 +14,15 @@ from starlette.responses import JSONResponse
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-#: Paths that need no key, and where the scripts of the page at ``/docs`` lie.
-OPEN = frozenset({"/health", "/docs", "/openapi.json"})
+#: Paths that are read without a key, and where the scripts of the page at ``/docs`` lie.
+OPEN = frozenset({"/", "/health", "/docs", "/openapi.json"})
 ASSETS = "/docs/assets/"
 
 
 def error_body(message: str, kind: str) -> dict[str, Any]:
     """Return an error as every protocol's clients can read it."""
-    return {"message": message, "error": {"message": message, "type": kind, "param": None, "code": None}}
+    detail = {"message": message, "type": kind, "param": None, "code": None}
+    return {"message": message, "detail": message, "error": detail}
 
 
 def error_response(
@@ -79,6 +80,8 @@ class Guard:
             return
         start = time.perf_counter()
         status = 0
+        # a slash at the end means the same path: a redirection would lose the body of clients that do not follow it
+        scope["path"] = scope["path"].rstrip("/") or "/"
 
         async def watched(message: Message) -> None:
             nonlocal status
@@ -94,10 +97,15 @@ class Guard:
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send, answered: Callable[[], bool]) -> None:
         headers = dict(scope["headers"])
-        if not self._allowed(scope["path"], headers.get(b"authorization", b"")):
+        if not self._is_open(scope) and not self._allowed(headers.get(b"authorization", b"")):
             refusal = error_response(
                 401, "The API key is missing or wrong.", "authentication_error", {"WWW-Authenticate": "Bearer"}
             )
+            await refusal(scope, receive, send)
+            return
+        coding = headers.get(b"content-encoding", b"identity")
+        if coding.lower() != b"identity":
+            refusal = error_response(415, f"Content-Encoding: {coding.decode('latin-1')} is not read; send plain JSON.")
             await refusal(scope, receive, send)
             return
         length = headers.get(b"content-length", b"0")
@@ -119,8 +127,13 @@ class Guard:
     def _too_large(self) -> JSONResponse:
         return error_response(413, f"The body is larger than {self._max_body} bytes; send fewer texts at a time.")
 
-    def _allowed(self, path: str, authorization: bytes) -> bool:
-        if self._key is None or path in OPEN or path.startswith(ASSETS):
+    @staticmethod
+    def _is_open(scope: Scope) -> bool:
+        path: str = scope["path"]
+        return scope["method"] in ("GET", "HEAD") and (path in OPEN or path.startswith(ASSETS))
+
+    def _allowed(self, authorization: bytes) -> bool:
+        if self._key is None:
             return True
         scheme, _, key = authorization.partition(b" ")
         same = hmac.compare_digest(sha256(key.strip()).digest(), self._key)  # as long for every key

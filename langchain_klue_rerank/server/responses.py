@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator
 
@@ -22,9 +22,10 @@ class ErrorDetail(BaseModel):
 
 
 class ErrorBody(BaseModel):
-    """An error: ``message`` for Cohere's clients, ``error`` for OpenAI's."""
+    """An error: ``message`` for Cohere's clients, ``detail`` for Jina's and Voyage's, ``error`` for OpenAI's."""
 
     message: str
+    detail: str
     error: ErrorDetail
 
 
@@ -75,6 +76,49 @@ class EmbeddingsResponse(BaseModel):
     model: str
     data: list[Embedding]
     usage: dict[str, int]
+
+
+class CohereEmbedResponse(BaseModel):
+    """Cohere's answer: vectors by form, or the bare list of its first version."""
+
+    id: str
+    response_type: Literal["embeddings_by_type", "embeddings_floats"]
+    embeddings: dict[str, list[list[float] | str]] | list[list[float]]
+    texts: list[Text]
+    meta: dict[str, Any]
+
+
+class Model(BaseModel):
+    """A model that is served, in OpenAI's words and in Cohere's (``name``, ``endpoints``)."""
+
+    id: Text
+    object: str = "model"
+    created: int
+    owned_by: str = "klue-rerank"
+    name: Text
+    endpoints: list[str]
+
+
+class ModelsResponse(BaseModel):
+    """The models as OpenAI (``data``) and Cohere (``models``) list them."""
+
+    object: str = "list"
+    data: list[Model]
+    models: list[Model]
+
+
+class TeiInfo(BaseModel):
+    """What TEI says of itself. Two models are served, so there are two in ``model_type``."""
+
+    model_id: Text
+    model_dtype: str = "float32"
+    model_type: dict[str, dict[str, str]]
+    max_concurrent_requests: int
+    max_input_length: int
+    max_batch_tokens: int
+    max_client_batch_size: int
+    auto_truncate: bool = True
+    version: str
 
 
 class SearchExplanation(BaseModel):

@@ -46,7 +46,13 @@ def serve(options: argparse.Namespace, started: Callable[[], None]) -> None:
     check_port(options.host, options.port)
     services = Services(open_indexes(options.dirs, **models), max_waiting=options.max_waiting, **models)
     services.warm_up()
-    app = create_app(services, api_key=api_key(), max_body=options.max_body, timeout=options.timeout)
+    app = create_app(
+        services,
+        api_key=api_key(),
+        max_body=options.max_body,
+        timeout=options.timeout,
+        origins=options.allow_origin,
+    )
     started()
     # what runs when the signal to stop comes is answered first
     uvicorn.run(

@@ -40,6 +40,7 @@ class Services:
         self.indexes = dict(indexes or {})
         self.reranker = reranker or KlueReranker()
         self.embeddings = embeddings or KlueEmbeddings()
+        self.max_waiting = max_waiting
         self.rerank = Batcher(self._scores, max_waiting=max_waiting)
         self.embed = Batcher(self._vectors, max_waiting=max_waiting)
         self.search = Batcher(self._documents, max_waiting=max_waiting, max_size=64)

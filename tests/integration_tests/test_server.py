@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import math
 import os
 import re
 import signal
@@ -15,6 +17,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +99,84 @@ def test_cohere_reads_the_errors(address):
         cohere.ClientV2("any", base_url=address).rerank(model="m", query=QUESTION, documents=TEXTS, top_n=0)
 
 
-def test_langchain_cohere(address, expected):
-    langchain_cohere = pytest.importorskip("langchain_cohere")
-    reranker = langchain_cohere.CohereRerank(model="packaged", base_url=address, cohere_api_key="any", top_n=3)
-    documents = reranker.compress_documents([Document(text) for text in TEXTS], QUESTION)
-    assert [document.page_content for document in documents] == [TEXTS[place] for place in expected]
+def cohere_v1(address: str) -> list[int]:
+    client = pytest.importorskip("cohere").Client("any", base_url=address)
+    return [result.index for result in client.rerank(model="m", query=QUESTION, documents=TEXTS, top_n=3).results]
+
+
+def langchain_cohere(address: str) -> list[int]:
+    reranker = pytest.importorskip("langchain_cohere").CohereRerank(model="m", base_url=address, cohere_api_key="any")
+    return [TEXTS.index(found.page_content) for found in reranker.compress_documents([*map(Document, TEXTS)], QUESTION)]
+
+
+def litellm(provider: str, base: str, address: str) -> list[int]:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # otherwise it asks another host for prices
+    options = {"query": QUESTION, "documents": TEXTS, "top_n": 3, "api_base": address + base, "api_key": "any"}
+    answer = pytest.importorskip("litellm").rerank(f"{provider}/packaged", return_documents=True, **options)
+    assert all(TEXTS[result["index"]] == result["document"]["text"] for result in answer.results)
+    return [result["index"] for result in answer.results]
+
+
+def llama_index(module: str, name: str, base: str, address: str) -> list[int]:
+    schema = pytest.importorskip("llama_index.core.schema")
+    reranker = getattr(pytest.importorskip(f"llama_index.postprocessor.{module}"), name)
+    keys = {} if module == "tei_rerank" else {"api_key": "any"}
+    nodes = [schema.NodeWithScore(node=schema.TextNode(text=text)) for text in TEXTS]
+    found = reranker(base_url=address + base, top_n=3, **keys).postprocess_nodes(nodes, query_str=QUESTION)
+    return [TEXTS.index(node.text) for node in found]
+
+
+def haystack(module: str, name: str, address: str, **fields: Any) -> list[int]:
+    ranker = getattr(pytest.importorskip(f"haystack_integrations.components.rankers.{module}"), name)
+    core = pytest.importorskip("haystack")
+    secret = pytest.importorskip("haystack.utils").Secret.from_token("any")
+    reranker = ranker(**{"token" if name == "HuggingFaceTEIRanker" else "api_key": secret}, top_k=3, **fields)
+    found = reranker.run(query=QUESTION, documents=[core.Document(content=text) for text in TEXTS])["documents"]
+    return [TEXTS.index(document.content) for document in found]
+
+
+RERANKING_CLIENTS = {
+    "cohere 1": cohere_v1,
+    "langchain-cohere": langchain_cohere,
+    "litellm cohere": partial(litellm, "cohere", ""),
+    "litellm jina": partial(litellm, "jina_ai", "/v1/rerank"),
+    "litellm vllm": partial(litellm, "hosted_vllm", ""),
+    "llama-index cohere": partial(llama_index, "cohere_rerank", "CohereRerank", ""),
+    "llama-index jina": partial(llama_index, "jinaai_rerank", "JinaRerank", "/v1"),
+    "llama-index tei": partial(llama_index, "tei_rerank", "TextEmbeddingInference", ""),
+    "haystack cohere": lambda url: haystack("cohere", "CohereRanker", url, api_base_url=url),
+    "haystack jina": lambda url: haystack("jina", "JinaRanker", url, base_url=f"{url}/v1/rerank"),
+    "haystack tei": lambda url: haystack("huggingface_api", "HuggingFaceTEIRanker", url, url=url),
+}
+
+
+@pytest.mark.parametrize("client", RERANKING_CLIENTS)
+def test_clients_rerank(address, expected, client):
+    assert RERANKING_CLIENTS[client](address) == expected
+
+
+#: What applications send, as their source says: path, fields, and where the answer's results stand.
+APPLICATIONS = {
+    "Open WebUI": ("/v1/rerank", {"model": "reranker", "documents": TEXTS, "top_n": len(TEXTS)}, "results"),
+    "Dify": ("/rerank", {"model": "reranker", "documents": TEXTS, "top_n": 3}, "results"),
+    "RAGFlow, Xinference": (
+        "/v1/rerank",
+        {"return_documents": "true", "return_len": "true", "documents": TEXTS},
+        "results",
+    ),
+    "RAGFlow, TEI": ("/rerank", {"texts": TEXTS, "raw_scores": False, "truncate": True}, None),
+    "LightRAG": ("/rerank", {"model": "m", "documents": TEXTS, "top_k": 3}, "results"),
+    "a slash at the end": ("/v2/rerank/", {"documents": [{"text": text} for text in TEXTS]}, "results"),
+}
+
+
+@pytest.mark.parametrize("application", APPLICATIONS)
+def test_applications_rerank(address, expected, application):
+    path, fields, key = APPLICATIONS[application]
+    answer = httpx.post(f"{address}{path}", json={"query": QUESTION, **fields}).json()
+    results = answer[key] if key else answer
+    assert [result["index"] for result in results][:3] == expected
+    assert len(results) == fields.get("top_n", fields.get("top_k", len(TEXTS)))
 
 
 def test_openai(address):
@@ -117,19 +193,108 @@ def test_openai(address):
         client.embeddings.create(model="m", input=[[1, 2, 3]])
 
 
-def test_langchain_openai(address):
-    langchain_openai = pytest.importorskip("langchain_openai")
-    embeddings = langchain_openai.OpenAIEmbeddings(
+def langchain_openai(address: str) -> tuple[Any, Any]:
+    embeddings = pytest.importorskip("langchain_openai").OpenAIEmbeddings(
         model="packaged", base_url=f"{address}/v1", api_key="any", check_embedding_ctx_length=False
     )
-    for vector, one in zip(embeddings.embed_documents(TEXTS), KlueEmbeddings().embed_documents(TEXTS), strict=True):
-        assert vector == pytest.approx(one, abs=1e-6)
+    return embeddings.embed_documents(TEXTS), None  # it cannot say that a text is a query
+
+
+def cohere_embed(client: str, options: dict[str, Any], address: str) -> tuple[Any, Any]:
+    embed = partial(getattr(pytest.importorskip("cohere"), client)("any", base_url=address).embed, model="m", **options)
+    found = [
+        embed(texts=texts, input_type=kind).embeddings
+        for texts, kind in ((TEXTS, "search_document"), ([QUESTION], "search_query"))
+    ]
+    passages, query = [vectors.float_ if options else vectors for vectors in found]
+    return passages, query[0]
+
+
+def langchain_cohere_embed(address: str) -> tuple[Any, Any]:
+    module = pytest.importorskip("langchain_cohere")
+    embeddings = module.CohereEmbeddings(model="m", base_url=address, cohere_api_key="any")
+    return embeddings.embed_documents(TEXTS), embeddings.embed_query(QUESTION)
+
+
+def hub(address: str) -> tuple[Any, Any]:
+    client = pytest.importorskip("huggingface_hub").InferenceClient(model=address)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # which the tests switch on
+        return client.feature_extraction(TEXTS), client.feature_extraction(QUESTION, prompt_name="query")[0]
+
+
+def voyage(address: str) -> tuple[Any, Any]:
+    embed = pytest.importorskip("voyageai").Client(api_key="any", base_url=f"{address}/v1").embed
+    passages = embed(TEXTS, model="voyage-3", input_type="document").embeddings
+    return passages, embed([QUESTION], model="voyage-3", input_type="query").embeddings[0]
+
+
+def litellm_embed(model: str, base: str, address: str) -> tuple[Any, Any]:
+    os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
+    answer = pytest.importorskip("litellm").embedding(model, TEXTS, api_base=address + base, api_key="any")
+    return [one["embedding"] for one in answer.data], None
+
+
+EMBEDDING_CLIENTS = {
+    "langchain-openai": langchain_openai,
+    "cohere 1": partial(cohere_embed, "Client", {}),
+    "cohere 2": partial(cohere_embed, "ClientV2", {"embedding_types": ["float"]}),
+    "langchain-cohere": langchain_cohere_embed,
+    "huggingface-hub": hub,
+    "voyageai": voyage,
+    "litellm openai": partial(litellm_embed, "openai/m", "/v1"),
+    "litellm infinity": partial(litellm_embed, "infinity/m", ""),
+    "litellm cohere": partial(litellm_embed, "cohere/m", "/v2/embed"),
+}
+
+
+@pytest.mark.parametrize("client", EMBEDDING_CLIENTS)
+def test_clients_embed(address, client):
+    passages, query = EMBEDDING_CLIENTS[client](address)
+    for vector, one in zip(passages, KlueEmbeddings().embed_documents(TEXTS), strict=True):
+        assert list(vector) == pytest.approx(one, abs=1e-6)
+    assert query is None or list(query) == pytest.approx(KlueEmbeddings().embed_query(QUESTION), abs=1e-6)
+
+
+def test_models_are_listed(address):
+    client = pytest.importorskip("openai").OpenAI(api_key="any", base_url=f"{address}/v1")
+    assert [model.id for model in client.models.list()] == ["packaged"]
+    assert client.models.retrieve("packaged").owned_by == "klue-rerank"
+    with pytest.raises(pytest.importorskip("openai").NotFoundError, match="there are: packaged"):
+        client.models.retrieve("gpt-5")
+    info = httpx.get(f"{address}/info").json()
+    assert set(info["model_type"]) == {"embedding", "reranker"}
+    assert info["max_client_batch_size"] == 2048
+
+
+@pytest.mark.parametrize(
+    ("path", "field", "known"),
+    [
+        ("/v2/rerank", "topN", "top_n"),
+        ("/v1/rerank", "returnDocuments", "return_documents"),
+        ("/rerank", "top-k", "top_k"),
+        ("/v1/embeddings", "dimension", "dimensions"),
+        ("/v2/embed", "inputType", "input_type"),
+        ("/v1/search", "scoreThreshold", "score_threshold"),
+    ],
+)
+def test_another_spelling_of_a_field_is_refused_and_unknown_fields_are_not(address, path, field, known):
+    body = (
+        {"query": QUESTION, "documents": TEXTS}
+        if "rerank" in path
+        else {"input": TEXTS, "query": QUESTION, "texts": TEXTS}
+    )
+    wrong = httpx.post(f"{address}{path}", json={**body, field: 1})
+    assert (wrong.status_code, wrong.json()["detail"]) == (422, f"{field} is no field; did you mean {known}?")
+    assert httpx.post(f"{address}{path}", json={**body, "truncation": True, "user": "na"}).status_code == 200
 
 
 def test_text_embeddings_inference(address, expected):
     ranks = httpx.post(f"{address}/rerank", json={"query": QUESTION, "texts": TEXTS, "return_text": True}).json()
     assert [rank["index"] for rank in ranks[:3]] == expected
     assert ranks[0]["text"] == TEXTS[expected[0]]
+    raw = httpx.post(f"{address}/rerank", json={"query": QUESTION, "texts": TEXTS, "raw_scores": True}).json()
+    assert [1 / (1 + math.exp(-rank["score"])) for rank in raw] == pytest.approx([r["score"] for r in ranks], abs=1e-6)
     [vector] = httpx.post(f"{address}/embed", json={"inputs": TEXTS[0]}).json()
     assert vector == pytest.approx(KlueEmbeddings().embed_documents(TEXTS[:1])[0], abs=1e-6)
 
@@ -193,6 +358,8 @@ def test_a_key_is_asked_for():
         right = {"Authorization": "Bearer 열쇠".encode()}
         assert httpx.post(f"{address}/v2/rerank", json=body, headers=right).status_code == 200
         assert httpx.get(f"{address}/health").status_code == 200
+        assert httpx.get(f"{address}/").status_code == 200  # as TEI's clients ask whether it is up
+        assert httpx.post(f"{address}/", json={"inputs": "가"}).status_code == 401
         assert httpx.get(f"{address}/metrics").status_code == 401
 
 
@@ -229,6 +396,28 @@ def test_a_body_that_is_not_read_says_what_it_lacks(address):
     header = {"Content-Type": "application/json"}
     korean = httpx.post(f"{address}/v1/search", content=body.encode("cp949"), headers=header)
     assert (korean.status_code, "UTF-8" in korean.json()["message"]) == (400, True)
+    coded = {**header, "Content-Encoding": "gzip"}
+    packed = httpx.post(f"{address}/v1/search", content=gzip.compress(body.encode()), headers=coded)
+    assert (packed.status_code, "gzip" in packed.json()["message"]) == (415, True)
+
+
+def test_a_wrong_path_or_method_says_what_there_is(address):
+    chat = httpx.post(f"{address}/v1/chat/completions", json={"model": "m", "messages": []})
+    assert (chat.status_code, "/v1/embeddings" in chat.json()["error"]["message"]) == (404, True)
+    read = httpx.get(f"{address}/v2/rerank")
+    assert (read.status_code, read.json()["message"]) == (405, "GET is not answered at /v2/rerank; use POST.")
+
+
+def test_pages_of_allowed_origins_may_ask():
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type"}
+    with serving(create_app(services(), api_key="key", origins=["http://localhost:3000"])) as address:
+        for origin, status in (("http://localhost:3000", 200), ("http://example.com", 400)):
+            answer = httpx.options(f"{address}/v2/rerank", headers={"Origin": origin, **asked})
+            assert answer.status_code == status
+            assert (answer.headers.get("access-control-allow-origin") == origin) is (status == 200)
+        refused = httpx.post(f"{address}/v2/rerank", headers={"Origin": "http://localhost:3000"})
+        assert refused.status_code == 401
+        assert refused.headers["access-control-allow-origin"] == "http://localhost:3000"  # so the page can read why
 
 
 def test_fields_that_are_null_are_as_if_left_out(address):

@@ -18,7 +18,11 @@ from langchain_klue_rerank.server.services import Services  # noqa: E402
 from tests.integration_tests.test_server import serving  # noqa: E402
 from tests.unit_tests.fakes import TEXTS  # noqa: E402
 
-PATHS = ["/v1/rerank", "/v2/rerank", "/rerank", "/embed", "/v1/embeddings", "/v1/search", "/health", "/metrics"]
+READ = ["/health", "/metrics", "/v1/models", "/v1/models/{name}", "/info"]
+PATHS = [
+    *("/v1/rerank", "/v2/rerank", "/rerank", "/embed", "/v1/embed", "/v2/embed", "/v1/embeddings", "/v1/search"),
+    *READ,
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,12 +39,12 @@ def test_every_path_is_fuzzed(described):
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
 @pytest.mark.parametrize("path", PATHS)
 def test_every_answer_is_as_described(described, path, mode):
-    method = "GET" if path in ("/health", "/metrics") else "POST"
+    method = "GET" if path in READ else "POST"
     if method == "GET" and mode is GenerationMode.NEGATIVE:
         return  # it takes nothing that could be wrong
 
-    # a filter's operators and a model's dimensions are checked beyond what the description can say
-    excluded = [positive_data_acceptance] if path in ("/v1/search", "/v1/embeddings", "/embed") else []
+    # filters' operators, dimensions, names of models and spellings of fields are checked beyond the description
+    excluded = [] if path in ("/health", "/metrics", "/v1/models", "/info") else [positive_data_acceptance]
 
     @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
     @given(case=described[path][method].as_strategy(generation_mode=mode))

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.mapped import RESTORE, check_checksums, release, stretches
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.engine.arrays.strings import StringTable
+from langchain_klue_rerank.engine.arrays.strings import Strings, StringTable, decoded
 from langchain_klue_rerank.engine.threads import give_way
 from langchain_klue_rerank.errors import IndexFormatError
 
@@ -228,7 +228,7 @@ def write_strings(path: Path, strings: Sequence[str]) -> None:
         file.write(b"]" if len(strings) else b"[]")
 
 
-class Lines(Sequence[str]):
+class Lines(Strings):
     """The lines of UTF-8 text, decoded when they are asked for. Lone surrogates are kept, each by itself.
 
     Args:
@@ -257,30 +257,12 @@ class Lines(Sequence[str]):
         """Return the number of lines."""
         return len(self._offsets) - 1
 
-    @overload
-    def __getitem__(self, number: int) -> str: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[str]: ...
-
-    def __getitem__(self, number: int | slice) -> str | list[str]:
-        """Return a line, or several."""
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(number)
-        return _decoded(self._bytes[self._offsets[number] : self._offsets[number + 1] - 1])
+    def _string(self, number: int) -> str:
+        return decoded(self._bytes[self._offsets[number] : self._offsets[number + 1] - 1])
 
     def __iter__(self) -> Iterator[str]:
         """Yield all lines, decoded together."""
-        return iter(_decoded(bytes(self._bytes)).split("\n")[:-1])
-
-
-def _decoded(content: bytes) -> str:
-    try:
-        return content.decode("utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise IndexFormatError(f"A file of the index is no UTF-8 ({error}). {RESTORE}") from error
+        return iter(decoded(bytes(self._bytes)).split("\n")[:-1])
 
 
 def write_ragged(path: Path, table: Ragged) -> None:

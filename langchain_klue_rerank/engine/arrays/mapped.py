@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import mmap
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from langchain_klue_rerank.errors import IndexFormatError
 
@@ -19,6 +20,8 @@ RESTORE: Final = "Restore it from a copy, or build the index again."
 LARGE_FILE = 1 << 26
 #: Bytes of a file up to which it is read instead of mapped.
 _MAPPED = 1 << 16
+#: The most bytes that a configuration of packaged weights may have.
+_CONFIG_BYTES = 1 << 20
 #: Bytes of a large file that are read at a time.
 _STRETCH = 1 << 25
 #: Bytes of a mapped file whose memory is given back.
@@ -67,6 +70,32 @@ def read_small(path: Path, most: int) -> str:
     if len(content) > most:
         raise ValueError(f"it is longer than {most} bytes")
     return content.decode()
+
+
+def packaged_config(path: Path, kind: str, version: int) -> dict[str, Any]:
+    """Read the configuration of packaged weights.
+
+    Args:
+        path: The file.
+        kind: What its ``format`` must be.
+        version: What its ``format_version`` must be.
+
+    Raises:
+        FileNotFoundError: If it is missing.
+        ValueError: If it is something else, or of another format version.
+    """
+    try:
+        config = json.loads(read_small(path, _CONFIG_BYTES))
+    except RecursionError as error:
+        raise ValueError(f"{path} is nested too deeply.") from error
+    if not isinstance(config, dict) or config.get("format") != kind:
+        raise ValueError(f"{path} does not describe a {kind}.")
+    if config.get("format_version") != version:
+        raise ValueError(
+            f"The weights in {path.parent} have format version {config.get('format_version')}; this release reads "
+            f"version {version}. Update langchain-klue-rerank or use the weights of this release."
+        )
+    return config
 
 
 def open_regular(path: Path) -> int:

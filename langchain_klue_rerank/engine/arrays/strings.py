@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, pairwise, repeat
 from typing import Final, overload
@@ -10,7 +11,7 @@ from typing import Final, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.mapped import release
+from langchain_klue_rerank.engine.arrays.mapped import RESTORE, release
 from langchain_klue_rerank.engine.arrays.ragged import gather
 from langchain_klue_rerank.engine.threads import gently, give_way
 from langchain_klue_rerank.errors import IndexFormatError
@@ -52,7 +53,29 @@ def hashes(content: NDArray[np.uint8], offsets: NDArray[np.int64]) -> NDArray[np
     return result * _MULTIPLIER
 
 
-class StringTable(Sequence[str]):
+class Strings(Sequence[str], ABC):
+    """Strings by number. A subclass says how many there are, and which one has a number."""
+
+    @abstractmethod
+    def _string(self, number: int) -> str:
+        """Return the string with a number, which is one of theirs."""
+
+    @overload
+    def __getitem__(self, number: int) -> str: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[str]: ...
+
+    def __getitem__(self, number: int | slice) -> str | list[str]:
+        """Return a string, or several."""
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return self._string(number)
+
+
+class StringTable(Strings):
     """Distinct strings by number, and their numbers by string. Immutable.
 
     Args:
@@ -99,20 +122,9 @@ class StringTable(Sequence[str]):
         """Return the number of strings."""
         return len(self.offsets) - 1
 
-    @overload
-    def __getitem__(self, number: int) -> str: ...
-
-    @overload
-    def __getitem__(self, number: slice) -> list[str]: ...
-
-    def __getitem__(self, number: int | slice) -> str | list[str]:
-        """Return a string, or several."""
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
-        if not 0 <= number < len(self):
-            raise IndexError(number)
+    def _string(self, number: int) -> str:
         start, end = self.offsets[number : number + 2].tolist()
-        return _decoded(self.content[start:end])
+        return decoded(self.content[start:end])
 
     def __iter__(self) -> Iterator[str]:
         """Yield all strings; of a mapped file a stretch is in memory at a time."""
@@ -124,14 +136,14 @@ class StringTable(Sequence[str]):
             content = self.content[int(ends[0]) : int(ends[-1])]
             release(self.content)
             for start, end in pairwise((ends - ends[0]).tolist()):
-                yield _decoded(content[start:end])
+                yield decoded(content[start:end])
             first = last
 
     def strings(self, numbers: NDArray[np.integer]) -> list[str]:
         """Return the strings with these numbers."""
         starts, ends = self.offsets[numbers].tolist(), self.offsets[numbers + 1].tolist()
         content = self.content
-        return [_decoded(content[start:end]) for start, end in zip(starts, ends, strict=True)]
+        return [decoded(content[start:end]) for start, end in zip(starts, ends, strict=True)]
 
     def take(self, rows: NDArray[np.integer]) -> StringTable:
         """Return some of the strings, in that order."""
@@ -195,13 +207,16 @@ def join(tables: Sequence[StringTable]) -> StringTable:
     return StringTable(b"".join(bytes(table.content) for table in tables), np.concatenate(offsets))
 
 
-def _decoded(content: bytes) -> str:
+def decoded(content: bytes) -> str:
+    """Decode a part of an index's file, lone surrogates included.
+
+    Raises:
+        IndexFormatError: If it is no UTF-8.
+    """
     try:
         return content.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:
-        raise IndexFormatError(
-            f"A file of the index is no UTF-8 ({error}). Restore it from a copy, or build the index again."
-        ) from error
+        raise IndexFormatError(f"A file of the index is no UTF-8 ({error}). {RESTORE}") from error
 
 
 class GrowingStrings(Sequence[str]):

@@ -8,7 +8,7 @@ import os
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_klue_rerank.engine.arrays.litter import is_litter
 from langchain_klue_rerank.engine.arrays.mapped import read_small
@@ -17,9 +17,6 @@ from langchain_klue_rerank.errors import ModelLoadError
 
 #: The most bytes that a configuration may have.
 _CONFIG_BYTES = 16 << 20
-
-if TYPE_CHECKING:
-    pass
 
 #: Where the weights lie that come with the package.
 WEIGHTS = Path(__file__).parents[2] / "weights"

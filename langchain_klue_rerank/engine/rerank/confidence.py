@@ -8,16 +8,16 @@ questions whose passage is there and on the same questions with their passage ta
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from langchain_klue_rerank.engine.arrays.mapped import packaged_config
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 
 FORMAT: Final = "klue-confidence"
@@ -138,14 +138,7 @@ class ConfidenceModel:
             ValueError: If it holds something else, another format version, or weights of other signals.
         """
         path = Path(folder) / CONFIG_FILE
-        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise ValueError(f"{path} does not describe a {FORMAT}.")
-        if config.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
-                f"The weights in {path} have format version {config.get('format_version')}; this release reads version "
-                f"{FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
-            )
+        config = packaged_config(path, FORMAT, FORMAT_VERSION)
         model, wanted = config[key], SIGNALS_OF[key]
         if tuple(model["weights"]) != wanted:
             raise ValueError(f"{path} has weights for {', '.join(model['weights'])}; expected {', '.join(wanted)}.")

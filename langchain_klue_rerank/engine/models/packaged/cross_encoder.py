@@ -8,7 +8,6 @@ attention over the passage: thirty candidates take a few milliseconds.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from langchain_klue_rerank.engine.arrays.mapped import packaged_config
 from langchain_klue_rerank.engine.arrays.ragged import Ragged
 from langchain_klue_rerank.engine.contracts import Evidence, ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.models.packaged.match_features import (
@@ -103,14 +103,7 @@ class PairScorer:
             ValueError: If the folder holds something else, another format version, or arrays of other shapes.
         """
         folder = Path(folder)
-        config: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise ValueError(f"{folder / CONFIG_FILE} does not describe a {FORMAT}.")
-        if config.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
-                f"The weights in {folder} have format version {config.get('format_version')}; this release reads "
-                f"version {FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
-            )
+        config = packaged_config(folder / CONFIG_FILE, FORMAT, FORMAT_VERSION)
         statistics = TermStatistics(
             np.load(folder / FREQUENCIES_FILE, allow_pickle=False), config["documents"], config["steps"]
         )

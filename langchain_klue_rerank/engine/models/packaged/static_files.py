@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_klue_rerank.engine.arrays.files import SavedFiles, write_array
-from langchain_klue_rerank.engine.arrays.mapped import map_file, read_small
+from langchain_klue_rerank.engine.arrays.mapped import map_file, packaged_config
 from langchain_klue_rerank.engine.arrays.unit_vectors import to_four_bits
 
 FORMAT: Final = "klue-static-bi-encoder"
@@ -26,8 +26,7 @@ VECTORS_FILE: Final = "vectors.npy"
 SCALES_FILE: Final = "scales.npy"
 
 _FILES: Final = (VECTORS_FILE, SCALES_FILE, VOCABULARY_FILE)
-#: Largest configuration that is read, in bytes, and most dimensions.
-_CONFIG_BYTES: Final = 1 << 20
+#: Most dimensions.
 _MOST_DIMENSIONS: Final = 1 << 14
 
 
@@ -81,17 +80,7 @@ def read(folder: Path) -> tuple[StaticConfig, list[str], NDArray[np.uint8], NDAr
         ValueError: If the folder holds something else, a newer format, or damaged files.
     """
     folder = Path(folder)
-    try:
-        settings = json.loads(read_small(folder / CONFIG_FILE, _CONFIG_BYTES))
-    except RecursionError as error:
-        raise ValueError(f"{folder / CONFIG_FILE} is nested too deeply.") from error
-    if not isinstance(settings, dict) or settings.get("format") != FORMAT:
-        raise ValueError(f"{folder / CONFIG_FILE} does not describe a {FORMAT}.")
-    if settings.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"The weights in {folder} have format version {settings.get('format_version')}; this release reads "
-            f"version {FORMAT_VERSION}. Update langchain-klue-rerank or use the weights of this release."
-        )
+    settings = packaged_config(folder / CONFIG_FILE, FORMAT, FORMAT_VERSION)
     names = StaticConfig.__dataclass_fields__
     missing = [name for name in names if name not in settings]
     if missing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -255,7 +254,9 @@ def embed_each(
     for number, text in enumerate(texts):
         try:
             own = tokens.take(np.asarray([number])) if tokens is not None else None
-            found.append(as_unit_vectors(embed_queries(embedding, [text], own), dimension)[0])
+            with making_way():  # it may wait for a service, and indexing need not meanwhile
+                vectors = embed_queries(embedding, [text], own)
+            found.append(as_unit_vectors(vectors, dimension)[0])
         except Exception as error:
             found.append(error)
     return found
@@ -274,11 +275,7 @@ def embed_by_all(
     Returns:
         The first error of each query that a model failed at; and for each model the unit vectors of the others.
     """
-    table = []
-    for model, dimension in models:
-        # one of another kind may wait for a service, and indexing need not meanwhile
-        with nullcontext() if reads_tokens(model) else making_way():
-            table.append(embed_each(model, texts, tokens, dimension))
+    table = [embed_each(model, texts, tokens, dimension) for model, dimension in models]
     failed: dict[int, Exception] = {}
     for vectors in table:
         for row, vector in enumerate(vectors):

@@ -98,7 +98,7 @@ def _write_terms(terms: Terms, part: TermsPart, folder: Path) -> None:
         _STRINGS, (terms.words, terms.morphemes, terms.bigrams), part.first, part.last, strict=True
     ):
         write_lines(folder / f"{name}.txt", strings.between(first, last))
-    for name, rows in (("word_morphemes", terms.word_morphemes), ("word_bigrams", terms.word_bigrams)):
+    for name, rows in (("word_morphemes", terms.word_morphemes.rows), ("word_bigrams", terms.word_bigrams.rows)):
         write_ragged(folder / name, rows.between(part.first[0], part.last[0]))
 
 

@@ -61,9 +61,14 @@ class PassageVectors:
 
     @classmethod
     def checked(cls, vectors: ArrayLike | PassageVectors, dimension: int | None = None) -> PassageVectors:
-        """Check vectors as `as_unit_vectors` does; a table of numbers is one vector of each passage."""
+        """Check vectors as `as_unit_vectors` does; a table of numbers is one vector of each passage.
+
+        `PassageVectors` are unit vectors already: only their dimension is checked.
+        """
         if isinstance(vectors, PassageVectors):
-            return cls(as_unit_vectors(vectors.wholes, dimension), vectors.windows)
+            if dimension not in (None, vectors.wholes.shape[1]):
+                as_unit_vectors(vectors.wholes, dimension)  # says what is wrong; of no passages nothing is
+            return vectors
         wholes = as_unit_vectors(vectors, dimension)
         return cls(wholes, _no_windows(len(wholes), wholes.shape[1]))
 

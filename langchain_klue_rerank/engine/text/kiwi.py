@@ -113,6 +113,8 @@ class Analyzer:
                 known = [*map(self._cache.get, words[start : start + _LOOKED_UP_AT_ONCE])]
             unknown += [start + place for place, parts in enumerate(known) if parts is None]
             found += [parts or () for parts in known]
+        if not unknown:
+            return found
         analyzed: dict[str, tuple[str, ...]] = {}
         new = list(dict.fromkeys([words[place] for place in unknown]))
         # without the lock, and a part at a time: a caller with few words does not wait for one with thousands

@@ -62,7 +62,7 @@ def test_words_are_kept_with_their_bigrams(words: list[str]) -> None:
     for some in (words[: len(words) // 2], words):
         terms.add(tokenize([" ".join(some)], None))
     for number, word in enumerate(terms.words.first(len(terms.words))):
-        assert terms.bigrams.strings(terms.word_bigrams.between(number, number + 1).values) == bigrams(word)
+        assert terms.bigrams.strings(terms.word_bigrams.rows.between(number, number + 1).values) == bigrams(word)
     assert len(set(terms.bigrams.first(99))) == len(terms.bigrams)
 
 

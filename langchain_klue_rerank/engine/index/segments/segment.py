@@ -231,7 +231,7 @@ def index_tokens(terms: Terms, tokens: TokenizedTexts, *, morphemes: bool) -> tu
         The passages as word numbers, and postings by field.
     """
     words = terms.add(tokens)
-    tables = {"bigram": terms.word_bigrams}
+    tables = {"bigram": terms.word_bigrams.rows}
     if morphemes:
-        tables["morpheme"] = terms.word_morphemes
+        tables["morpheme"] = terms.word_morphemes.rows
     return words, {name: Postings.of(words.through(table)) for name, table in tables.items()}

@@ -65,8 +65,8 @@ class Terms:
         self.words = GrowingStrings(words)
         self.morphemes = GrowingStrings(morphemes)
         self.bigrams = GrowingStrings(bigrams)
-        self._word_morphemes = GrowingRagged(word_morphemes)
-        self._word_bigrams = GrowingRagged(word_bigrams)
+        self.word_morphemes = GrowingRagged(word_morphemes)
+        self.word_bigrams = GrowingRagged(word_bigrams)
         self._initials: _Initials | None = None
         self._parts: list[TermsPart] = []
 
@@ -104,16 +104,6 @@ class Terms:
             self._parts = parts
         return tuple(parts)
 
-    @property
-    def word_morphemes(self) -> Ragged:
-        """For each word the numbers of its morphemes."""
-        return self._word_morphemes.rows
-
-    @property
-    def word_bigrams(self) -> Ragged:
-        """For each word the numbers of its bigrams."""
-        return self._word_bigrams.rows
-
     def add(self, texts: TokenizedTexts) -> Ragged:
         """Number the words of texts.
 
@@ -134,8 +124,8 @@ class Terms:
                 morphemes.append(_rows(self.morphemes, [texts.morphemes[place] for place in some]))
                 bigrams.append(_bigram_rows(self.bigrams, words[start:]))
             # The words come last: interrupted before, the rows behind the last word count for nothing.
-            self._word_morphemes.append(Ragged.join(morphemes), known)
-            self._word_bigrams.append(Ragged.join(bigrams), known)
+            self.word_morphemes.append(Ragged.join(morphemes), known)
+            self.word_bigrams.append(Ragged.join(bigrams), known)
             numbers[new] = self.words.append(words)
         values = numbers.astype(np.int32)[texts.word_ids] if len(texts.word_ids) else np.zeros(0, np.int32)
         return Ragged(values, texts.offsets)
@@ -153,7 +143,7 @@ class Terms:
         used: dict[str, NDArray[np.int64]] = {}
         rows: dict[str, Ragged] = {}
         for name, table in (("morpheme", self.word_morphemes), ("bigram", self.word_bigrams)):
-            own = table.take(words)
+            own = table.rows.take(words)
             numbers, places = np.unique(own.values, return_inverse=True)
             used[name], rows[name] = numbers.astype(np.int64), Ragged(places.astype(np.int32), own.offsets)
         morphemes, bigrams = self.morphemes.table(used["morpheme"]), self.bigrams.table(used["bigram"])
@@ -164,7 +154,7 @@ class Terms:
     def texts(self, passages: Ragged) -> TokenizedTexts:
         """Turn texts as word numbers back into what `tokenize` made of them."""
         used, local = np.unique(passages.values, return_inverse=True)
-        morphemes = self.word_morphemes.take(used)
+        morphemes = self.word_morphemes.rows.take(used)
         names = self.morphemes.strings(morphemes.values)
         return TokenizedTexts(
             words=self.words.strings(used),

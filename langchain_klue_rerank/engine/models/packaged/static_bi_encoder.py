@@ -31,7 +31,7 @@ from langchain_klue_rerank.engine.models.packaged import static_files
 from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
-from langchain_klue_rerank.engine.threads import gently, give_way
+from langchain_klue_rerank.engine.threads import give_way
 
 # Words are joined by this character, which no word contains; it doubles as the edge of a word in an n-gram.
 _EDGE: Final = " "
@@ -73,7 +73,7 @@ class WordFeatures:
             One row of numbers per word: morphemes first, then bigrams, then trigrams. Never empty.
         """
         counts = np.fromiter(map(len, morphemes), np.int64, len(words))
-        known = self._rows(list(chain.from_iterable(gently(morphemes, 1024))))
+        known = self._rows(list(chain.from_iterable(morphemes)))
         owners_of_known = np.repeat(np.arange(len(words)), counts)
         uncovered = counts == 0
         uncovered[owners_of_known[known >= self._first_unknown]] = True
@@ -92,10 +92,11 @@ class WordFeatures:
             if start:
                 give_way()
             some = morphemes[start : start + _LOOKED_UP_AT_ONCE]
-            rows[start : start + len(some)] = [*map(self._numbers.get, some, repeat(-1))]
-        for place in gently(np.flatnonzero(rows < 0).tolist(), 1024):
-            # Not Python's hash(), which differs from process to process.
-            rows[place] = self._first_unknown + zlib.crc32(morphemes[place].encode()) % self._unknown_rows
+            found = rows[start : start + len(some)]
+            found[:] = [*map(self._numbers.get, some, repeat(-1))]
+            for place in np.flatnonzero(found < 0).tolist():
+                # Not Python's hash(), which differs from process to process.
+                found[place] = self._first_unknown + zlib.crc32(some[place].encode()) % self._unknown_rows
         return rows
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import random
-import threading
-import time
 from pathlib import Path
 
-import numpy as np
 from langchain_core.documents import Document
 
+from benchmarks.growth import beside, show
+from benchmarks.timing import timed
 from langchain_klue_rerank import KlueReranker, KlueRetriever
 from langchain_klue_rerank.evaluation.sets import read_sets
 
@@ -35,21 +34,9 @@ def main() -> None:
     retriever = KlueRetriever.from_texts(texts[: len(texts) // 2], reranker=reranker)
     for question in questions:  # words of these questions are analysed once
         retriever.invoke(question)
-    report("quiet", ask(retriever, questions, threading.Event(), 200))
-
+    show("quiet", timed(retriever.invoke, questions[:200]))
     new = scrambled(texts, arguments.documents)
-    done = threading.Event()
-
-    def index() -> None:
-        retriever.add_documents(new)
-        done.set()
-
-    thread = threading.Thread(target=index)
-    start = time.perf_counter()
-    thread.start()
-    times = ask(retriever, questions, done)
-    thread.join()
-    report(f"beside {len(new)} new documents ({time.perf_counter() - start:.0f} s)", times)
+    show(f"beside {len(new)} new documents", beside(lambda: retriever.add_documents(new), retriever, questions))
 
 
 def scrambled(texts: list[str], count: int) -> list[Document]:
@@ -61,24 +48,6 @@ def scrambled(texts: list[str], count: int) -> list[Document]:
         chance.shuffle(words)
         documents.append(Document(" ".join(word[::-1] if chance.random() < 0.2 else word for word in words)))
     return documents
-
-
-def ask(retriever: KlueRetriever, questions: list[str], until: threading.Event, most: int | None = None) -> list[float]:
-    """Ask one question after the other, at least one; return the milliseconds of each."""
-    times: list[float] = []
-    while not times or (not until.is_set() and (most is None or len(times) < most)):
-        start = time.perf_counter()
-        retriever.invoke(questions[len(times) % len(questions)])
-        times.append((time.perf_counter() - start) * 1000)
-        time.sleep(0.005)
-    return times
-
-
-def report(name: str, times: list[float]) -> None:
-    """Print the distribution of some times."""
-    p50, p95, p99 = np.percentile(times, [50, 95, 99])
-    shown = f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms, max {max(times):.0f} ms"
-    print(f"{name}: {len(times)} queries, {shown}")
 
 
 if __name__ == "__main__":

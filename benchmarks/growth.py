@@ -307,10 +307,10 @@ def busy(passages: Sequence[Passage], size: int, questions: Sequence[str], folde
             "delete of 4,000 documents": lambda: retriever.delete([one.id or "" for one in more]),
         }
         for what, write in writers.items():
-            show(f"{name}, beside {what}", _beside(write, asked, questions))
+            show(f"{name}, beside {what}", beside(write, asked, questions))
 
 
-def _beside(write: Callable[[], Any], asked: KlueRetriever, questions: Sequence[str]) -> list[float]:
+def beside(write: Callable[[], Any], asked: KlueRetriever, questions: Sequence[str]) -> list[float]:
     """Return the milliseconds of queries asked while another thread writes, for at least two seconds."""
     times: list[float] = []
     until = time.perf_counter() + 2

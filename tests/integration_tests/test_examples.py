@@ -12,17 +12,14 @@ import pytest
 from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
-from examples import evaluate_own_questions, rag_klue_retriever, run_notebook
+from examples import evaluate_own_questions, run_notebook
 from examples.chat_model import QuotingChatModel, chat_model
 from examples.documents import sample_documents
+from examples.swap_retriever import after
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever
 
 QUESTION = "주차 단속 알림 문자 서비스는 차량 한 대에 번호를 몇 개까지 등록할 수 있나요?"
 ANSWER = "번호 두 개까지"
-
-
-def test_our_retriever_in_a_chain() -> None:
-    assert ANSWER in rag_klue_retriever.build_chain(QuotingChatModel()).invoke(QUESTION)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -35,7 +32,7 @@ def test_contextual_compression_over_community_faiss() -> None:
 
 def test_any_chat_model_streams_through_the_chain() -> None:
     model = GenericFakeChatModel(messages=iter([AIMessage("두 개까지입니다 [1]")]))
-    assert "".join(rag_klue_retriever.build_chain(model).stream(QUESTION)) == "두 개까지입니다 [1]"
+    assert "".join(after.build_chain(model).stream(QUESTION)) == "두 개까지입니다 [1]"
 
 
 def test_without_a_model_set_the_examples_quote(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +44,7 @@ def test_without_a_model_set_the_examples_quote(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_swapping_the_retriever_of_an_app_is_a_few_lines() -> None:
     pytest.importorskip("langchain_community")
-    from examples.swap_retriever import after, before
+    from examples.swap_retriever import before
 
     assert "[1]" in before.build_chain(QuotingChatModel()).invoke(QUESTION)  # its vectors mean nothing: any source
     assert ANSWER in after.build_chain(QuotingChatModel()).invoke(QUESTION)

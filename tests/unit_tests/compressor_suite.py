@@ -22,7 +22,7 @@ from langchain_core.load import dumps
 from langchain_core.runnables import RunnableLambda
 from pydantic import ValidationError
 
-from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, ListRetriever, Recorder, documents, loaded_once, same
+from tests.unit_tests.fakes import HOSTILE, QUESTION, TEXTS, Recorder, documents, loaded_once, same
 
 
 def scores(result: Sequence[Document]) -> list[float]:
@@ -56,20 +56,21 @@ class CompressorTests:
         result = reranker.compress_documents(documents(), QUESTION)
         assert sorted(one.id for one in result) == sorted(one.id for one in documents())
         assert scores(result) == sorted(scores(result), reverse=True)
+        assert all(type(score) is float and 0 <= score <= 1 for score in scores(result))
+        assert state(reranker.compress_documents(tuple(documents()), QUESTION)) == state(result)
 
-    def test_scores_are_python_floats_from_0_to_1(self, reranker: BaseDocumentCompressor) -> None:
-        for score in scores(reranker.compress_documents(documents(), QUESTION)):
-            assert type(score) is float
-            assert 0 <= score <= 1
-
-    @pytest.mark.parametrize(("top_n", "count"), [(None, 6), (0, 0), (1, 1), (4, 4), (6, 6), (100, 6)])
-    def test_top_n_keeps_the_best(self, reranker: BaseDocumentCompressor, top_n: int | None, count: int) -> None:
+    @pytest.mark.parametrize(
+        ("options", "count"),
+        [
+            ({}, 3),
+            *(({"top_n": top_n}, count) for top_n, count in ((None, 6), (0, 0), (1, 1), (4, 4), (6, 6), (100, 6))),
+        ],
+        ids=str,
+    )
+    def test_top_n_keeps_the_best(self, reranker: BaseDocumentCompressor, options: dict[str, Any], count: int) -> None:
         everything = reranker.compress_documents(documents(), QUESTION)
-        kept = self.construct(top_n=top_n).compress_documents(documents(), QUESTION)
+        kept = self.construct(**options).compress_documents(documents(), QUESTION)
         assert state(kept) == state(everything[:count])
-
-    def test_keeps_three_by_default(self) -> None:
-        assert len(self.construct().compress_documents(documents(), QUESTION)) == 3
 
     def test_score_threshold_keeps_what_reaches_it(self, reranker: BaseDocumentCompressor) -> None:
         everything = reranker.compress_documents(documents(), QUESTION)
@@ -77,32 +78,29 @@ class CompressorTests:
         kept = self.construct(top_n=None, score_threshold=threshold).compress_documents(documents(), QUESTION)
         assert state(kept) == [one for one in state(everything) if one["metadata"]["relevance_score"] >= threshold]
         assert len(kept) >= 3
-
-    def test_score_threshold_and_top_n_work_together(self, reranker: BaseDocumentCompressor) -> None:
-        everything = reranker.compress_documents(documents(), QUESTION)
-        both = self.construct(top_n=1, score_threshold=scores(everything)[2])
+        both = self.construct(top_n=1, score_threshold=threshold)
         assert state(both.compress_documents(documents(), QUESTION)) == state(everything[:1])
 
-    def test_a_score_does_not_depend_on_the_other_documents(self, reranker: BaseDocumentCompressor) -> None:
-        together = {
-            one.id: one.metadata["relevance_score"] for one in reranker.compress_documents(documents(), QUESTION)
-        }
+    def test_a_score_does_not_depend_on_the_other_documents_nor_on_their_order(
+        self, reranker: BaseDocumentCompressor
+    ) -> None:
+        def scored(given: list[Document]) -> dict[str | None, float]:
+            result = reranker.compress_documents(given, QUESTION)
+            return {one.id: one.metadata["relevance_score"] for one in result}
+
+        together = scored(documents())
+        assert scored(documents()[::-1]) == pytest.approx(together, abs=1e-5)
         for document in documents():
-            [alone] = reranker.compress_documents([document], QUESTION)
-            assert alone.metadata["relevance_score"] == pytest.approx(together[document.id], abs=1e-5)
+            assert scored([document]) == pytest.approx({document.id: together[document.id]}, abs=1e-5)
 
     def test_equal_documents_keep_their_order(self, reranker: BaseDocumentCompressor) -> None:
         same = [Document(TEXTS[0], id=str(number)) for number in range(5)]
         result = reranker.compress_documents(same, QUESTION)
         assert [one.id for one in result] == ["0", "1", "2", "3", "4"]
         assert len(set(scores(result))) == 1
-
-    def test_the_order_of_the_input_does_not_matter(self, reranker: BaseDocumentCompressor) -> None:
-        forwards = {
-            one.id: one.metadata["relevance_score"] for one in reranker.compress_documents(documents(), QUESTION)
-        }
-        backwards = reranker.compress_documents(documents()[::-1], QUESTION)
-        assert {one.id: one.metadata["relevance_score"] for one in backwards} == pytest.approx(forwards, abs=1e-5)
+        twice = [*documents(), *documents()]
+        result = reranker.compress_documents(twice, QUESTION)
+        assert sorted(one.id or "" for one in result) == sorted(one.id or "" for one in twice)
 
     # --- documents --------------------------------------------------------------------------------------------------
 
@@ -113,8 +111,6 @@ class CompressorTests:
             metadata = dict(one.metadata)
             assert isinstance(metadata.pop("relevance_score"), float)
             assert metadata == given[one.id].metadata
-
-    def test_documents_without_ids_stay_without(self, reranker: BaseDocumentCompressor) -> None:
         result = reranker.compress_documents([Document(text) for text in TEXTS], QUESTION)
         assert {one.id for one in result} == {None}
 
@@ -125,10 +121,6 @@ class CompressorTests:
         assert state(given) == state(before)
         assert not {id(one) for one in result} & {id(one) for one in given}
 
-    def test_a_tuple_will_do(self, reranker: BaseDocumentCompressor) -> None:
-        listed = reranker.compress_documents(documents(), QUESTION)
-        assert state(reranker.compress_documents(tuple(documents()), QUESTION)) == state(listed)
-
     def test_results_serialize(self, reranker: BaseDocumentCompressor) -> None:
         result = reranker.compress_documents(documents(), QUESTION)
         for one in result:
@@ -137,14 +129,12 @@ class CompressorTests:
 
     # --- odd input --------------------------------------------------------------------------------------------------
 
-    def test_no_documents(self, reranker: BaseDocumentCompressor) -> None:
-        assert reranker.compress_documents([], QUESTION) == []
-
     @pytest.mark.parametrize("query", ["", "   ", "\n\t", "\u3000"])
     def test_a_blank_query_scores_0_and_keeps_the_order(self, reranker: BaseDocumentCompressor, query: str) -> None:
         result = reranker.compress_documents(documents(), query)
         assert [one.id for one in result] == [one.id for one in documents()]
         assert scores(result) == [0.0] * 6
+        assert reranker.compress_documents([], query) == reranker.compress_documents([], QUESTION) == []
 
     def test_a_query_that_is_no_string_is_refused(self, reranker: BaseDocumentCompressor) -> None:
         with pytest.raises(TypeError, match="query is None"):
@@ -157,11 +147,6 @@ class CompressorTests:
                 reranker.compress_documents(wrong, QUESTION)
             with pytest.raises(TypeError, match="takes Documents"):
                 await reranker.acompress_documents(wrong, QUESTION)
-
-    def test_duplicates_all_come_back(self, reranker: BaseDocumentCompressor) -> None:
-        given = documents()
-        result = reranker.compress_documents([*given, *given], QUESTION)
-        assert sorted(one.id or "" for one in result) == sorted(one.id or "" for one in [*given, *given])
 
     @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
     def test_hostile_documents_and_queries(self, reranker: BaseDocumentCompressor, text: str) -> None:
@@ -204,42 +189,20 @@ class CompressorTests:
         for result in results:
             same(result, results[0])
 
-    async def test_inside_a_contextual_compression_retriever(self, reranker: BaseDocumentCompressor) -> None:
-        pytest.importorskip("langchain_classic")
-        from langchain_classic.retrievers import ContextualCompressionRetriever
-
-        retriever = ContextualCompressionRetriever(
-            base_compressor=reranker, base_retriever=ListRetriever(found=documents())
-        )
-        expected = reranker.compress_documents(documents(), QUESTION)
-        assert state(retriever.invoke(QUESTION)) == state(expected)
-        assert state(await retriever.ainvoke(QUESTION)) == state(expected)
-
-    async def test_inside_a_pipeline(self, reranker: BaseDocumentCompressor) -> None:
-        pytest.importorskip("langchain_classic")
-        from langchain_classic.retrievers.document_compressors import DocumentCompressorPipeline
-
-        pipeline = DocumentCompressorPipeline(transformers=[reranker, self.construct(top_n=2)])
-        expected = self.construct(top_n=2).compress_documents(documents(), QUESTION)
-        same(pipeline.compress_documents(documents(), QUESTION), expected)
-        same(await pipeline.acompress_documents(documents(), QUESTION), expected)
-
-    def test_leaves_a_child_run_in_a_trace(self, reranker: BaseDocumentCompressor) -> None:
-        recorder = Recorder()
-        parent = CallbackManager.configure(inheritable_callbacks=[recorder]).on_chain_start({"name": "outer"}, {})
-        result = reranker.compress_documents(documents(), QUESTION, parent.get_child())
-        run = recorder.run(self.run_name)
-        assert recorder.started[run]["parent"] == parent.run_id
-        assert recorder.started[run]["inputs"]["query"] == QUESTION
-        assert recorder.started[run]["inputs"]["documents"] == 6
-        assert recorder.ended[run]["documents"] == result
-
-    async def test_leaves_a_child_run_in_a_trace_async(self, reranker: BaseDocumentCompressor) -> None:
-        recorder = Recorder()
-        result = await reranker.acompress_documents(documents(), QUESTION, [recorder])
-        run = recorder.run(self.run_name)
-        assert recorder.started[run]["inputs"]["query"] == QUESTION
-        assert recorder.ended[run]["documents"] == result
+    async def test_leaves_a_child_run_in_a_trace(self, reranker: BaseDocumentCompressor) -> None:
+        for call in ("sync", "async"):
+            recorder = Recorder()
+            parent = CallbackManager.configure(inheritable_callbacks=[recorder]).on_chain_start({"name": "outer"}, {})
+            given: Any = (documents(), QUESTION, parent.get_child())
+            if call == "sync":
+                result = reranker.compress_documents(*given)
+            else:
+                result = await reranker.acompress_documents(*given)
+            run = recorder.run(self.run_name)
+            assert recorder.started[run]["parent"] == parent.run_id
+            assert recorder.started[run]["inputs"]["query"] == QUESTION
+            assert recorder.started[run]["inputs"]["documents"] == 6
+            assert recorder.ended[run]["documents"] == result
 
     def test_finds_the_surrounding_run_by_itself(self, reranker: BaseDocumentCompressor) -> None:
         """In a chain of functions nobody passes callbacks on; the child run belongs under the function's run."""

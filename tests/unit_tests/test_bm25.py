@@ -117,6 +117,8 @@ async def test_batches_async_and_threads_give_the_same(retriever: KlueBM25Retrie
     assert retriever.batch(queries) == expected
     assert await retriever.abatch(queries) == expected
     assert [await retriever.ainvoke(query) for query in queries] == expected
+    some: Any = {"k": 9, "filter": {"number": [1, 2]}}
+    assert await retriever.ainvoke(QUESTION, **some) == retriever.invoke(QUESTION, **some)
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(retriever.invoke, queries)) == expected
 
@@ -127,26 +129,12 @@ def test_leaves_a_run_in_a_trace(retriever: KlueBM25Retriever) -> None:
     assert recorder.ended[recorder.run("KlueBM25Retriever")] == found
 
 
-def test_an_index_of_vectors_is_refused(tmp_path: Path) -> None:
-    KlueVectorStore.from_documents(documents(), BigramEmbeddings()).save(tmp_path)
-    with pytest.raises(IndexFormatError, match="vectors only"):
-        KlueBM25Retriever.load(tmp_path)
-
-
 def test_settings_are_kept_and_fields_can_be_given(tmp_path: Path) -> None:
     KlueBM25Retriever.from_documents(documents(), kiwi=False, title_key=None).save(tmp_path)
     loaded = KlueBM25Retriever.load(tmp_path, k=1)
     assert (loaded.kiwi, loaded.title_key, loaded.k) == (False, None, 1)
     with pytest.raises(ValidationError, match="topk"):
         KlueBM25Retriever.load(tmp_path, topk=1)
-
-
-async def test_arguments_of_a_call_without_blocking(retriever: KlueBM25Retriever) -> None:
-    query = " ".join(TEXTS)
-    assert len(await retriever.ainvoke(query, k=2)) == 2
-    assert await retriever.ainvoke(query, k=9, filter={"number": [1]}) == retriever.invoke(
-        query, filter={"number": [1]}
-    )
 
 
 def test_operators(retriever: KlueBM25Retriever) -> None:
@@ -166,6 +154,9 @@ def test_operators(retriever: KlueBM25Retriever) -> None:
 
 
 def test_what_an_index_lacks_is_said_before_anything_is_added(retriever: KlueBM25Retriever, tmp_path: Path) -> None:
+    KlueVectorStore.from_documents(documents(), BigramEmbeddings()).save(tmp_path / "vectors")
+    with pytest.raises(IndexFormatError, match="vectors only"):
+        KlueBM25Retriever.load(tmp_path / "vectors")
     retriever.save(tmp_path / "words")
     with pytest.raises(IndexFormatError, match="without vectors"):
         KlueVectorStore.load(tmp_path / "words", BigramEmbeddings())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -159,3 +160,8 @@ def test_every_benchmark_is_in_the_readme_of_its_folder():
     folder = PACKAGE.parent / "benchmarks"
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert {path.stem for path in folder.glob("[!_]*.py") if path.stem not in readme} == set()
+
+
+def test_the_architecture_page_names_every_module():
+    tree = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8").split("```")[1]
+    assert not {module.rpartition(".")[2] for module in modules()} - set(re.findall(r"\w*", tree))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -100,43 +100,31 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="need
 
 
 @needs_proc
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO])
-def test_a_folder_that_cannot_be_synchronised_after_the_commit(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, code: int
-) -> None:
-    """The manifest names the new data by then, so that has to stay."""
-    index = PassageIndex.load(folder)
-    add(index, passage("라", "운전면허 갱신"))
-    manifest = folder / MANIFEST
-    before = manifest.read_bytes()
-    with monkeypatch.context() as patch:
-        failing_fsync(patch, lambda path: path == folder and manifest.read_bytes() != before, code)
-        index.save(folder)
-    assert len(PassageIndex.load(folder)) == 4
-    index.save(folder)
-    assert not leftovers(folder)
-
-
-@needs_proc
-def test_a_folder_that_can_never_be_synchronised(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    index = PassageIndex.load(folder)
-    add(index, passage("라", "운전면허 갱신"))
-    failing_fsync(monkeypatch, lambda path: path.is_dir(), errno.EINVAL)
-    index.save(folder)
-    assert len(PassageIndex.load(folder)) == 4
-
-
-@needs_proc
-def test_a_disk_that_fails_before_the_commit_leaves_the_old_index(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("fails", "code", "saved"),
+    [
+        # the manifest names the new data by then, so that has to stay
+        (lambda path, folder, committed: path == folder and committed, errno.EINVAL, True),
+        (lambda path, folder, committed: path == folder and committed, errno.EIO, True),
+        (lambda path, folder, committed: path.is_dir(), errno.EINVAL, True),  # a folder that can never be synchronised
+        (lambda path, folder, committed: path == folder, errno.EIO, False),
+    ],
+    ids=["after the commit, unknown", "after the commit", "never", "before the commit"],
+)
+def test_a_folder_that_cannot_be_synchronised(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fails: Callable[[Path, Path, bool], bool], code: int, saved: bool
 ) -> None:
     index = PassageIndex.load(folder)
     add(index, passage("라", "운전면허 갱신"))
+    before = (folder / MANIFEST).read_bytes()
     with monkeypatch.context() as patch:
-        failing_fsync(patch, lambda path: path == folder, errno.EIO)
-        with pytest.raises(OSError, match="Input/output"):
+        failing_fsync(patch, lambda path: fails(path, folder, (folder / MANIFEST).read_bytes() != before), code)
+        with nullcontext() if saved else pytest.raises(OSError, match="Input/output"):
             index.save(folder)
-    assert len(PassageIndex.load(folder)) == 3
+    assert len(PassageIndex.load(folder)) == 3 + saved
+    assert not leftovers(folder)
+    index.save(folder)
+    assert len(PassageIndex.load(folder)) == 4
     assert not leftovers(folder)
 
 

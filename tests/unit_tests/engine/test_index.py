@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,29 +48,6 @@ def test_finds_the_right_passage_first(kind: IndexSettings) -> None:
 
 def score_of(index: PassageIndex, query: str, identifier: str) -> float:
     return dict(search(index, query, len(index))).get(identifier, 0.0)
-
-
-@KINDS
-def test_k(kind: IndexSettings) -> None:
-    index = small_index(kind)
-    query = "전입신고 체류기간 건강보험"
-    assert search(index, query, 0) == []
-    assert len(search(index, query, 2)) == 2
-    assert len(search(index, query, 1000)) == 3
-
-
-@KINDS
-def test_an_empty_index_finds_nothing(kind: IndexSettings) -> None:
-    index = PassageIndex(kind)
-    assert search(index, "전입신고") == []
-    assert len(index) == 0
-    assert index.delete(["가"]) == 0
-    assert index.get(["가"]) == []
-    emptied = small_index(kind)
-    emptied.delete(["가", "나", "다"])
-    assert search(emptied, "전입신고") == []
-    add(emptied, passage("라", "전입신고"))
-    assert ids(search(emptied, "전입신고")) == ["라"]
 
 
 @KINDS
@@ -229,15 +205,6 @@ def test_of_one_identifier_given_twice_the_last_counts(kind: IndexSettings) -> N
 
 
 @KINDS
-def test_delete(kind: IndexSettings) -> None:
-    index = small_index(kind)
-    assert index.delete(["나", "없음", "나"]) == 1
-    assert len(index) == 2
-    assert index.get(["나", "다"])[0].id == "다"
-    assert "나" not in ids(search(index, "체류기간 연장 출입국"))
-
-
-@KINDS
 def test_after_many_removals_everything_is_still_in_its_place(kind: IndexSettings) -> None:
     index = PassageIndex(kind)
     names = [chr(ord("가") + number) for number in range(1200)]
@@ -255,18 +222,6 @@ def test_after_many_removals_everything_is_still_in_its_place(kind: IndexSetting
     assert len(index) == 121
 
 
-def test_replacing_everything_at_once_and_emptying() -> None:
-    index = PassageIndex(SETTINGS)
-    for round_number in range(3):
-        add(index, *(passage(f"p{number}", f"낱말{number} 판{round_number}") for number in range(600)))
-    assert len(index) == 600
-    assert search(index, "판2", 1)[0][1] > 0
-    assert index.get(["p7"])[0].text == "낱말7 판2"
-    index.delete([f"p{number}" for number in range(600)])
-    assert len(index) == 0
-    assert search(index, "판2") == []
-
-
 def test_stored_tokens_of_passages_by_identifier_and_text() -> None:
     index = small_index()
     known = index.get(["다", "가"])
@@ -277,18 +232,6 @@ def test_stored_tokens_of_passages_by_identifier_and_text() -> None:
     assert index.tokens([*known, passage("라", "모르는 글")]) is None
     assert index.tokens([passage("가", "같은 번호, 다른 글")]) is None
     assert PassageIndex(replace(SETTINGS, lexical=False)).tokens([]) is None
-
-
-def test_a_filter_says_what_may_be_found() -> None:
-    index = small_index()
-    query = "전입신고 체류기간 건강보험"
-    assert ids(search(index, query, keep=lambda one: one.metadata["title"] != "체류")) == ids(
-        [pair for pair in search(index, query) if pair[0] != "나"]
-    )
-    assert search(index, query, keep=lambda one: False) == []
-    assert ids(search(index, query, 1, keep=lambda one: one.id == "다")) == ["다"]
-    dense = small_index(replace(SETTINGS, lexical=False))
-    assert ids(search(dense, query, 1, keep=lambda one: one.id == "다")) == ["다"]
 
 
 def test_a_filter_that_fails_is_not_hidden() -> None:
@@ -348,18 +291,6 @@ def test_vectors_of_passages() -> None:
     np.testing.assert_array_equal(found[2], index.vectors(["가"])[0])
     assert index.dimension == DIMENSION
     assert small_index(replace(SETTINGS, dense=False)).vectors(["가"]).shape == (1, 0)
-
-
-@KINDS
-def test_metadata_that_cannot_be_kept_is_refused_and_nothing_changes(kind: IndexSettings) -> None:
-    index = small_index(kind)
-    before = [index.get([one])[0] for one in ("가", "나")]
-    with pytest.raises(ValueError, match=r"'라'.*'handle'.*cannot be kept.*lock"):
-        add(index, passage("가", "새 글"), passage("라", "사진", handle=threading.Lock()))
-    assert len(index) == 3
-    assert [index.get([one])[0] for one in ("가", "나")] == before
-    add(index, passage("마", "도서관 휴관일"))
-    assert search(index, "도서관 휴관일", 1)[0][0] == "마"
 
 
 def test_words_that_were_split_in_another_way_are_said_when_loading(tmp_path: Path) -> None:

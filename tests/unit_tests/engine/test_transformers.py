@@ -31,7 +31,6 @@ from tests.unit_tests.engine.helpers import score
 torch = pytest.importorskip("torch")
 sentence_transformers = pytest.importorskip("sentence_transformers")
 
-CPU = CrossEncoderOptions(device="cpu", batch_size=4)
 QUERIES = ["전입신고는 며칠 안에 하나요?", "책은 몇 권", "구청"]
 PASSAGES = [
     ["전입신고는 14일 안에 합니다.", "여권은 구청에서 (02-120) 신청", "", "날"],
@@ -61,6 +60,12 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield folder
 
 
+def opened(folders: dict[str, Path], shape: str = "klue", **options: Any) -> TransformerCrossEncoder:
+    return TransformerCrossEncoder(
+        str(folders[shape]), CrossEncoderOptions(**{"device": "cpu", "batch_size": 4, **options})
+    )
+
+
 def expected(folder: Path, **settings: Any) -> list[np.ndarray]:
     model = sentence_transformers.CrossEncoder(str(folder), device="cpu", **settings)
     return [
@@ -85,19 +90,19 @@ def test_scores_are_those_of_sentence_transformers(
     names = {"processor_kwargs": {"model_input_names": ["input_ids", "attention_mask"]}} if shape == "klue" else {}
     wanted = expected(folders[shape], **names)
     assert np.ptp(np.concatenate(wanted)) > 0.05  # there is something to tell apart
-    model = TransformerCrossEncoder(str(folders[shape]), CrossEncoderOptions(batch_size=4, backend=backend))
+    model = opened(folders, shape, backend=backend)
     assert model.backend == backend
     assert_same(score(model, QUERIES, PASSAGES), wanted)
 
 
 def test_int8_keeps_the_scores_within_the_tolerance(folders: dict[str, Path], exports: Path) -> None:
-    model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
-    exact = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    model = opened(folders, backend="onnx-int8")
+    exact = opened(folders)
     assert_same(score(model, QUERIES, PASSAGES), score(exact, QUERIES, PASSAGES), 2 * onnx_export.TOLERANCE["int8"])
 
 
 def test_what_is_exported_opens_without_torch(folders: dict[str, Path], exports: Path) -> None:
-    model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    model = opened(folders, backend="onnx")
     [scores] = score(model, QUERIES[:1], PASSAGES[:1])
     program = (
         "import sys\n"
@@ -125,13 +130,12 @@ def export_folder(exports: Path, folder: Path) -> Path:
 def test_a_damaged_export_is_made_anew(
     folders: dict[str, Path], exports: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = CrossEncoderOptions(backend="onnx")
-    wanted = score(TransformerCrossEncoder(str(folders["klue"]), options), QUERIES, PASSAGES)
+    wanted = score(opened(folders, backend="onnx"), QUERIES, PASSAGES)
     kept = export_folder(exports, folders["klue"])
     graph = (kept / onnx_cache.MODEL_FILE).read_bytes()
     (kept / onnx_cache.MODEL_FILE).write_bytes(b"half a model")
     monkeypatch.setattr(onnx_export, "_export_graph", lambda model, reads_types, path: path.write_bytes(graph))
-    again = TransformerCrossEncoder(str(folders["klue"]), options)
+    again = opened(folders, backend="onnx")
     assert "damaged" in caplog.text
     assert_same(score(again, QUERIES, PASSAGES), wanted)
     assert {path.name for path in kept.parent.glob("[!.]*")} <= {"fp32", "int8"}
@@ -140,7 +144,7 @@ def test_a_damaged_export_is_made_anew(
 @pytest.fixture
 def cached(folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache folder of this test's own, which holds an fp32 export; to make another one fails."""
-    TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    opened(folders, backend="onnx")
     kept = export_folder(exports, folders["klue"])
     copied = tmp_path / kept.relative_to(exports)
     shutil.copytree(kept, copied)
@@ -150,7 +154,7 @@ def cached(folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch:
         raise NotImplementedError("exported")
 
     monkeypatch.setattr(onnx_export, "_export_graph", export)
-    TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    opened(folders, backend="onnx")
     return copied
 
 
@@ -178,14 +182,14 @@ def test_an_export_of_another_model_or_without_checksums_is_not_taken(
     config = json.loads((cached / onnx_cache.CONFIG_FILE).read_text(encoding="utf-8"))
     (cached / onnx_cache.CONFIG_FILE).write_text(sign({**config, **change}), encoding="utf-8")
     with pytest.raises(NotImplementedError, match="exported"):
-        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+        opened(folders, backend="onnx")
 
 
 def test_an_export_whose_description_was_edited_is_not_taken(folders: dict[str, Path], cached: Path) -> None:
     path = cached / onnx_cache.CONFIG_FILE
     path.write_text(path.read_text(encoding="utf-8").replace('"positions": ', '"positions": 1'), encoding="utf-8")
     with pytest.raises(NotImplementedError, match="exported"):
-        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+        opened(folders, backend="onnx")
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows has other owners")
@@ -194,14 +198,14 @@ def test_an_export_of_another_user_is_refused(
 ) -> None:
     (cached / onnx_cache.MODEL_FILE).chmod(0o666)
     with pytest.raises(ModelLoadError, match="every user may write it"):
-        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+        opened(folders, backend="onnx")
     (cached / onnx_cache.MODEL_FILE).chmod(0o600)
     if os.getuid() == 0:
         os.chown(cached, 12345, 12345)
     else:
         monkeypatch.setattr(os, "getuid", lambda: 12345)
     with pytest.raises(ModelLoadError, match="belongs to another user"):
-        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+        opened(folders, backend="onnx")
 
 
 KILLED = """
@@ -249,25 +253,25 @@ def test_an_export_with_other_scores_is_refused_and_that_is_remembered(
     monkeypatch.setattr(onnx_export, "_largest_difference", lambda *_: float("nan"))
     for _ in range(2):
         with pytest.raises(ExportRefusedError, match=r"differ from torch's .*'torch'"):
-            TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+            opened(folders, backend="onnx")
     assert len(calls) == 1
-    model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cpu", backend="auto"))
+    model = opened(folders, backend="auto")
     assert model.backend == "torch"  # int8 was refused, too
 
 
 def test_int8_spares_the_first_layer_where_the_whole_rounds_too_much(
     folders: dict[str, Path], exports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+    opened(folders, backend="onnx")
     whole = export_folder(exports, folders["klue"]) / onnx_cache.MODEL_FILE
     monkeypatch.setenv(onnx_cache.CACHE_VARIABLE, str(tmp_path))
     monkeypatch.setattr(onnx_export, "_export_graph", lambda _model, _types, path: path.write_bytes(whole.read_bytes()))
     differences = iter([0.5, 0.01])
     monkeypatch.setattr(onnx_export, "_largest_difference", lambda *_: next(differences))
-    model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx-int8"))
+    model = opened(folders, backend="onnx-int8")
     [config] = [json.loads(path.read_text()) for path in tmp_path.rglob(onnx_cache.CONFIG_FILE)]
     assert config["largest_difference"] == 0.01
-    exact = score(TransformerCrossEncoder(str(folders["klue"]), CPU), QUERIES, PASSAGES)
+    exact = score(opened(folders), QUERIES, PASSAGES)
     assert_same(score(model, QUERIES, PASSAGES), exact, onnx_export.TOLERANCE["int8"])
     assert not list(tmp_path.rglob("fp32.onnx"))
 
@@ -284,7 +288,7 @@ def test_an_export_that_fails_leaves_nothing_behind(
 
     monkeypatch.setattr(onnx_export, "_export_graph", graph)
     with pytest.raises(OSError, match="the disk is full"):
-        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx"))
+        opened(folders, backend="onnx")
     assert not [path for path in tmp_path.rglob("[!.]*") if path.is_file()]
 
 
@@ -292,7 +296,7 @@ def test_auto_takes_int8_on_a_cpu_and_says_so(
     folders: dict[str, Path], exports: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO"):
-        model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cpu", backend="auto"))
+        model = opened(folders, backend="auto")
     assert model.backend == "onnx-int8"
     assert "backend='auto' took onnx-int8" in caplog.text
 
@@ -303,9 +307,9 @@ def test_where_no_export_can_be_kept_auto_takes_torch_and_onnx_says_the_remedy(
     (tmp_path / "file").touch()
     monkeypatch.setenv("KLUE_RERANK_CACHE", str(tmp_path / "file" / "cache"))  # a home that cannot be written
     with pytest.raises(ModelLoadError, match="KLUE_RERANK_CACHE"):
-        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cpu", backend="onnx"))
+        opened(folders, backend="onnx")
     with caplog.at_level("INFO"):
-        model = TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cpu", backend="auto"))
+        model = opened(folders, backend="auto")
     assert model.backend == "torch"
     assert "KLUE_RERANK_CACHE" in caplog.text
 
@@ -328,9 +332,9 @@ def test_a_user_without_a_home_is_told_where_to_name_one(monkeypatch: pytest.Mon
 
 def test_onnx_on_a_gpu_and_too_long_an_input_are_refused(folders: dict[str, Path], exports: Path) -> None:
     with pytest.raises(ValueError, match="device='cuda'"):
-        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(device="cuda", backend="onnx"))
+        opened(folders, device="cuda", backend="onnx")
     with pytest.raises(ValueError, match=f"{USABLE_LENGTH} tokens"):
-        TransformerCrossEncoder(str(folders["klue"]), CrossEncoderOptions(backend="onnx", max_length=65))
+        opened(folders, backend="onnx", max_length=65)
 
 
 # Windows
@@ -343,10 +347,8 @@ def long_passages() -> list[str]:
 
 def test_one_window_is_read_of_each_passage(folders: dict[str, Path]) -> None:
     query = "계 약 기 간"
-    whole = TransformerCrossEncoder(str(folders["klue"]), CPU)
-    one = TransformerCrossEncoder(
-        str(folders["klue"]), CrossEncoderOptions(device="cpu", max_windows=1, window_length=20)
-    )
+    whole = opened(folders)
+    one = opened(folders, max_windows=1, window_length=20)
     [everything] = score(whole, [query], [long_passages()])
     [chosen] = score(one, [query], [long_passages()])
     assert whole.workload.pairs > 10
@@ -357,16 +359,12 @@ def test_one_window_is_read_of_each_passage(folders: dict[str, Path]) -> None:
 
 
 def test_a_short_passage_gets_its_exact_score_in_any_case(folders: dict[str, Path]) -> None:
-    one = TransformerCrossEncoder(
-        str(folders["klue"]), CrossEncoderOptions(device="cpu", max_windows=1, window_length=40)
-    )
-    assert_same(
-        score(one, QUERIES, PASSAGES), score(TransformerCrossEncoder(str(folders["klue"]), CPU), QUERIES, PASSAGES)
-    )
+    one = opened(folders, max_windows=1, window_length=40)
+    assert_same(score(one, QUERIES, PASSAGES), score(opened(folders), QUERIES, PASSAGES))
 
 
 def test_equal_passages_are_read_once(folders: dict[str, Path]) -> None:
-    model = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    model = opened(folders)
     model.workload = Workload()
     [scores] = score(model, ["강"], [["산 물", "도 동", "산 물", "산 물"]])
     assert model.workload.pairs == 2
@@ -377,7 +375,7 @@ def test_equal_passages_are_read_once(folders: dict[str, Path]) -> None:
 
 
 def test_a_deadline_that_is_over_reads_nothing(folders: dict[str, Path]) -> None:
-    model = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    model = opened(folders)
     assert all(np.isnan(own).all() for own in score(model, QUERIES, PASSAGES, deadline=0.0))
     assert_same(score(model, QUERIES, PASSAGES, deadline=float("inf")), score(model, QUERIES, PASSAGES))
 
@@ -385,7 +383,7 @@ def test_a_deadline_that_is_over_reads_nothing(folders: dict[str, Path]) -> None
 def test_a_caller_is_back_in_time_although_others_take_theirs(
     folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = TransformerCrossEncoder(str(folders["klue"]), CPU)
+    model = opened(folders)
     go, entered = threading.Event(), threading.Semaphore(0)
     tokenize = model._model.tokenizer.encode
 
@@ -427,7 +425,7 @@ def test_a_passage_is_tokenized_once() -> None:
 
 
 def test_many_threads_share_the_cache(folders: dict[str, Path]) -> None:
-    model = TransformerCrossEncoder(str(folders["roberta"]), CPU)
+    model = opened(folders, "roberta")
     tokenizer = model._model.tokenizer
     tokenizer._cache._limit = 40
     texts = [f"여권 {number} 신청" for number in range(60)]
@@ -461,4 +459,4 @@ def test_a_model_with_a_prompt_is_refused(folders: dict[str, Path], monkeypatch:
 
     monkeypatch.setattr(sentence_transformers.CrossEncoder, "preprocess", prompted)
     with pytest.raises(ModelLoadError, match="two texts"):
-        TransformerCrossEncoder(str(folders["bert"]), CPU)
+        opened(folders, "bert")

@@ -95,6 +95,53 @@ def _asks(heading: str) -> bool:
     return heading.endswith(("?", "？", "까", "나요", "인가요")) or heading.lstrip("*[(# ")[:1] in ("Q", "q", "문")
 
 
+#: Longest text of a cell that is repeated in each of the rows that it spans, and how many of them a row has at most.
+_LONGEST_LABEL, _MOST_LABELS = 40, 8
+
+
+@dataclass(slots=True)
+class Cell:
+    """A cell of a table.
+
+    Attributes:
+        text: What it says.
+        columns: How many columns it spans.
+        rows: How many rows it spans.
+    """
+
+    text: str
+    columns: int = 1
+    rows: int = 1
+
+
+def spanned_rows(rows: Iterable[Sequence[Cell]]) -> Iterator[list[str]]:
+    """Yield the texts of the cells of each row, in order, with those of the cells that reach into it from above.
+
+    A short text, such as the name of a group of rows, is repeated in each of them; a longer one comes once.
+    """
+    above: dict[int, Cell] = {}
+    for row in rows:
+        texts: list[str] = []
+        following: dict[int, Cell] = {}
+        cells = iter(row)
+        place = 0
+        while True:
+            spanning = above.pop(place, None)
+            cell = spanning or next(cells, None)
+            if cell is None:
+                if not above:
+                    break
+                place = min(above)
+                continue
+            texts.append(cell.text)
+            if cell.rows > 1 and len(following) < _MOST_LABELS:
+                label = cell.text if len(cell.text) <= _LONGEST_LABEL else ""
+                following[place] = Cell(label, cell.columns, cell.rows - 1)
+            place += max(1, cell.columns)
+        yield texts
+        above = following
+
+
 def table_rows(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Write the rows of a table as lines, cells between bars; equal cells stay, empty ones and empty rows go."""
     for row in rows:

@@ -35,7 +35,7 @@ UNREAD = {
     **dict.fromkeys((".zip", ".7z", ".rar", ".gz", ".tar", ".alz", ".egg"), "archive"),
 }
 #: Changes when the same file gives other passages; a folder is then read again.
-READING_VERSION = 10
+READING_VERSION = 11
 
 #: Lines that could not be read that are logged one by one.
 _MOST_WARNINGS = 20

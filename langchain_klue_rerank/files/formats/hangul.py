@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_klue_rerank.files.content import Piece, sections, table_rows
+from langchain_klue_rerank.files.content import Cell, Piece, sections, spanned_rows, table_rows
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 _MANIFEST = "META-INF/manifest.xml"
@@ -136,12 +136,19 @@ def _blocks(value: Any) -> Iterator[tuple[int, str]]:
                 if text.strip():
                     yield level, text if level else f"{text}\n"
             elif kind == "Table":
-                rows = [[_cell(cell) for cell in row["cells"]] for row in block["rows"]]
-                yield 0, "\n".join(table_rows(rows)) + "\n"
+                yield 0, "\n".join(_table(block)) + "\n"
             else:
                 text = _text(block)
                 if text.strip():
                     yield 0, f"{text}\n"
+
+
+def _table(block: dict[str, Any]) -> Iterator[str]:
+    rows = (
+        [Cell(_cell(one), one.get("colspan", 1), one.get("rowspan", 1)) for one in row["cells"]]
+        for row in block["rows"]
+    )
+    return table_rows(spanned_rows(rows))
 
 
 def _cell(cell: dict[str, Any]) -> str:
@@ -164,7 +171,7 @@ def _text(value: Any) -> str:
         if key in ("text", "script", "latex", "alt_text") and isinstance(one, str):
             parts.append(one)
         elif key == "Table" and isinstance(one, dict):
-            parts.append("\n".join(table_rows([[_cell(cell) for cell in row["cells"]] for row in one["rows"]])))
+            parts.append("\n".join(_table(one)))
         elif key not in _NO_TEXT:
             parts.append(_text(one))
     return "".join(parts)

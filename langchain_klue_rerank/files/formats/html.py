@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from langchain_klue_rerank.files.content import Piece, sections, table_rows
+from langchain_klue_rerank.files.content import Cell, Piece, sections, spanned_rows, table_rows
 from langchain_klue_rerank.files.encodings import decode
+from langchain_klue_rerank.files.formats.page_frame import MOSTLY_LINKS, PageFrame, share_of_links
 from langchain_klue_rerank.files.formats.word_numbers import written
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
@@ -28,7 +29,10 @@ _DEPTH = 500
 
 
 def read_html(path: str, content: bytes) -> list[Piece]:
-    """Read a web page: a piece for each heading; table rows as lines, scripts and styles left out.
+    """Read a web page: a piece for each heading; table rows as lines, scripts, styles and menus left out.
+
+    What stands around the content, such as the address in the footer, is the last piece. A page that has nothing but
+    menus is read with them.
 
     Raises:
         UnreadableFileError: If it is no text.
@@ -46,18 +50,33 @@ def read_html(path: str, content: bytes) -> list[Piece]:
     root = html.document_fromstring(text, parser=html.HTMLParser(encoding=None, huge_tree=False, no_network=True))
     title = root.find(".//title")
     name = " ".join((title.text_content() if title is not None else "").split())
-    writer = _Writer()
-    writer.walk(root, 0)
-    writer.flush()
-    pieces = list(sections(writer.blocks, name))
+    name = name or _document_title(root)
+    pieces: list[Piece] = []
+    for frame in (PageFrame(root), None):
+        writer = _Writer(frame)
+        writer.walk(root, 0)
+        writer.flush()
+        pieces = list(sections(writer.blocks, name))
+        if pieces:
+            around = [text for text in writer.around if text != name and not text.isdigit()]
+            pieces += [Piece("\n".join(around), {"title": name} if name else {})] if around else []
+            break
     return pieces or ([Piece(name, {"title": name})] if name else [])
 
 
 class _Writer:
-    """Gathers lines: inline elements run on, others begin a line."""
+    """Gathers lines: inline elements run on, others begin a line.
 
-    def __init__(self) -> None:
+    Args:
+        frame: What tells the content from the rest; None to take all for content.
+    """
+
+    def __init__(self, frame: PageFrame | None = None) -> None:
         self.blocks: list[tuple[int, str]] = []
+        self.around: list[str] = []
+        self._frame = frame
+        self._is_around = False
+        self._is_in_heading = False
         self._line: list[str] = []
         self._mark = ""  # of the item of a list that has no text yet
 
@@ -75,7 +94,17 @@ class _Writer:
             return
         if _NOT_SHOWN.search(element.get("style", "")):
             return
-        is_inline = tag in _INLINE
+        place = self._frame.place_of(element) if self._frame is not None else "content"
+        if place == "nowhere":
+            return
+        if self._is_around:
+            if tag in ("ul", "ol", "p", "div") and share_of_links(element) >= MOSTLY_LINKS:
+                return
+        elif place == "around":
+            self._walk_around(element, depth)
+            return
+        is_heading = re.fullmatch(r"h[1-6]", tag) is not None
+        is_inline = tag in _INLINE or self._is_in_heading
         if tag == "br":
             self._line.append("\n")
             return
@@ -84,6 +113,9 @@ class _Writer:
         if tag == "table" and element.find(".//table") is None:
             self.blocks.append((0, "\n".join(table_rows(_rows(element))) + "\n"))
             return
+        if tag == "a" and _is_note(element):
+            self._line.append(f" [{element.text_content().strip()}] ")
+            return
         if tag == "img" and element.get("alt"):
             self._line.append(f" {element.get('alt')} ")
         if tag == "li":
@@ -91,6 +123,7 @@ class _Writer:
         if tag in ("pre", "textarea"):
             self.blocks.append((0, element.text_content()))
             return
+        self._is_in_heading = self._is_in_heading or is_heading
         self._add(element.text)
         number = _whole(element.get("start"), 1)
         for child in element:
@@ -102,13 +135,42 @@ class _Writer:
                 self.walk(child, depth + 1)
             self._add(child.tail)
         if not is_inline:
-            self.flush(int(tag[1]) if re.fullmatch(r"h[1-6]", tag) else 0)
+            self._is_in_heading = False
+            self.flush(int(tag[1]) if is_heading else 0)
         if tag == "li":
             self._mark = ""
+
+    def _walk_around(self, element: Any, depth: int) -> None:
+        """Gather what stands around the content, without headings and lists of links."""
+        self.flush()
+        content, self.blocks, self._mark, self._is_around = self.blocks, [], "", True
+        self._add(element.text)
+        for child in element:
+            self.walk(child, depth + 1)
+            self._add(child.tail)
+        self.flush()
+        self.around += [text for _, text in self.blocks]
+        self.blocks, self._is_around = content, False
 
     def _add(self, text: str | None) -> None:
         if text:
             self._line.append(re.sub(r"[ \t\r\n\f]+", " ", text))
+
+
+def _is_note(link: Any) -> bool:
+    """Return whether a link says only the number of a note, which else would stand at the end of a word."""
+    if not link.get("href", "").startswith("#") or link.get("role") == "doc-backlink":
+        return False
+    return re.fullmatch(r"\s*[0-9]{1,3}\s*", link.text_content()) is not None
+
+
+def _document_title(root: Any) -> str:
+    """Return the title that Google Docs writes as a paragraph."""
+    body = root.find("body")
+    if body is None or "doc-content" not in body.get("class", "").split():
+        return ""
+    titles = (one for one in body.iter("p") if "title" in one.get("class", "").split())
+    return " ".join(next((one.text_content() for one in titles), "").split())
 
 
 def _whole(text: str | None, default: int) -> int:
@@ -116,13 +178,15 @@ def _whole(text: str | None, default: int) -> int:
 
 
 def _rows(table: Any) -> list[list[str]]:
-    rows = [[element.text_content() for element in table.iter("caption")]]
+    captions = [[element.text_content() for element in table.iter("caption")]]
+    rows = []
     for row in table.iter("tr"):
         cells = []
         for cell in row.iter("td", "th"):
             writer = _Writer()
             writer.walk(cell, 0)
             writer.flush()
-            cells.append(" ".join(text for _, text in writer.blocks))
+            text = " ".join(text for _, text in writer.blocks)
+            cells.append(Cell(text, _whole(cell.get("colspan"), 1), _whole(cell.get("rowspan"), 1)))
         rows.append(cells)
-    return rows
+    return [*captions, *spanned_rows(rows)]

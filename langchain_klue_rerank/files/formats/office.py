@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
-from langchain_klue_rerank.files.content import Piece, sections, table_rows
+from langchain_klue_rerank.files.content import Cell, Piece, sections, spanned_rows, table_rows
 from langchain_klue_rerank.files.formats.word_numbers import Numbers, numbers_of, written
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
@@ -18,8 +19,15 @@ _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _MC = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _M = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
-#: Parts of a Word file beside its body that people read.
+#: Parts of a Word file beside its body that people read, and what in the body refers to those that are notes to it.
 _ASIDE = ("header", "footer", "footnotes", "endnotes", "comments")
+_REFERENCES = {
+    f"{_W}footnoteReference": "footnotes",
+    f"{_W}endnoteReference": "endnotes",
+    f"{_W}commentReference": "comments",
+}
+#: Names of the styles of a table of contents, whose lines repeat headings.
+_CONTENTS = re.compile(r"(?:toc|목차|contents)(?: ?\d| heading)?", re.I)
 #: Elements that repeat what stands elsewhere, or that nobody sees.
 _UNSEEN = {f"{_W}del", f"{_W}moveFrom", f"{_W}delText", f"{_W}instrText", f"{_MC}Fallback", f"{_W}rPr", f"{_W}pPr"}
 #: How PowerPoint's automatic numbers begin, and Word's name for the same.
@@ -53,9 +61,8 @@ def read_docx(path: str, content: bytes) -> list[Piece]:
 
     check_zip(path, content)
     document = docx.Document(io.BytesIO(content))
-    levels = _heading_levels(document)
     numbers = numbers_of(document)
-    pieces = list(sections(_word_blocks(document.element.body, levels, numbers)))
+    asides = {}
     for relation in document.part.rels.values():
         name = relation.reltype.rsplit("/", 1)[-1]
         if relation.is_external or name not in _ASIDE:
@@ -65,10 +72,36 @@ def read_docx(path: str, content: bytes) -> list[Piece]:
             from lxml import etree
 
             element = etree.fromstring(relation.target_part.blob, etree.XMLParser(resolve_entities=False))
-        aside = "\n".join(text for _, text in _word_blocks(element, {}, numbers) if text.strip())
-        if aside and aside not in (piece.text for piece in pieces):
+        asides[relation.rId] = (name, element)
+    word = _Word(_heading_levels(document), _contents_styles(document), numbers, _notes(asides.values()))
+    pieces = list(sections(word.blocks(document.element.body)))
+    for name, element in asides.values():
+        plain = _Word({}, frozenset(), numbers, {})
+        aside = "\n".join(text for _, text in plain.blocks(element, word.noted) if text.strip())
+        is_number = not any(letter.isalpha() for letter in aside)  # of the page
+        if not is_number and aside not in (piece.text for piece in pieces):
             pieces.append(Piece(aside, {"part": name}))
     return pieces
+
+
+def _notes(parts: Iterable[tuple[str, Any]]) -> dict[tuple[str, str], Any]:
+    """Return footnotes, endnotes and comments by their part and number."""
+    return {
+        (name, note.get(f"{_W}id", "")): note
+        for name, part in parts
+        for note in part
+        if name in _REFERENCES.values() and isinstance(note.tag, str)
+    }
+
+
+def _contents_styles(document: Any) -> frozenset[str]:
+    """Return the styles of the lines of a table of contents."""
+    names = {style.get(f"{_W}styleId"): style.find(f"{_W}name") for style in document.styles.element.iter(f"{_W}style")}
+    return frozenset(
+        identifier or ""
+        for identifier, name in names.items()
+        if name is not None and _CONTENTS.fullmatch(name.get(f"{_W}val", ""))
+    )
 
 
 def _heading_levels(document: Any) -> dict[str, int]:
@@ -87,34 +120,101 @@ def _heading_levels(document: Any) -> dict[str, int]:
     return levels
 
 
-def _word_blocks(parent: Any, levels: dict[str, int], numbers: Numbers) -> Iterator[tuple[int, str]]:
-    """Yield levels and texts of paragraphs and table rows in order, through content controls and insertions."""
-    for element in parent.iterchildren(tag=None):
-        if element.tag == f"{_W}p":
-            text = _word_text(element)
-            style = element.find(f"{_W}pPr/{_W}pStyle")
-            level = levels.get(style.get(f"{_W}val"), 0) if style is not None else 0
-            number = numbers.before(element)
-            if text.strip():
-                text = number + text
-                yield level, text if level else f"{text}\n"
-            for box in _boxes(element):
-                yield from _word_blocks(box, {}, numbers)
-        elif element.tag == f"{_W}tbl":
-            yield 0, "\n".join(table_rows(_word_rows(element, numbers))) + "\n"
-        elif isinstance(element.tag, str) and element.tag not in _UNSEEN:
-            yield from _word_blocks(element, levels, numbers)
+@dataclass
+class _Word:
+    """Reads the paragraphs and tables of a Word file, each note after the paragraph that refers to it.
+
+    Attributes:
+        levels: The level of each style that is a heading.
+        contents: Styles of a table of contents, which is left out.
+        numbers: The numbers of the paragraphs.
+        notes: Notes and comments by their part and number.
+        noted: Those that were read.
+    """
+
+    levels: dict[str, int]
+    contents: frozenset[str]
+    numbers: Numbers
+    notes: dict[tuple[str, str], Any]
+    noted: set[Any] = field(default_factory=set)
+
+    def blocks(self, parent: Any, skipped: Collection[Any] = ()) -> Iterator[tuple[int, str]]:
+        """Yield levels and texts of paragraphs and table rows in order, through content controls and insertions."""
+        for element in parent.iterchildren(tag=None):
+            if element in skipped:
+                continue
+            if element.tag == f"{_W}p":
+                yield from self._paragraph(element)
+            elif element.tag == f"{_W}tbl":
+                yield 0, "\n".join(table_rows(spanned_rows(self._rows(element)))) + "\n"
+            elif isinstance(element.tag, str) and element.tag not in _UNSEEN and not _is_contents(element):
+                yield from self.blocks(element)
+
+    def _paragraph(self, element: Any) -> Iterator[tuple[int, str]]:
+        text = _word_text(element)
+        style = element.find(f"{_W}pPr/{_W}pStyle")
+        name = style.get(f"{_W}val") if style is not None else ""
+        level = self.levels.get(name, 0)
+        number = self.numbers.before(element)
+        if text.strip() and name not in self.contents:
+            text = number + text
+            yield level, text if level else f"{text}\n"
+        for box in _boxes(element):
+            yield from _Word({}, frozenset(), self.numbers, self.notes, self.noted).blocks(box)
+        for reference in element.iter(*_REFERENCES):
+            note = self.notes.get((_REFERENCES[reference.tag], reference.get(f"{_W}id", "")))
+            if note is not None and note not in self.noted:
+                self.noted.add(note)
+                yield 0, f"{self._text(note)}\n"
+
+    def _text(self, part: Any) -> str:
+        plain = _Word({}, frozenset(), self.numbers, self.notes, self.noted)
+        return " ".join(text.strip() for _, text in plain.blocks(part))
+
+    def _rows(self, table: Any) -> Iterator[list[Cell]]:
+        """Yield the cells of each row; what goes on from the row above is left to `spanned_rows`."""
+        rows = [
+            row
+            for row in table.iter(f"{_W}tr")
+            # those of a table in a cell come with their cell
+            if next(row.iterancestors(f"{_W}tbl")) is table and row.find(f"{_W}trPr/{_W}del") is None
+        ]
+        begun: dict[int, Cell] = {}  # the last cell of each column that begins a span of rows
+        grid: list[list[Cell]] = []
+        for row in rows:
+            cells: list[Cell] = []
+            place = _whole(_value(row.find(f"{_W}trPr/{_W}gridBefore")), 0)
+            if place:
+                cells.append(Cell("", place))
+            for element in row.iter(f"{_W}tc"):
+                if next(element.iterancestors(f"{_W}tr")) is not row:
+                    continue
+                columns = _whole(_value(element.find(f"{_W}tcPr/{_W}gridSpan")), 1)
+                span = element.find(f"{_W}tcPr/{_W}vMerge")
+                if span is not None and _value(span) != "restart" and place in begun:
+                    begun[place].rows += 1
+                else:
+                    begun.pop(place, None)
+                    cells.append(Cell(self._text(element), columns))
+                    if span is not None:
+                        begun[place] = cells[-1]
+                place += columns
+            grid.append(cells)
+        yield from grid
 
 
-def _word_rows(table: Any, numbers: Numbers) -> Iterator[list[str]]:
-    """Yield the cells of each row: a cell that spans columns or rows stands in the file once, and comes once."""
-    for row in table.iter(f"{_W}tr"):
-        if next(row.iterancestors(f"{_W}tbl")) is not table:
-            continue  # of a table in a cell, which comes with its cell
-        if row.find(f"{_W}trPr/{_W}del") is not None:
-            continue
-        cells = (cell for cell in row.iter(f"{_W}tc") if next(cell.iterancestors(f"{_W}tr")) is row)
-        yield [" ".join(text for _, text in _word_blocks(cell, {}, numbers)) for cell in cells]
+def _is_contents(element: Any) -> bool:
+    """Return whether a content control holds a table of contents."""
+    gallery = element.find(f"{_W}sdtPr/{_W}docPartObj/{_W}docPartGallery")
+    return _value(gallery) == "Table of Contents"
+
+
+def _value(element: Any | None) -> str:
+    return str(element.get(f"{_W}val", "")) if element is not None else ""
+
+
+def _whole(text: str, default: int) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else default
 
 
 def _word_text(element: Any) -> str:
@@ -178,10 +278,7 @@ def read_pptx(path: str, content: bytes) -> list[Piece]:
 def _slide_lines(element: Any) -> Iterator[str]:
     """Yield the paragraphs and table rows of a shape, or of a group of them."""
     if element.tag == f"{_A}tbl":
-        yield from table_rows(
-            [" ".join(_drawn(p) for p in cell.iter(f"{_A}p")) for cell in row.iter(f"{_A}tc")]
-            for row in element.iter(f"{_A}tr")
-        )
+        yield from table_rows(spanned_rows([*_slide_cells(row)] for row in element.iter(f"{_A}tr")))
     elif element.tag not in (f"{_MC}Fallback", f"{_A}p"):
         counts: dict[int, int] = {}
         for child in element:
@@ -189,6 +286,14 @@ def _slide_lines(element: Any) -> Iterator[str]:
                 yield _slide_number(child, counts) + _drawn(child)
             elif isinstance(child.tag, str):
                 yield from _slide_lines(child)
+
+
+def _slide_cells(row: Any) -> Iterator[Cell]:
+    """Yield the cells that begin in a row."""
+    for cell in row.iter(f"{_A}tc"):
+        if cell.get("hMerge", "0") == "0" and cell.get("vMerge", "0") == "0":
+            text = " ".join(_drawn(paragraph) for paragraph in cell.iter(f"{_A}p"))
+            yield Cell(text, _whole(cell.get("gridSpan", ""), 1), _whole(cell.get("rowSpan", ""), 1))
 
 
 def _drawn(paragraph: Any) -> str:

@@ -1,0 +1,147 @@
+"""Files as sites and programs elsewhere write them: the content is read in its place, and what frames it is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("docx")
+pytest.importorskip("hwpx")
+pytest.importorskip("lxml")
+pytest.importorskip("pptx")
+pytest.importorskip("unhwp")
+
+from langchain_klue_rerank.files import load_documents
+
+PAGE = """<!DOCTYPE html><html lang="ko"><head><meta charset="utf-8"><title>여권 안내</title></head><body>
+<div id="skipNavigation"><a href="#content">본문 바로가기</a></div>
+<div class="cookie-consent"><p>쿠키를 씁니다. 계속 보시면 동의로 봅니다.</p><button>동의</button></div>
+<header><h1 class="logo"><a href="/"><img src="l.png" alt="한빛구청"></a></h1>
+<div id="gnb"><ul><li><a href="/a">종합민원</a></li><li><a href="/b">구정 소식</a></li></ul></div>
+<form role="search"><button type="submit">통합검색</button></form></header>
+<aside class="lnb"><h2>민원 차림</h2><ul><li><a href="/c">여권 재발급</a></li><li><a href="/d">국제면허</a></li></ul>
+</aside><div id="content"><div class="location"><a href="/">처음</a> &gt; <a href="/a">민원</a> &gt; 여권</div>
+<h2>준비물<a class="headerlink" href="#n">¶</a></h2><div class="sns"><button>공유</button><a href="/f">보내기</a></div>
+<p>사진 한 장과 신분증을 가져오세요.<a href="#fn1" id="r1"><sup>1</sup></a></p>
+<h3><button class="accordion-button">사진은 언제 것이어야 하나요?</button></h3><p>여섯 달 안에 찍은 것입니다.</p>
+<nav><a href="/e">다음 쪽</a></nav><section class="footnotes"><p>어린이는 부모가 대신 냅니다.</p></section></div>
+<footer><ul><li><a href="/p">개인정보처리방침</a></li></ul><address>새벽로 12 대표전화 02-123-0000</address></footer>
+</body></html>"""
+
+
+def test_of_a_web_page_the_content_is_read_and_its_menus_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(PAGE, encoding="utf-8")
+    assert [(one.metadata["title"], one.page_content) for one in load_documents(path)] == [
+        ("여권 안내 > 준비물", "사진 한 장과 신분증을 가져오세요. [1]"),
+        ("여권 안내 > 준비물 > 사진은 언제 것이어야 하나요?", "여섯 달 안에 찍은 것입니다."),
+        ("여권 안내", "한빛구청\n어린이는 부모가 대신 냅니다.\n새벽로 12 대표전화 02-123-0000"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "seen"),
+    [
+        ('<nav><a href="/a">차림</a></nav>', "차림"),  # all that there is
+        ("<header><h1>모임 안내</h1></header><p>매주 금요일에 모입니다.</p>", "매주 금요일에 모입니다."),
+        ("<main><h2>서식</h2><ul><li><a href='/a.hwp'>휴가 신청서</a></li></ul></main>", "- 휴가 신청서"),
+        ('<div class="menu"><h2>점심</h2><p>비빔밥과 미역국입니다.</p></div>', "비빔밥과 미역국입니다."),
+        ('<div class="cookie-recipe"><p>버터를 녹여 밀가루에 섞습니다.</p></div>', "버터를 녹여 밀가루에 섞습니다."),
+        ("<aside>바닥이 미끄러우니 뛰지 마세요.</aside>", "바닥이 미끄러우니 뛰지 마세요."),
+        ("<article><header><p>지은이 김하늘</p></header><p>글입니다.</p></article>", "지은이 김하늘\n글입니다."),
+    ],
+)
+def test_content_that_looks_like_a_frame_is_read(tmp_path: Path, body: str, seen: str) -> None:
+    path = tmp_path / "a.html"
+    path.write_text(f"<html><body>{body}</body></html>", encoding="utf-8")
+    assert load_documents(path)[0].page_content == seen
+
+
+LEAVE = [["구분", "대상", "일수"], ["결혼", "본인", "5일"], ["", "자녀", "1일"], ["사망", "부모", "5일"]]
+
+
+def write_docx(path: Path) -> None:
+    import docx
+
+    document = docx.Document()
+    table = document.add_table(4, 3)
+    for row, cells in enumerate(LEAVE):
+        for column, cell in enumerate(cells):
+            table.cell(row, column).text = cell
+    table.cell(1, 0).merge(table.cell(2, 0)).text = "결혼"
+    document.save(str(path))
+
+
+def write_pptx(path: Path) -> None:
+    import pptx
+    from pptx.util import Inches
+
+    presentation = pptx.Presentation()
+    slide = presentation.slides.add_slide(presentation.slide_layouts[6])
+    table = slide.shapes.add_table(4, 3, Inches(1), Inches(1), Inches(5), Inches(2)).table
+    for row, cells in enumerate(LEAVE):
+        for column, cell in enumerate(cells):
+            table.cell(row, column).text = cell
+    table.cell(1, 0).merge(table.cell(2, 0))
+    presentation.save(str(path))
+
+
+def write_hwpx(path: Path) -> None:
+    from hwpx import HwpxDocument
+
+    document = HwpxDocument.new()
+    table = document.add_table(4, 3)
+    for row, cells in enumerate(LEAVE):
+        for column, cell in enumerate(cells):
+            table.cell(row, column).text = cell
+    table.merge_cells(1, 0, 2, 0)
+    path.write_bytes(bytes(document.to_bytes()))
+
+
+def write_html(path: Path) -> None:
+    path.write_text(
+        "<table><tr><th>구분<th>대상<th>일수<tr><td rowspan=2>결혼<td>본인<td>5일<tr><td>자녀<td>1일"
+        "<tr><td>사망<td>부모<td>5일</table>",
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.parametrize("write", [write_docx, write_html, write_hwpx, write_pptx])
+def test_the_name_of_a_group_of_rows_stands_in_each_of_them(tmp_path: Path, write) -> None:
+    path = tmp_path / f"a.{write.__name__.removeprefix('write_')}"
+    write(path)
+    [document] = load_documents(path)
+    assert document.page_content.splitlines() == [
+        "구분 | 대상 | 일수",
+        "결혼 | 본인 | 5일",
+        "결혼 | 자녀 | 1일",
+        "사망 | 부모 | 5일",
+    ]
+
+
+def test_notes_of_word_follow_their_paragraph_and_contents_are_left_out(tmp_path: Path) -> None:
+    import docx
+    from docx.oxml import parse_xml
+    from docx.oxml.ns import nsdecls
+
+    document = docx.Document()
+    document.element.body.insert(
+        0,
+        parse_xml(
+            f"<w:sdt {nsdecls('w')}><w:sdtPr><w:docPartObj><w:docPartGallery w:val='Table of Contents'/></w:docPartObj>"
+            "</w:sdtPr><w:sdtContent><w:p><w:r><w:t>출장 ........ 3</w:t></w:r></w:p></w:sdtContent></w:sdt>"
+        ),
+    )
+    document.add_heading("출장", 1)
+    paragraph = document.add_paragraph("숙박비는 실비로 드립니다.")
+    document.add_comment(paragraph.runs, "서울은 9만 원까지입니다.", "총무팀")
+    document.add_heading("장비", 1)
+    document.add_paragraph("노트북은 4년마다 바꿉니다.")
+    footer = document.sections[0].footer.paragraphs[0]
+    footer.text = "- 3 -"
+    document.save(str(tmp_path / "a.docx"))
+    assert [(one.metadata["title"], one.page_content.split("\n\n")) for one in load_documents(tmp_path / "a.docx")] == [
+        ("출장", ["숙박비는 실비로 드립니다.", "서울은 9만 원까지입니다."]),
+        ("장비", ["노트북은 4년마다 바꿉니다."]),
+    ]

@@ -9,22 +9,30 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from langchain_klue_rerank.files.content import Content, Piece, table_rows
+from langchain_klue_rerank.files.content import Content, Piece
 from langchain_klue_rerank.files.formats.number_formats import shown
 from langchain_klue_rerank.files.formats.office import check_zip
+from langchain_klue_rerank.files.formats.sheet_tables import NONE, TEXT, VALUE, YEAR, Row, merge, tables
 from langchain_klue_rerank.files.reasons import Problem
 
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 #: A cell with a formula and no value: the program that wrote it did not compute it.
 _UNCOMPUTED = re.compile(rb"(?:/>|</f>)(?:<v ?/>|<v></v>)?</c>")
 _FORMULA = re.compile(rb"<f[ >/]")
+_MERGED = re.compile(rb'<mergeCell [^>]*ref="([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})"')
+_PLACE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
+#: Names that programs give to sheets.
+_UNNAMED = re.compile(r"(?:sheet|시트) ?\d*", re.I)
+#: Numbers that name columns.
+_YEARS = range(1900, 2101)
 
 
 def read_xlsx(path: str, content: bytes) -> Content:
-    """Read an Excel file: a piece for each sheet, rows as ``column: value`` under the names of the first row.
+    """Read an Excel file: a piece for each table of a sheet with a line above it, and one for the rest of the sheet.
 
-    Text boxes, charts and comments come after the rows. Hidden sheets are not read: nobody sees them. They are named,
-    and so are sheets with formulas of which the file has no values.
+    Rows are written as ``column: value``, each comment behind its cell; text boxes and charts come after the rows.
+    Hidden sheets are not read: nobody sees them. They are named, and so are sheets with formulas of which the file has
+    no values.
     """
     import openpyxl
 
@@ -37,50 +45,92 @@ def read_xlsx(path: str, content: bytes) -> Content:
                 problems.append(Problem(path, "hidden sheet", 0, sheet.title))
                 continue
             sheet.reset_dimensions()  # what the file says about its size need not be true
-            rows = [row for row in (_row(cells) for cells in sheet.iter_rows()) if any(row)]
             part = sheet._worksheet_path.lstrip("/")
-            text = "\n".join([*_named_rows(rows), *_beside(archive, part)])
-            if text:
-                pieces.append(Piece(text, {"title": sheet.title, "sheet": sheet.title}))
             xml = archive.read(part)
+            rows = [row for number, cells in enumerate(sheet.iter_rows(), 1) if (row := _row(number, cells)).texts]
+            merge(rows, map(_merged, _MERGED.findall(xml)))
+            notes = dict(_notes(archive, part))
+            own = (
+                {"sheet": sheet.title}
+                if _UNNAMED.fullmatch(sheet.title)
+                else {"title": sheet.title, "sheet": sheet.title}
+            )
+            sheet_pieces = [Piece("", own)]
+            for table in tables(rows, notes):
+                if table.title:
+                    title = " > ".join([*filter(None, [own.get("title")]), table.title])
+                    sheet_pieces.append(Piece("", {**own, "title": title}))
+                elif table.is_table and len(sheet_pieces) > 1:
+                    sheet_pieces.append(Piece("", own))
+                sheet_pieces[-1].text += "".join(f"{line}\n" for line in table.lines)
+            beside = [*notes.values(), *_beside(archive, part)]
+            if beside and len(sheet_pieces) > 1:
+                sheet_pieces.append(Piece("", own))
+            sheet_pieces[-1].text += "\n".join(beside)
+            for piece in sheet_pieces:
+                piece.text = piece.text.strip("\n")
+                if piece.text or piece is not sheet_pieces[0]:
+                    pieces.append(Piece(piece.text or piece.metadata["title"], dict(piece.metadata)))
             if _FORMULA.search(xml) and _UNCOMPUTED.search(xml):
                 problems.append(Problem(path, "formulas", 0, sheet.title))
     return Content(pieces, problems)
 
 
-def _row(cells: Sequence[Any]) -> list[str]:
-    row = [shown(cell.value, getattr(cell, "number_format", "") or "") for cell in cells]
-    while row and not row[-1]:
-        row.pop()
-    return row
+def _row(number: int, cells: Sequence[Any]) -> Row:
+    texts = [shown(cell.value, getattr(cell, "number_format", "") or "") for cell in cells]
+    while texts and not texts[-1]:
+        texts.pop()
+    return Row(number, texts, [_kind(cell.value) if text else NONE for cell, text in zip(cells, texts, strict=False)])
 
 
-def _named_rows(rows: list[list[str]]) -> Iterator[str]:
-    """Write rows under the column names of the first one that is as wide as the table, if its cells are names."""
-    width = max(map(len, rows), default=0)
-    head = next((n for n, row in enumerate(rows) if len(row) == width and all(row)), None)
-    if width < 2 or head is None or head == len(rows) - 1 or len(set(rows[head])) < width:
-        yield from table_rows(rows)
-        return
-    names = rows[head]
-    yield from table_rows(rows[:head])
-    for row in rows[head + 1 :]:
-        yield " | ".join(f"{name}: {cell}" for name, cell in zip(names, row, strict=False) if cell)
+def _kind(value: Any) -> str:
+    if isinstance(value, str):
+        return TEXT
+    is_year = isinstance(value, int | float) and not isinstance(value, bool) and value in _YEARS
+    return YEAR if is_year else VALUE
+
+
+def _merged(found: tuple[bytes, bytes, bytes, bytes]) -> tuple[int, int, int, int]:
+    first, first_row, last, last_row = found
+    return int(first_row), _column(first.decode()), int(last_row), _column(last.decode())
+
+
+def _column(letters: str) -> int:
+    """Return the number of a column, 1 for A."""
+    number = 0
+    for letter in letters:
+        number = 26 * number + ord(letter) - ord("A") + 1
+    return number
+
+
+def _notes(archive: zipfile.ZipFile, part: str) -> Iterator[tuple[tuple[int, int], str]]:
+    """Yield the row and the column of each cell with comments, and what they say."""
+    said: dict[str, list[str]] = {}
+    for tag, names in _comments(_related(archive, part)):
+        for name in names:
+            for comment in _xml(archive, name).iter(tag):
+                text = " ".join("".join(one.text or "" for one in comment.iter("{*}t", "{*}text")).split())
+                if text:
+                    said.setdefault(comment.get("ref", ""), []).append(text)
+    for place, texts in said.items():
+        found = _PLACE.fullmatch(place)
+        yield (int(found[2]), _column(found[1])) if found else (0, len(texts)), " / ".join(texts)
+
+
+def _comments(parts: dict[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield the tags and the parts of comments: newer ones alone where there are any, since the older repeat them."""
+    kinds = ("threadedComment",) if parts.get("threadedComment") else ("comments",)
+    for kind in kinds:
+        yield f"{{*}}{kind.removesuffix('s')}", parts.get(kind, [])
 
 
 def _beside(archive: zipfile.ZipFile, part: str) -> Iterator[str]:
-    """Yield what lies over the cells of a sheet: text boxes, names in charts, comments."""
-    parts = _related(archive, part)
-    if parts.get("threadedComment"):  # the older ones repeat them
-        parts.pop("comments", None)
-    for name in parts.get("drawing", ()):
+    """Yield what lies over the cells of a sheet: text boxes and names in charts."""
+    for name in _related(archive, part).get("drawing", ()):
         yield from _paragraphs(archive, name, f"{_A}p")
         for chart in _related(archive, name).get("chart", ()):
             texts = [one.text.strip() for one in _xml(archive, chart).iter("{*}v", f"{_A}t") if one.text]
             yield " | ".join(dict.fromkeys(text for text in texts if text))
-    for kind, tag in (("comments", "{*}comment"), ("threadedComment", "{*}threadedComment")):
-        for name in parts.get(kind, ()):
-            yield from _paragraphs(archive, name, tag)
 
 
 def _paragraphs(archive: zipfile.ZipFile, name: str, tag: str) -> Iterator[str]:

@@ -11,6 +11,7 @@ pytest.importorskip("hwpx")
 pytest.importorskip("lxml")
 pytest.importorskip("pptx")
 pytest.importorskip("unhwp")
+pytest.importorskip("xlsxwriter")
 
 from langchain_klue_rerank.files import load_documents
 
@@ -145,3 +146,80 @@ def test_notes_of_word_follow_their_paragraph_and_contents_are_left_out(tmp_path
         ("출장", ["숙박비는 실비로 드립니다.", "서울은 9만 원까지입니다."]),
         ("장비", ["노트북은 4년마다 바꿉니다."]),
     ]
+
+
+def pieces(path: Path) -> list[tuple[str, list[str]]]:
+    return [(one.metadata["title"], one.page_content.splitlines()) for one in load_documents(path)]
+
+
+def test_tables_of_a_sheet_stay_apart_and_each_row_has_the_names_of_its_columns(tmp_path: Path) -> None:
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(str(tmp_path / "a.xlsx")) as book:
+        sheet = book.add_worksheet("예산")
+        sheet.merge_range("A1:F1", "2026년 부서별 예산")
+        sheet.write("F2", "(단위: 만 원)")
+        for cells, text in {"A3:A4": "부서", "B3:C3": "상반기", "D3:E3": "하반기", "F3:F4": "비고"}.items():
+            sheet.merge_range(cells, text)
+        sheet.write_row("B4", ["인건비", "운영비", "인건비", "운영비"])
+        sheet.write_row("A5", ["영업부", 120, 35, 125, 30])
+        sheet.write_row("A6", ["개발부", 310, 52, 330, 48, "증원"])
+        sheet.write_comment("C6", "서버 임차료가\n들어 있습니다.")
+        sheet.write("A9", "담당자")
+        sheet.write_row("A10", ["부서", "이름", "내선"])
+        sheet.write_row("A11", ["영업부", "김하늘", "1201"])
+        sheet.write("H9", "결재")
+        sheet.write_row("H10", ["금액", "결재권자"])
+        sheet.write_row("H11", ["백만 원 미만", "팀장"])
+        sheet.write_row("A13", ["개발부", "이도윤", "1305"])
+        sheet.write("A15", "※ 바뀐 내용은 기획팀에 알립니다.")
+        sheet.write_comment("B20", "빈 칸에 단 메모")
+    assert pieces(tmp_path / "a.xlsx") == [
+        (
+            "예산 > 2026년 부서별 예산",
+            [
+                "(단위: 만 원)",
+                "부서: 영업부 | 상반기 인건비: 120 | 상반기 운영비: 35 | 하반기 인건비: 125 | 하반기 운영비: 30",
+                "부서: 개발부 | 상반기 인건비: 310 | 상반기 운영비: 52 (서버 임차료가 들어 있습니다.)"
+                " | 하반기 인건비: 330 | 하반기 운영비: 48 | 비고: 증원",
+            ],
+        ),
+        ("예산 > 담당자", ["부서: 영업부 | 이름: 김하늘 | 내선: 1201"]),
+        ("예산 > 결재", ["금액: 백만 원 미만 | 결재권자: 팀장"]),
+        ("예산", ["부서: 개발부 | 이름: 이도윤 | 내선: 1305", "※ 바뀐 내용은 기획팀에 알립니다."]),
+        ("예산", ["빈 칸에 단 메모"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        ([["구분", 2025, 2026], ["매출", 20, 30]], ["구분: 매출 | 2025: 20 | 2026: 30"]),
+        ([["", "품목", "값"], [0, "사과", 1500]], ["0 | 품목: 사과 | 값: 1500"]),  # the index of pandas
+        (
+            [["부서", "상반기", "", "하반기", ""], ["", "신청", "선정", "신청", "선정"], ["창업", 120, 31, 98, 27]],
+            ["부서: 창업 | 상반기 신청: 120 | 상반기 선정: 31 | 하반기 신청: 98 | 하반기 선정: 27"],
+        ),
+        (
+            [["품목", "값", "수량"], ["사무용품"], ["복사지", 4500, 2], ["※ 부가세 별도"]],
+            ["사무용품", "품목: 복사지 | 값: 4500 | 수량: 2", "※ 부가세 별도"],
+        ),
+        (
+            [["품목", "값"], [], ["토너", 89000], [], ["잉크", 9000]],
+            ["품목 | 값", "품목: 토너 | 값: 89000", "품목: 잉크 | 값: 9000"],
+        ),
+        ([[10, 20], [30, 40]], ["10 | 20", "30 | 40"]),  # no names
+    ],
+)
+def test_names_of_columns_are_found_as_people_write_them(
+    tmp_path: Path, rows: list[list[object]], lines: list[str]
+) -> None:
+    import xlsxwriter
+
+    with xlsxwriter.Workbook(str(tmp_path / "실적.xlsx")) as book:
+        sheet = book.add_worksheet("Sheet1")
+        for place, row in enumerate(rows):
+            sheet.write_row(place, 0, row)
+    found = pieces(tmp_path / "실적.xlsx")
+    assert {title for title, _ in found} == {"실적"}
+    assert [line for _, own in found for line in own] == lines

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import yaml
 from langchain_core.documents import Document
 
 from langchain_klue_rerank.engine.index.passages import Passage
@@ -177,12 +178,12 @@ class ScoredMetadata(dict[str, Any]):
     their metadata. By another question the same document has other scores.
 
     Args:
-        metadata: All keys and values.
+        metadata: All keys and values. Default: none, as of a dictionary; some writers make one of the same class.
         scores: The keys that are scores.
     """
 
-    def __init__(self, metadata: dict[str, Any], scores: Iterable[str] = ()) -> None:
-        super().__init__(metadata)
+    def __init__(self, metadata: dict[str, Any] | None = None, scores: Iterable[str] = ()) -> None:
+        super().__init__(metadata or {})
         self.scores = frozenset(scores)
 
     def __eq__(self, other: object) -> bool:
@@ -199,6 +200,14 @@ class ScoredMetadata(dict[str, Any]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ScoredMetadata, (dict(self), self.scores)
+
+
+# YAML's writers refuse classes that they do not know; those in C exist where libyaml does
+for _dumper in (
+    getattr(yaml, name) for name in ("Dumper", "SafeDumper", "CDumper", "CSafeDumper") if hasattr(yaml, name)
+):
+    _table: Any = next(base for base in _dumper.__mro__ if "yaml_representers" in vars(base))
+    _table.add_representer(ScoredMetadata, yaml.SafeDumper.represent_dict)
 
 
 def with_metadata(document: Document, **scores: Any) -> Document:

@@ -12,6 +12,7 @@ from itertools import chain, islice
 from typing import Any
 
 import pytest
+import yaml
 from langchain_core.documents import Document
 from langchain_core.indexing import InMemoryRecordManager, index
 from langchain_core.language_models import GenericFakeChatModel
@@ -449,6 +450,36 @@ def test_dumps_of_results(retriever: KlueRetriever) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # loads is marked as beta
         assert loads(dumps(found)) == found
+
+
+#: Writes metadata and reads it again; what is not installed is skipped.
+SERIALIZERS: dict[str, Any] = {
+    "json": lambda value: json.loads(json.dumps(value)),
+    "yaml": lambda value: yaml.safe_load(yaml.safe_dump(value)),
+    "yaml, not safe": lambda value: yaml.safe_load(yaml.dump(value)),
+    "yaml in C": lambda value: yaml.safe_load(yaml.dump(value, Dumper=yaml.CSafeDumper)),
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),  # noqa: S301
+    "copy": lambda value: copy.copy(copy.deepcopy(value)),
+    "pydantic": lambda value: Document("", metadata=value).model_dump()["metadata"],
+    "orjson": lambda value: pytest.importorskip("orjson").loads(pytest.importorskip("orjson").dumps(value)),
+    "msgpack": lambda value: pytest.importorskip("msgpack").unpackb(pytest.importorskip("msgpack").packb(value)),
+    "ormsgpack": lambda value: pytest.importorskip("ormsgpack").unpackb(pytest.importorskip("ormsgpack").packb(value)),
+    "dill": lambda value: pytest.importorskip("dill").loads(pytest.importorskip("dill").dumps(value)),
+    "toml": lambda value: pytest.importorskip("toml").loads(pytest.importorskip("toml").dumps(value)),
+    "pandas": lambda value: pytest.importorskip("pandas").DataFrame([value, value]).to_dict("records")[1],
+    "pyarrow": lambda value: pytest.importorskip("pyarrow").array([value]).to_pylist()[0],
+}
+
+
+@pytest.mark.parametrize("serializer", SERIALIZERS)
+def test_metadata_with_scores_is_written_as_a_dictionary_is(serializer: str) -> None:
+    found = KlueRetriever.from_texts(
+        TEXTS, [{"source": "안내.txt", "pages": [1, 2], "of": {"year": 2026}}] * len(TEXTS)
+    )
+    metadata = found.invoke(QUESTION)[0].metadata
+    again = SERIALIZERS[serializer](metadata)
+    assert dict(again) == dict(metadata)
+    assert again["relevance_score"] > 0
 
 
 def test_dumps_of_a_chain_with_our_retriever(retriever: KlueRetriever) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
@@ -17,8 +17,11 @@ from langchain_klue_rerank.agents import found_sources, heading
 from langchain_klue_rerank.engine.text.words import clean, encodable
 from langchain_klue_rerank.errors import KlueRerankError
 from langchain_klue_rerank.retriever import KlueRetriever
-from langchain_klue_rerank.server.guard import Guard
+from langchain_klue_rerank.server.guard import Guard, error_response
 from langchain_klue_rerank.server.run import KEEP_ALIVE, api_key, check_port, chosen_models, open_indexes
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 _READ_ONLY = ToolAnnotations(read_only_hint=True, idempotent_hint=True, open_world_hint=False)
 _INSTRUCTIONS = (
@@ -152,7 +155,16 @@ def http_app(server: MCPServer[Any], *, host: str, api_key: str | None, timeout:
         api_key: The key that clients must send as ``Authorization: Bearer KEY``; None for no key.
         timeout: Seconds after which a request is answered with 504.
     """
-    app = server.streamable_http_app(host=host, stateless_http=True, json_response=True)
+    mcp = server.streamable_http_app(host=host, stateless_http=True, json_response=True)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # no client is told anything unasked: the stream that some open for that would only be cut at the time limit
+        if scope["type"] == "http" and (scope["method"], scope["path"]) == ("GET", "/mcp"):
+            refusal = error_response(405, "There is no stream to read; send POST.", headers={"Allow": "POST"})
+            await refusal(scope, receive, send)
+        else:
+            await mcp(scope, receive, send)
+
     return Guard(app, api_key=api_key, max_body=1_000_000, timeout=timeout, observe=lambda *_: None)
 
 

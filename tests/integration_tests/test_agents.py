@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -109,6 +110,18 @@ async def test_mcp_over_http_asks_for_the_key_and_knows_its_host(address):
         assert (await client.post(address, json=body, headers=headers)).status_code == 200
         assert (await client.post(address, json=body, headers={**headers, "Host": "evil.example"})).status_code == 421
         assert (await client.post(address, json=body, headers={"Accept": headers["Accept"]})).status_code == 401
+        assert (await client.post(f"{address}/", json=body, headers=headers)).status_code == 200
+        stream = await client.get(address, headers=headers)  # as clients of the protocol's older versions open
+        assert (stream.status_code, stream.headers["allow"]) == (405, "POST")
+
+
+async def test_fastmcp_searches(address):
+    fastmcp = pytest.importorskip("fastmcp")
+    async with fastmcp.Client(address, auth="key") as client:
+        found = await asyncio.gather(*(client.call_tool("search", {"query": QUESTION, "k": 1}) for _ in range(8)))
+        assert {text_of(each).split(" id=")[1].splitlines()[0] for each in found} == {"안내.pdf#0"}
+        with pytest.raises(fastmcp.exceptions.ToolError, match="less than or equal to 20"):
+            await client.call_tool("search", {"query": QUESTION, "k": 99})
 
 
 async def test_answers_are_bounded_and_long_passages_are_read_in_parts():

@@ -19,10 +19,9 @@ P = TypeVar("P")
 def both(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
     """Call two functions that read and compute, at the same time where there is a core for the second one.
 
-    There is none on a machine with one core and while other threads compute searches; then one is called after the
-    other. See `at_once`.
+    Where there is none one is called after the other. See `at_once`.
     """
-    return (first(), second()) if cores() < 2 or searches() > 1 else at_once(first, second)
+    return (first(), second()) if free_cores() < 2 else at_once(first, second)
 
 
 def staged(parts: Sequence[P], first: Callable[[P], A], second: Callable[[P, A], B]) -> list[tuple[A, B]]:
@@ -50,12 +49,13 @@ def staged(parts: Sequence[P], first: Callable[[P], A], second: Callable[[P, A],
     return found
 
 
-def spread(items: Iterable[P], call: Callable[[P], object]) -> None:
-    """Call a function with every item, by as many threads as there are cores for them; see `both`.
+def spread(items: Iterable[P], call: Callable[[P], object], threads: int) -> None:
+    """Call a function with every item, by this and other threads.
 
     Args:
         items: The items, those of most work first.
         call: Called with each once. After one call has failed no further one begins.
+        threads: How many threads at most, such as `free_cores`.
 
     Raises:
         BaseException: What a call raises.
@@ -80,7 +80,7 @@ def spread(items: Iterable[P], call: Callable[[P], object]) -> None:
         else:
             at_once(work, partial(on, threads - 1))
 
-    on(1 if searches() > 1 else min(cores(), len(left)))
+    on(min(threads, len(left)))
 
 
 def at_once(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
@@ -135,6 +135,11 @@ def at_once(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
 def _start(call: Callable[[], None]) -> None:
     # not `threading.Thread`, whose `start` waits, and where memory ends for ever, until the thread has begun
     _thread.start_new_thread(call, ())
+
+
+def free_cores() -> int:
+    """Return how many threads may compute at the same time: one on each core, but one alone beside other searches."""
+    return 1 if searches() else cores()
 
 
 def cores() -> int:

@@ -70,8 +70,8 @@ def searching() -> Iterator[None]:
 
 
 def searches() -> int:
-    """Return how many threads compute a search."""
-    return len(_searching)
+    """Return how many other threads compute a search."""
+    return len(_searching) - (threading.get_ident() in _searching)
 
 
 @contextmanager

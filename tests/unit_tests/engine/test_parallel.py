@@ -113,9 +113,8 @@ def test_searches_of_several_threads_have_one_core_each() -> None:
 
 
 @pytest.mark.parametrize("cores", [1, 2, 3])
-def test_every_core_takes_the_next_item(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
-    monkeypatch.setattr(parallel, "cores", lambda: cores)
-    spread([], raises)
+def test_every_thread_takes_the_next_item(cores: int) -> None:
+    spread([], raises, cores)
     barrier, threads = threading.Barrier(cores), set()
     called: list[int] = []
 
@@ -123,7 +122,7 @@ def test_every_core_takes_the_next_item(monkeypatch: pytest.MonkeyPatch, cores: 
         threads.add(wait_for_the_other(barrier))
         called.append(item)
 
-    spread(range(2 * cores), call)
+    spread(range(2 * cores), call, cores)
     assert sorted(called) == [*range(2 * cores)]
     assert len(threads) == cores
 
@@ -140,7 +139,7 @@ def test_after_a_failure_no_further_item_is_begun() -> None:
         time.sleep(0.2)
 
     with pytest.raises(ValueError, match="0"):
-        spread(range(9), call)
+        spread(range(9), call, 2)
     assert sorted(called) == [0, 1]
 
 

@@ -17,7 +17,7 @@ from langchain_klue_rerank.engine.contracts import Kind, check_scores
 from langchain_klue_rerank.engine.models.encoder.network import Network, NumpyNetwork, batches
 from langchain_klue_rerank.engine.models.encoder.pieces import PieceTokenizer
 from langchain_klue_rerank.engine.models.encoder.weights import READING, EncoderWeights
-from langchain_klue_rerank.engine.parallel import spread
+from langchain_klue_rerank.engine.parallel import free_cores, spread
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
 from langchain_klue_rerank.engine.text.words import has_words
 
@@ -95,12 +95,8 @@ class EncoderBiEncoder:
             with bar.get_lock():
                 bar.update(len(batch))
 
-        each = batches(np.array([len(piece) for piece in pieces], np.int64))
-        if not self._network.uses_all_cores:
-            spread(each, compute)
-        else:
-            for batch in each:
-                compute(batch)
+        threads = 1 if self._network.uses_all_cores else free_cores()
+        spread(batches(np.array([len(piece) for piece in pieces], np.int64), threads), compute, threads)
         return found
 
 

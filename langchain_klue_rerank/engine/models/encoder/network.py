@@ -41,17 +41,22 @@ def embed_pieces(weights: EncoderWeights, texts: Sequence[NDArray[np.int64]]) ->
     return states
 
 
-def batches(lengths: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+def batches(lengths: NDArray[np.int64], threads: int) -> list[NDArray[np.int64]]:
     """Return the numbers of texts in batches of the same length, the longest first.
 
     No text is padded, so its vector is the same in any batch, and attention needs no mask.
+
+    Args:
+        lengths: Of each text, in pieces.
+        threads: How many compute batches at the same time; none gets more than its share of a few texts.
     """
+    most = min(_PIECES_AT_ONCE, int(lengths.sum()) // threads)
     order = np.argsort(-lengths, kind="stable")
     found: list[NDArray[np.int64]] = []
     start = 0
     for end in range(1, len(order) + 1):
         length = lengths[order[start]]
-        if end == len(order) or lengths[order[end]] < length or (end + 1 - start) * length > _PIECES_AT_ONCE:
+        if end == len(order) or lengths[order[end]] < length or (end + 1 - start) * length > most:
             found.append(order[start:end])
             start = end
     return found

@@ -19,6 +19,7 @@ from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.first_stage import CandidateDocuments, Options
 from langchain_klue_rerank.adapters.reranking import RankerCompressor
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores
+from langchain_klue_rerank.engine.parallel import free_cores, spread
 from langchain_klue_rerank.engine.rerank.close_scores import close_leaders, put_first
 from langchain_klue_rerank.engine.rerank.confidence import (
     CANDIDATES,
@@ -124,13 +125,19 @@ class SecondStage:
                 Answer(self._first_stage_only(candidate, options), len(candidate.documents)) for candidate in candidates
             ]
         start = time.perf_counter()
-        requests = [self._request(one) for one in candidates]
-        answers = [
-            Answer(error=scores)
-            if isinstance(scores, Exception)
-            else Answer(self._blend(reranker, one, scores, options), len(one.documents))
-            for one, scores in zip(candidates, _score_each(reranker, requests), strict=True)
-        ]
+        answers = [Answer()] * len(candidates)
+        scored = _score_each(reranker, [self._request(one) for one in candidates])
+
+        def answer(row: int) -> None:
+            one, scores = candidates[row], scored[row]
+            answers[row] = (
+                Answer(error=scores)
+                if isinstance(scores, Exception)
+                else Answer(self._blend(reranker, one, scores, options), len(one.documents))
+            )
+
+        # all but reading holds Python's lock
+        spread(range(len(candidates)), answer, free_cores() if isinstance(self.second, EncoderEmbeddings) else 1)
         milliseconds = round(1000 * (time.perf_counter() - start) / max(1, len(candidates)), 3)
         return [replace(answer, milliseconds=milliseconds) for answer in answers]
 

@@ -82,7 +82,8 @@ class KlueRetriever(ExplainingRetriever):
             hybrid index supports all three. With sources, dense search asks the sources and lexical search the local
             index.
         dense_weight: Weight of the dense score in hybrid search, relative to the lexical score. Default 0.25. The
-            scores of sources are not comparable; their ranks count instead, with two fifths of this weight.
+            scores of sources are not comparable; beside documents added here the packaged bi-encoder's cosine stands
+            for them, and their ranks count with a fifth of this weight, as far as they agree with it.
         rerank_weight: Weight of a `KlueReranker`'s score in the ``relevance_score``, 0..1; the first stage's score has
             the remaining weight. Default 0.8; 1 uses the reranker alone.
         embeddings: The embedding model. Default: the packaged bi-encoder.
@@ -282,7 +283,7 @@ class KlueRetriever(ExplainingRetriever):
 
         Returns:
             The ``confidence`` of the first result, 0..1; 0 if nothing is found; None if it is not known: with other
-            models than the packaged ones, with sources, without hybrid search, or with a ``fetch_k`` below 10.
+            models than the packaged ones, with sources alone, without hybrid search, or with a ``fetch_k`` below 10.
 
         Examples:
             >>> from langchain_core.documents import Document

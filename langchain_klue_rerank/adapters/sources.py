@@ -14,7 +14,6 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
-from numpy.typing import ArrayLike
 
 from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.filters import Filter, StoreFilter, store_filter, to_predicate
@@ -137,44 +136,22 @@ def _enough(found: list[Document], k: int, count: int, how: StoreFilter) -> list
 def fuse(rankings: Sequence[Sequence[Document]]) -> list[tuple[Document, float]]:
     """Fuse rankings by reciprocal rank.
 
-    The same text is the same document, whatever its ids: two stores seldom agree on those. Where a text is there more
-    than once, documents with the same id go together first.
-
     Args:
         rankings: Documents, best first.
 
     Returns:
-        Documents, each as the first ranking that has it gave it, with scores in 0..1, best first.
+        The different documents (see `match`) with scores in 0..1, best first.
     """
-    documents, numbered = _match(rankings)
+    documents, numbered = match(rankings)
     return [(documents[number], score) for number, score in reciprocal_rank_fusion(numbered).items()]
 
 
-def fuse_beside(
-    words: Sequence[Document], scores: ArrayLike, rankings: Sequence[Sequence[Document]], weight: float
-) -> list[tuple[Document, float]]:
-    """Fuse documents with lexical scores and rankings of vector stores, whose scores cannot be compared.
+def match(rankings: Sequence[Sequence[Document]]) -> tuple[list[Document], list[list[int]]]:
+    """Return the different documents of several rankings, and the rankings as numbers into them.
 
-    Args:
-        words: Documents that lexical search found.
-        scores: Their scores in 0..1.
-        rankings: Documents, best first; a place counts from 1 for the first down towards 0 for the last.
-        weight: Weight of the places, the lexical scores having 1.
-
-    Returns:
-        As `fuse`.
+    The same text is the same document, whatever its ids: two stores seldom agree on those. Where a text is there more
+    than once, documents with the same id go together first. Each document is as the first ranking that has it gave it.
     """
-    documents, (found, *others) = _match([words, *rankings])
-    fused = np.zeros(len(documents))
-    fused[found] = scores
-    for ranking in others:
-        fused[ranking] += weight / len(others) * (1 - np.arange(len(ranking)) / max(1, len(ranking)))
-    fused /= 1 + weight
-    return [(documents[number], float(fused[number])) for number in np.argsort(-fused, kind="stable").tolist()]
-
-
-def _match(rankings: Sequence[Sequence[Document]]) -> tuple[list[Document], list[list[int]]]:
-    """Return the different documents of several rankings, and the rankings as numbers into them; see `fuse`."""
     documents: list[Document] = []
     with_text: dict[str, list[int]] = {}
     numbered = []

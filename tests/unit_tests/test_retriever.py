@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueBM25Retriever, KlueEmbeddings, KlueReranker, KlueRetriever, KlueVectorStore
 from langchain_klue_rerank import retriever as retriever_module
-from langchain_klue_rerank.engine.models.packaged.cross_encoder import PackagedCrossEncoder
+from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text import tokenized as tokenized_module
 from langchain_klue_rerank.errors import ModelMismatchError, ModelOutputError
 from tests.unit_tests.fakes import (
@@ -47,6 +47,23 @@ QUERIES = [
     " \n",
     "세탁기가 탈수할 때 흔들려요",
 ]
+#: Passages, and questions about them in other words: what they share are words such as "day" and "card".
+WORKPLACE = [
+    "퇴근이 늦어질 때에는 팀장에게 미리 알리고 다음 날 출근 시간을 조정합니다.",
+    "회의실은 하루 전에 예약하고 다 쓴 뒤에는 정리해야 합니다.",
+    "급여일이 공휴일이면 그 전날 지급하며, 명세서는 사내 누리집에서 볼 수 있습니다.",
+    "집에서 일하려면 전날까지 재택근무 신청서를 올리고 승인을 받습니다.",
+    "갑자기 고장 난 노트북은 전산실에 맡기고 대여품을 받아 갑니다.",
+    "법인 카드를 잃어버리면 곧바로 카드사에 정지를 요청하고 재무팀에 전화합니다.",
+    "경조사가 있으면 닷새까지 유급 휴가를 쓸 수 있습니다.",
+    "사원증을 두고 온 날에는 안내 데스크에서 임시 출입증을 빌립니다.",
+]
+IN_OTHER_WORDS = {
+    "월급 받는 날이 쉬는 날이면 돈이 언제 들어오나요?": 2,
+    "컴퓨터가 갑자기 안 켜지면 어떻게 하나요?": 4,
+    "건물에 들어가는 신분 카드를 집에 두고 왔어요": 7,
+    "결혼하면 며칠 쉴 수 있나요?": 6,
+}
 #: All words of all texts: lexical search finds every document.
 EVERYTHING = " ".join(TEXTS)
 
@@ -128,19 +145,24 @@ def test_reranking_is_that_of_the_reranker(retriever: KlueRetriever) -> None:
 
 
 @pytest.mark.parametrize(
-    ("search_type", "embeddings", "asked"),
-    [("hybrid", None, 0), ("dense", None, 0), ("lexical", None, 1), ("hybrid", BigramEmbeddings(), 1)],
+    ("search_type", "fields", "asked"),
+    [
+        ("hybrid", {}, 0),
+        ("dense", {}, 0),
+        ("lexical", {}, 1),
+        ("hybrid", {"embeddings": BigramEmbeddings()}, 1),
+        ("hybrid", {"sources": [ListRetriever(found=documents()[:3])]}, 1),
+    ],
 )
 def test_cosines_that_the_first_stage_computed_are_not_computed_again(
-    search_type: Any, embeddings: Any, asked: int, monkeypatch: pytest.MonkeyPatch
+    search_type: Any, fields: dict[str, Any], asked: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fields = {} if embeddings is None else {"embeddings": embeddings}
     retriever = KlueRetriever.from_documents(documents(), k=6, **fields)
     computed: list[Any] = []
-    cosines = PackagedCrossEncoder._cosines
+    cosines = StaticBiEncoder.best_cosines
     monkeypatch.setattr(
-        PackagedCrossEncoder,
-        "_cosines",
+        StaticBiEncoder,
+        "best_cosines",
         lambda *given: computed.append(given) or cosines(*given),  # type: ignore[func-returns-value]
     )
     found = retriever.invoke(EVERYTHING, search_type=search_type)
@@ -657,17 +679,37 @@ class TestOwnWordsBesideSources:
         assert await retriever.ainvoke(EVERYTHING) == found
         assert retriever.batch([EVERYTHING, ""]) == [found, []]
 
-    def test_what_both_find_comes_first(self) -> None:
+    @pytest.mark.parametrize("held", [0, 3, 8], ids=["words of others", "words of some", "words of all"])
+    @pytest.mark.parametrize("kind", ["a store", "without ids", "a retriever", "with one by chance"])
+    def test_questions_in_other_words_find_the_same_as_in_an_index_of_its_own(self, kind: str, held: int) -> None:
+        given = [Document(text, id=f"w{number}") for number, text in enumerate(WORKPLACE)]
+        embeddings = KlueEmbeddings()
+        anonymous = [Document(text) for text in WORKPLACE]
+        store = InMemoryVectorStore.from_documents(anonymous if kind == "without ids" else given, embeddings)
+        sources: list[Any] = [store.as_retriever(search_kwargs={"k": 8}) if kind == "a retriever" else store]
+        if kind == "with one by chance":
+            sources.append(ListRetriever(found=[given[number] for number in (1, 6, 3, 0, 5)]))
+        words = [*given[:held], *documents()]  # nothing that a question asks for is in the others
+        beside = KlueRetriever.from_documents(words, sources=sources, k=8)
+        for question, answer in IN_OTHER_WORDS.items():
+            assert beside.invoke(question)[0].page_content == WORKPLACE[answer], question
+
+    def test_a_candidate_has_the_scores_of_an_index_of_its_own_whoever_found_it(self) -> None:
         given = documents()
-        store = ListRetriever(found=[given[1], given[0]])
-        retriever = KlueRetriever.from_documents(given, sources=[store], reranker=None, k=6)
-        found = retriever.invoke("전입신고")
-        assert [one.id for one in found] == ["d0", "d1"]
-        words = retriever.invoke("전입신고", search_type="lexical")[0].metadata["relevance_score"]
-        scores = [one.metadata["relevance_score"] for one in found]
-        assert scores == pytest.approx([(words + 0.1 * 0.5) / 1.1, 0.1 / 1.1])
-        retriever.dense_weight = 30.0  # now the store's order decides
-        assert [one.id for one in retriever.invoke("전입신고")] == ["d1", "d0"]
+        expected = {one.id: one.metadata for one in KlueRetriever.from_documents(given, k=6).invoke(QUESTION)}
+        for found in (given, [Document(text) for text in TEXTS], given[3:]):
+            beside = KlueRetriever.from_documents(given, sources=[ListRetriever(found=found)], k=6)
+            for one in beside.invoke(QUESTION):
+                own = expected.get(f"d{TEXTS.index(one.page_content)}")
+                if own is None:  # nothing in common with the question
+                    continue
+                assert one.metadata["rerank_score"] == pytest.approx(own["rerank_score"], abs=2e-3)
+                # a place in a ranking adds a little
+                assert (
+                    own["first_stage_score"] - 0.02
+                    < one.metadata["first_stage_score"]
+                    < own["first_stage_score"] + 0.05
+                )
 
     @pytest.mark.parametrize(("search_type", "expected"), [("dense", {"d0"}), ("lexical", {"d1"})])
     def test_either_can_be_asked_alone(self, search_type: Any, expected: set[str]) -> None:

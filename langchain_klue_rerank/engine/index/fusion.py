@@ -100,6 +100,30 @@ def first_stage(
     return fuse_scores(lexical, cosines, dense_weight, exact, second, second_weight)
 
 
+def agreeing_places(rankings: Sequence[Sequence[int]], cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Turn places in rankings whose scores cannot be compared into scores beside cosines.
+
+    A ranking counts as far as it agrees with the cosines, by its correlation with them: one that knows the meaning of
+    the passages does to some degree, one by chance or by spelling does not and would only disturb.
+
+    Args:
+        rankings: Rankings of passages, each as numbers from best to worst.
+        cosines: (n,): of a query with all passages, by the packaged bi-encoder.
+
+    Returns:
+        (n,) float32 in 0..1, the mean over the rankings; falling with the logarithm of the place.
+    """
+    total = np.zeros(len(cosines), np.float32)
+    centred = cosines - cosines.mean() if len(cosines) else cosines
+    for ranking in rankings:
+        places = np.zeros(len(cosines), np.float32)
+        places[list(ranking)] = 1 - np.log1p(np.arange(len(ranking))) / np.log1p(max(1, len(ranking)))
+        spread = float(places.std() * cosines.std()) if len(cosines) else 0.0
+        agreement = float(places @ centred) / (len(cosines) * spread) if spread > 0 else 0.0
+        total += places * np.float32(max(0.0, agreement) / len(rankings))
+    return total
+
+
 def reciprocal_rank_fusion(rankings: Sequence[Sequence[Key]], constant: float = 60) -> dict[Key, float]:
     """Fuse rankings that have no comparable scores (Cormack, Clarke and Buettcher 2009).
 

@@ -15,6 +15,7 @@ from langchain_klue_rerank.engine.contracts import Evidence
 from langchain_klue_rerank.engine.index.passages import Passage, plain
 from langchain_klue_rerank.engine.index.saved import SavedIndex
 from langchain_klue_rerank.engine.index.search import Keep, SecondQueries, allowed, rank
+from langchain_klue_rerank.engine.index.segments.scoring import score_texts
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
@@ -253,6 +254,18 @@ class PassageIndex(SavedIndex):
         if any(text != one.text for text, one in zip(state.texts(rows), passages, strict=True)):
             return None
         return state.tokens(rows)
+
+    @_finds_damage
+    def evidence(self, query: TokenizedTexts, texts: TokenizedTexts) -> Evidence:
+        """Return what the index knows of texts, passages of it or not: a passage has the lexical score of a search.
+
+        Args:
+            query: One query.
+            texts: The texts, tokenized as the passages are.
+        """
+        self.require_lexical()
+        state = self._state
+        return Evidence(texts, None, score_texts(state, query, 0, texts), state.count, query=query)
 
     @_finds_damage
     def search(

@@ -14,9 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.index.segments.segment import Segment
+from langchain_klue_rerank.engine.arrays.ragged import Ragged
+from langchain_klue_rerank.engine.index.segments.postings import Postings
+from langchain_klue_rerank.engine.index.segments.segment import Segment, length_norms
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
+from langchain_klue_rerank.engine.text.words import bigrams_of
 
 #: BM25's saturation of the term frequency, and its strength of the length normalisation (Robertson and Zaragoza 2009).
 K1: Final = 1.5
@@ -59,27 +62,84 @@ def weigh(snapshot: Snapshot, query: TokenizedTexts, number: int) -> list[list[W
         For each segment the query's terms that occur in it. The weights of a passage that has all terms, known or not,
         endlessly often would add up to 1.
     """
-    words = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
-    fields = snapshot.terms.query([query.words[word] for word in words], [query.morphemes[word] for word in words])
-    searched = [name for name in fields if name == "bigram" or snapshot.settings.kiwi]
     result: list[list[WeightedTerm]] = [[] for _ in snapshot.views]
-    count = snapshot.count
-    if not count:
-        return result
-    found = {name: np.unique(fields[name], return_counts=True) for name in searched if len(fields[name])}
-    spans: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {name: [] for name in found}
-    for name, (terms, _) in found.items():
-        for view in snapshot.views:
-            spans[name].append(view.segment.fields[name].spans(terms))
-    for name, (terms, counts) in found.items():
-        frequencies = _document_frequencies(snapshot, name, spans[name], len(terms))
-        idf = np.log1p((count - frequencies + 0.5) / (frequencies + 0.5))  # Lucene's, which is never negative
-        # every term that no passage has stands in one place of `terms`, that of -1, with their common count
-        weights = (idf * counts / (float(idf @ counts) * len(searched))).tolist()
-        for own, (starts, ends) in zip(result, spans[name], strict=True):
+    for name, found in _look_up(snapshot, query, number).items():
+        weights = (found.weights * found.counts).tolist()
+        for own, (starts, ends) in zip(result, found.spans, strict=True):
             for weight, start, end in zip(weights, starts.tolist(), ends.tolist(), strict=True):
                 if end > start:
                     own.append(WeightedTerm(name, weight, start, end))
+    return result
+
+
+def score_texts(snapshot: Snapshot, query: TokenizedTexts, number: int, texts: TokenizedTexts) -> NDArray[np.float32]:
+    """Score texts, passages of the index or not, by the term statistics of the index.
+
+    Args:
+        snapshot: The state of the index.
+        query: Queries.
+        number: Which of them.
+        texts: n texts, tokenized as the passages are.
+
+    Returns:
+        (n,) float32 in 0..1: a text that the index holds has the score that a search gives it.
+    """
+    total = np.zeros(len(texts), np.float32)
+    ids = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
+    for name, found in _look_up(snapshot, query, number).items():
+        asked, written = query.morphemes, texts.morphemes
+        if name == "bigram":
+            asked, written = bigrams_of(query.words), bigrams_of(texts.words)
+        terms = [term for word in ids for term in asked[word]]
+        numbers = {term: place for place, term in enumerate(dict.fromkeys(terms))}
+        weights = np.zeros(len(numbers))
+        np.add.at(weights, [numbers[term] for term in terms], found.weights[found.places])
+        # every other term has the number after the last
+        table = Ragged.from_rows([[numbers.get(term, len(numbers)) for term in word] for word in written])
+        postings = Postings.of(Ragged(texts.word_ids, texts.offsets).through(table))
+        norms = length_norms(postings.lengths, snapshot.mean_lengths[name], K1, B)
+        starts, ends = postings.spans(np.arange(len(numbers)))
+        for weight, start, end in zip(weights.tolist(), starts.tolist(), ends.tolist(), strict=True):
+            rows = postings.rows[start:end]
+            total[rows] += _added(weight, postings.frequencies[start:end], norms[rows])
+    return total
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """The terms of a query in one field.
+
+    Attributes:
+        places: Of every occurrence, in order, where its term stands among the distinct ones; terms that no passage has
+            are one.
+        counts: How often each distinct one stands in the query.
+        weights: Of one occurrence of each: its idf, divided by the query's idf mass and the number of fields.
+        spans: For each segment where the postings of the distinct ones begin and end.
+    """
+
+    places: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    spans: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+def _look_up(snapshot: Snapshot, query: TokenizedTexts, number: int) -> dict[str, _Terms]:
+    """Return the terms of a query by field; nothing of a query without terms, or in an empty index."""
+    words = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
+    numbers = snapshot.terms.query([query.words[word] for word in words], [query.morphemes[word] for word in words])
+    searched = [name for name in numbers if name == "bigram" or snapshot.settings.kiwi]
+    result: dict[str, _Terms] = {}
+    for name in searched if snapshot.count else ():
+        if not len(numbers[name]):
+            continue
+        terms, places, counts = np.unique(numbers[name], return_inverse=True, return_counts=True)
+        spans = [view.segment.fields[name].spans(terms) for view in snapshot.views]
+        frequencies = _document_frequencies(snapshot, name, spans, len(terms))
+        # Lucene's, which is never negative
+        idf = np.log1p((snapshot.count - frequencies + 0.5) / (frequencies + 0.5))
+        # every term that no passage has stands in one place of `terms`, that of -1, with their common count
+        weights = idf / (float(idf @ counts) * len(searched))
+        result[name] = _Terms(places, counts, weights, spans)
     return result
 
 

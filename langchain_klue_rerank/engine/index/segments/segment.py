@@ -202,8 +202,7 @@ class Segment:
         """
         known = self._norms.get(name)
         if known is None or known[0] != mean:
-            lengths = self.fields[name].lengths
-            known = (mean, (k1 * (1 - b + b * lengths / mean)).astype(np.float32))
+            known = (mean, length_norms(self.fields[name].lengths, mean, k1, b))
             self._norms[name] = known  # of two readers with different means both have their own
         return known[1]
 
@@ -222,6 +221,11 @@ class Segment:
         if known is None or known[0] is not norms:
             known = self._least[name] = (norms, float(norms.min()))
         return known[1]
+
+
+def length_norms(lengths: NDArray[np.float32], mean: float, k1: float, b: float) -> NDArray[np.float32]:
+    """Return what BM25 adds to a term's frequency in passages of some lengths; see `Segment.norms`."""
+    return (k1 * (1 - b + b * lengths / mean)).astype(np.float32)
 
 
 def index_tokens(terms: Terms, tokens: TokenizedTexts, *, morphemes: bool) -> tuple[Ragged, dict[str, Postings]]:

@@ -36,7 +36,6 @@ from langchain_klue_rerank.engine.models.packaged.query_terms import (
 from langchain_klue_rerank.engine.models.packaged.static_bi_encoder import StaticBiEncoder
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
-from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
 from langchain_klue_rerank.engine.threads import ForkSafeLock, searching, seconds_until
 
 FORMAT: Final = "klue-pair-scorer"
@@ -290,7 +289,9 @@ class PackagedCrossEncoder:
     def _score(self, query: TokenizedTexts, request: ScoreRequest) -> NDArray[np.float32]:
         evidence = request.evidence or Evidence()
         tokens = evidence.tokens if evidence.tokens is not None else tokenize(request.passages, shared_analyzer())
-        cosines = evidence.cosines if evidence.cosines is not None else self._cosines(query, tokens)
+        cosines = evidence.cosines
+        if cosines is None:  # takes as long as everything else
+            cosines = self._bi_encoder().best_cosines(query, tokens)
         scores = self._model.score(
             query,
             tokens,
@@ -302,15 +303,6 @@ class PackagedCrossEncoder:
         if request.alone:
             scores += (1 - scores) * np.float32(_COSINE_SHARE) * np.maximum(cosines, 0)
         return scores
-
-    def _cosines(self, query: TokenizedTexts, passages: TokenizedTexts) -> NDArray[np.float32]:
-        """Return the cosine of the query with the best window of each passage."""
-        if not len(passages):
-            return np.zeros(0, np.float32)
-        encoder = self._bi_encoder()
-        windows, offsets = cut_tokens(passages, [0] * len(passages), WINDOW_WORDS)
-        cosines: NDArray[np.float32] = encoder.encode(windows) @ encoder.encode(query)[0]
-        return np.maximum.reduceat(cosines, offsets[:-1])
 
 
 def _query_tokens(request: ScoreRequest) -> TokenizedTexts:

@@ -31,6 +31,7 @@ from langchain_klue_rerank.engine.models.packaged import static_files
 from langchain_klue_rerank.engine.models.packaged.static_files import StaticConfig
 from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts, tokenize
+from langchain_klue_rerank.engine.text.windows import WINDOW_WORDS, cut_tokens
 from langchain_klue_rerank.engine.threads import give_way
 
 # Words are joined by this character, which no word contains; it doubles as the edge of a word in an n-gram.
@@ -204,6 +205,25 @@ class StaticBiEncoder:
     def dimension(self) -> int:
         """Length of a vector."""
         return self.config.dimension
+
+    def best_cosines(
+        self, query: TokenizedTexts, passages: TokenizedTexts, headings: Sequence[int] | None = None
+    ) -> NDArray[np.float32]:
+        """Return the cosine of a query with the best window of each passage.
+
+        Args:
+            query: One text, tokenized with morphemes.
+            passages: n texts, tokenized with morphemes.
+            headings: See `cut_tokens`. Default: no passage has a title.
+
+        Returns:
+            (n,) float32; 0 for a query or passage without words.
+        """
+        if not len(passages):
+            return np.zeros(0, np.float32)
+        windows, offsets = cut_tokens(passages, headings or [0] * len(passages), WINDOW_WORDS)
+        cosines: NDArray[np.float32] = self.encode(windows) @ self.encode(query)[0]
+        return np.maximum.reduceat(cosines, offsets[:-1])
 
     def word_vectors(self, words: Sequence[str], morphemes: Sequence[Sequence[str]]) -> NDArray[np.float32]:
         """Return what each word adds to a text's vector.

@@ -87,9 +87,9 @@ def score_texts(snapshot: Snapshot, query: TokenizedTexts, number: int, texts: T
     total = np.zeros(len(texts), np.float32)
     ids = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
     for name, found in _look_up(snapshot, query, number).items():
-        asked, written = query.morphemes, texts.morphemes
-        if name == "bigram":
-            asked, written = bigrams_of(query.words), bigrams_of(texts.words)
+        bigrams = name == "bigram"
+        asked = bigrams_of(query.words) if bigrams else query.morphemes
+        written = bigrams_of(texts.words) if bigrams else texts.morphemes
         terms = [term for word in ids for term in asked[word]]
         numbers = {term: place for place, term in enumerate(dict.fromkeys(terms))}
         weights = np.zeros(len(numbers))
@@ -128,18 +128,23 @@ def _look_up(snapshot: Snapshot, query: TokenizedTexts, number: int) -> dict[str
     words = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
     numbers = snapshot.terms.query([query.words[word] for word in words], [query.morphemes[word] for word in words])
     searched = [name for name in numbers if name == "bigram" or snapshot.settings.kiwi]
+    found = {
+        name: np.unique(numbers[name], return_inverse=True, return_counts=True)
+        for name in (searched if snapshot.count else ())
+        if len(numbers[name])
+    }
+    spans: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {name: [] for name in found}
+    for name, (terms, _, _) in found.items():
+        for view in snapshot.views:
+            spans[name].append(view.segment.fields[name].spans(terms))
     result: dict[str, _Terms] = {}
-    for name in searched if snapshot.count else ():
-        if not len(numbers[name]):
-            continue
-        terms, places, counts = np.unique(numbers[name], return_inverse=True, return_counts=True)
-        spans = [view.segment.fields[name].spans(terms) for view in snapshot.views]
-        frequencies = _document_frequencies(snapshot, name, spans, len(terms))
+    for name, (terms, places, counts) in found.items():
+        frequencies = _document_frequencies(snapshot, name, spans[name], len(terms))
         # Lucene's, which is never negative
         idf = np.log1p((snapshot.count - frequencies + 0.5) / (frequencies + 0.5))
         # every term that no passage has stands in one place of `terms`, that of -1, with their common count
         weights = idf / (float(idf @ counts) * len(searched))
-        result[name] = _Terms(places, counts, weights, spans)
+        result[name] = _Terms(places, counts, weights, spans[name])
     return result
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
+from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun
 from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import get_config_list, run_in_executor
 
@@ -21,6 +24,13 @@ HANDED_OVER: Final = "_answer"
 
 class BatchedRetriever(IndexedRetriever, ABC):
     """A retriever that answers the queries of a batch together."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        changed = vars(cls)
+        if "_get_relevant_documents" in changed and "_aget_relevant_documents" not in changed:
+            # as in LangChain's other retrievers: what a subclass changes holds here, too
+            cls._aget_relevant_documents = _in_a_thread  # type: ignore[method-assign, assignment]
 
     @abstractmethod
     def _answer_together(self, queries: Sequence[str], arguments: dict[str, Any]) -> list[Answer] | None:
@@ -90,6 +100,13 @@ def answer_together(
     candidates = [one for one in found if isinstance(one, CandidateDocuments)]
     ordered = iter(second_stage.order_each(candidates, options))
     return [next(ordered) if isinstance(one, CandidateDocuments) else Answer(error=one) for one in found]
+
+
+async def _in_a_thread(
+    retriever: BaseRetriever, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, **arguments: Any
+) -> list[Document]:
+    find = partial(retriever._get_relevant_documents, query, run_manager=run_manager.get_sync(), **arguments)
+    return await run_in_executor(None, find)
 
 
 @contextmanager

@@ -60,6 +60,13 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
     #: Whether the packaged confidence model is fitted on its scores.
     _has_confidence: bool = PrivateAttr(default=False)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        changed = vars(cls)
+        if "compress_documents" in changed and "acompress_documents" not in changed:
+            # LangChain's, which calls what the subclass has changed
+            cls.acompress_documents = BaseDocumentCompressor.acompress_documents  # type: ignore[method-assign, assignment]
+
     @property
     @abstractmethod
     def _ranker(self) -> Ranker:

@@ -49,6 +49,24 @@ def texts_of(found: list[Document]) -> list[str]:
     return [one.page_content for one in found]
 
 
+class FirstAlone(KlueRetriever):
+    def _get_relevant_documents(self, query: str, *, run_manager: Any, **options: Any) -> list[Document]:
+        return super()._get_relevant_documents(query, run_manager=run_manager, **options)[:1]
+
+
+class LastFirst(KlueReranker):
+    def compress_documents(self, documents: Any, query: str, callbacks: Any = None) -> list[Document]:
+        return super().compress_documents(documents, query, callbacks)[::-1]
+
+
+async def test_what_a_subclass_changes_is_changed_asynchronously_too() -> None:
+    alone = FirstAlone.from_documents(documents(), k=3)
+    assert [len(found) for found in (alone.invoke(QUESTION), *alone.batch([QUESTION], k=2))] == [1, 1]
+    assert [len(found) for found in (await alone.ainvoke(QUESTION), *await alone.abatch([QUESTION], k=2))] == [1, 1]
+    best = await KlueReranker().acompress_documents(documents(), QUESTION)
+    same(await LastFirst().acompress_documents(documents(), QUESTION), best[::-1])
+
+
 # --- LCEL ---------------------------------------------------------------------------------------------------------
 
 

@@ -94,6 +94,7 @@ def create_app(
     add_models(app, services)
     _add_search(app, services)
 
+    @app.head("/", include_in_schema=False)
     @app.head("/health", include_in_schema=False)  # as load balancers ask
     @app.get("/", include_in_schema=False)  # as TEI's clients ask
     @app.get("/health")
@@ -116,7 +117,7 @@ def _explain_errors(app: FastAPI) -> None:
         problems = error.errors()
         if any(problem["type"] == "json_invalid" for problem in problems):
             return error_response(400, "The body is no valid JSON.")
-        if "json" not in request.headers.get("content-type", ""):
+        if isinstance(error.body, bytes) or "json" not in request.headers.get("content-type", ""):
             return error_response(422, "Send JSON, with the header Content-Type: application/json.")
         # of two kinds of bodies, pydantic names the kind that it took first
         skipped = 2 if request.url.path.startswith("/rerank") else 1

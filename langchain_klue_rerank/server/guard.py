@@ -80,8 +80,8 @@ class Guard:
             return
         start = time.perf_counter()
         status = 0
-        # a slash at the end means the same path: a redirection would lose the body of clients that do not follow it
-        scope["path"] = scope["path"].rstrip("/") or "/"
+        # one slash too many, where addresses were put together: not every client follows a redirection
+        scope["path"] = "/" + "/".join(filter(None, scope["path"].split("/")))
 
         async def watched(message: Message) -> None:
             nonlocal status

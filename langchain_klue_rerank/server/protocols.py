@@ -221,7 +221,7 @@ def add_models(app: FastAPI, services: Services) -> None:
     async def model(name: str) -> Model:
         """Describe one model."""
         for card in cards:
-            if card.id == name:
+            if card.id.strip("/") == name:  # of a folder's name, the first slash is lost in the address
                 return card
         raise HTTPException(404, f"There is no model {name}; there are: {', '.join(card.id for card in cards)}.")
 

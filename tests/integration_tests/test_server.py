@@ -256,12 +256,16 @@ def test_clients_embed(address, client):
     assert query is None or list(query) == pytest.approx(KlueEmbeddings().embed_query(QUESTION), abs=1e-6)
 
 
-def test_models_are_listed(address):
+def test_models_are_listed(address, tmp_path):
     client = pytest.importorskip("openai").OpenAI(api_key="any", base_url=f"{address}/v1")
     assert [model.id for model in client.models.list()] == ["packaged"]
     assert client.models.retrieve("packaged").owned_by == "klue-rerank"
     with pytest.raises(pytest.importorskip("openai").NotFoundError, match="there are: packaged"):
         client.models.retrieve("gpt-5")
+    with serving(create_app(services(reranker=KlueReranker(model=str(tmp_path))))) as others:
+        client = pytest.importorskip("openai").OpenAI(api_key="any", base_url=f"{others}/v1")
+        uses = {model.id: client.models.retrieve(model.id).endpoints for model in client.models.list()}
+        assert uses == {"packaged": ["embed"], str(tmp_path): ["rerank"]}
     info = httpx.get(f"{address}/info").json()
     assert set(info["model_type"]) == {"embedding", "reranker"}
     assert info["max_client_batch_size"] == 2048

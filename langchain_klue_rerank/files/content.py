@@ -95,6 +95,9 @@ def _asks(heading: str) -> bool:
     return heading.endswith(("?", "？", "까", "나요", "인가요")) or heading.lstrip("*[(# ")[:1] in ("Q", "q", "문")
 
 
+#: What a line begins with that is a row of a table in a PDF, and what stands in it where a cell's width broke a text:
+#: characters that no language uses.
+ROW, WITHIN_CELL = "\ue000", "\ue001"
 #: Longest text of a cell that is repeated in each of the rows that it spans, and how many of them a row has at most.
 _LONGEST_LABEL, _MOST_LABELS = 40, 8
 

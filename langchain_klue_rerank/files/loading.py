@@ -12,10 +12,10 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_klue_rerank.engine.text.kiwi import shared_analyzer
+from langchain_klue_rerank.engine.text.kiwi import Analyzer, shared_analyzer
 from langchain_klue_rerank.engine.text.tokenized import unwrap
 from langchain_klue_rerank.engine.text.words import pieces as blocks
-from langchain_klue_rerank.files.content import Content, Piece
+from langchain_klue_rerank.files.content import ROW, WITHIN_CELL, Content, Piece
 from langchain_klue_rerank.files.encodings import decode, decode_text, readable_path
 from langchain_klue_rerank.files.formats import rows, text
 from langchain_klue_rerank.files.isolated import READERS, IsolatedReader, Limits
@@ -194,8 +194,7 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
             raise UnreadableFileError(Problem(shown, problem.reason, problem.line, problem.detail)) from error
         if ending == ".pdf":
             for piece in found.pieces:
-                lines = [line.strip() for line in piece.text.splitlines()]
-                piece.text = "\n".join(line for line in unwrap(lines, shared_analyzer()) if line)
+                piece.text = _joined(piece.text, shared_analyzer())
             if not found.pieces:
                 raise UnreadableFileError(Problem(shown, "pictures"))
         found.problems = [Problem(shown, one.reason, one.line, one.detail) for one in found.problems]
@@ -219,6 +218,18 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
     if damaged_line:
         read.problems.insert(0, Problem(shown, "letters", damaged_line))
     return read
+
+
+def _joined(page: str, analyzer: Analyzer) -> str:
+    """Join the lines of a page of a PDF that its width, or that of a cell, has broken."""
+    lines = [line.strip() for line in page.splitlines()]
+    rows = iter([line for line in lines if line[:1] == ROW or not line])
+    joined = []
+    for line in unwrap(["" if line[:1] == ROW else line for line in lines], analyzer):
+        row = line or next(rows).removeprefix(ROW)
+        cells = (" ".join(unwrap(cell.split(WITHIN_CELL), analyzer)) for cell in row.split(" | "))
+        joined.append(" | ".join(cells) if WITHIN_CELL in row else row)
+    return "\n".join(filter(None, joined))
 
 
 def _passages(path: str | Path, pieces: Sequence[Piece], reading: Reading) -> list[Document]:

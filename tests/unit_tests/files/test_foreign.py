@@ -10,6 +10,8 @@ pytest.importorskip("docx")
 pytest.importorskip("hwpx")
 pytest.importorskip("lxml")
 pytest.importorskip("pptx")
+pytest.importorskip("pypdfium2")
+pytest.importorskip("reportlab")
 pytest.importorskip("unhwp")
 pytest.importorskip("xlsxwriter")
 
@@ -223,3 +225,54 @@ def test_names_of_columns_are_found_as_people_write_them(
     found = pieces(tmp_path / "실적.xlsx")
     assert {title for title, _ in found} == {"실적"}
     assert [line for _, own in found for line in own] == lines
+
+
+def test_tables_of_a_pdf_are_rows_with_whole_cells(tmp_path: Path) -> None:
+    from reportlab.lib import colors
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.cidfonts import UnicodeCIDFont
+    from reportlab.platypus import Paragraph, SimpleDocTemplate, Spacer, Table
+
+    font = "HYSMyeongJo-Medium"
+    pdfmetrics.registerFont(UnicodeCIDFont(font))
+    style = ParagraphStyle("글", fontName=font, fontSize=10, leading=15, wordWrap="CJK")
+    paragraph = (
+        "구청은 올해 세 가지 사업을 새로 엽니다. 신청은 주민센터나 누리집에서 하며, 서류가 모자라면 채워 내시면 됩니다."
+    )
+    ruled = Table(
+        [
+            ["구분", "상반기", "", "기한"],
+            ["", "대상", "내용", ""],
+            ["월세", Paragraph("만 19세부터 34세까지 따로 사는 무주택 청년", style), "20만 원까지", "12월 31일"],
+            ["난방비", "노인이 있는 집", Paragraph("겨울철 석 달 동안 난방비를 30만 원까지 드립니다", style), "수시"],
+        ],
+        colWidths=[50, 110, 120, 70],
+    )
+    grid = ("GRID", (0, 0), (-1, -1), 0.5, colors.black)
+    spans = [("SPAN", (0, 0), (0, 1)), ("SPAN", (1, 0), (2, 0)), ("SPAN", (3, 0), (3, 1))]
+    ruled.setStyle([("FONT", (0, 0), (-1, -1), font, 10), ("VALIGN", (0, 0), (-1, -1), "MIDDLE"), grid, *spans])
+    plain = Table(
+        [["품목", "사는 곳", "값"], ["복사지", "한빛 문구", "4,500원"], ["토너", "새별 상사", "89,000원"]],
+        colWidths=[110] * 3,
+    )
+    plain.setStyle([("FONT", (0, 0), (-1, -1), font, 10)])
+
+    def number(canvas, document) -> None:
+        canvas.drawCentredString(300, 30, f"- {document.page} -")
+
+    story = [Paragraph(paragraph, style), Spacer(1, 12), ruled, Spacer(1, 24), plain, Spacer(1, 24)]
+    story.append(Paragraph("문의는 복지과로 하십시오.", style))
+    SimpleDocTemplate(str(tmp_path / "안내.pdf")).build(story, onFirstPage=number)
+    [document] = load_documents(tmp_path / "안내.pdf")
+    assert document.page_content.splitlines() == [
+        paragraph,
+        "구분 | 상반기 | 기한",
+        "구분 | 대상 | 내용 | 기한",
+        "월세 | 만 19세부터 34세까지 따로 사는 무주택 청년 | 20만 원까지 | 12월 31일",
+        "난방비 | 노인이 있는 집 | 겨울철 석 달 동안 난방비를 30만 원까지 드립니다 | 수시",
+        "품목 | 사는 곳 | 값",
+        "복사지 | 한빛 문구 | 4,500원",
+        "토너 | 새별 상사 | 89,000원",
+        "문의는 복지과로 하십시오.",
+    ]

@@ -324,5 +324,5 @@ def test_lines_of_a_pdf_are_joined_in_paragraphs_but_not_in_tables_and_lists(tmp
             Table(cells, style=[("FONT", (0, 0), (-1, -1), "HYSMyeongJo-Medium")]),
         ]
     )
-    lines = ["회의실 이용 규칙", rule, "1. 회원증", "2. 신청서", *(" ".join(row) for row in cells)]
+    lines = ["회의실 이용 규칙", rule, "1. 회원증", "2. 신청서", *(" | ".join(row) for row in cells)]
     assert texts(tmp_path / "a.pdf").split("\n") == lines

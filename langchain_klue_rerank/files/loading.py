@@ -27,11 +27,12 @@ if TYPE_CHECKING:  # LangChain is imported with the first file that is read: a f
 logger = logging.getLogger(__name__)
 
 #: Endings that can be read; those of `READERS` need the extra ``files``.
-ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", *READERS)
+ENDINGS = (".txt", ".md", ".markdown", ".csv", ".tsv", ".json", ".jsonl", ".ipynb", *READERS)
 #: Files that are not read and of which we can say what helps, by ending: keys of `REASONS`.
 UNREAD = {
     **dict.fromkeys((".doc", ".xls", ".ppt"), "old"),
     **dict.fromkeys((".odt", ".ods", ".odp", ".rtf", ".show", ".cell", ".pages", ".numbers", ".key"), "other office"),
+    **dict.fromkeys((".eml", ".msg", ".mht", ".mhtml", ".epub"), "page or mail"),
     **dict.fromkeys((".zip", ".7z", ".rar", ".gz", ".tar", ".alz", ".egg"), "archive"),
 }
 #: Changes when the same file gives other passages; a folder is then read again.
@@ -108,8 +109,8 @@ def load_documents(
     """Read a file.
 
     Args:
-        path: A file: txt, md, csv, tsv, json, jsonl; with the extra ``files`` also html, pdf, docx, xlsx, pptx, hwp and
-            hwpx, which are read in a process of their own. Text may be UTF-8, UTF-16 or CP949.
+        path: A file: txt, md, ipynb, csv, tsv, json, jsonl; with the extra ``files`` also html, pdf, docx, xlsx, pptx,
+            hwp and hwpx, which are read in a process of their own. Text may be UTF-8, UTF-16 or CP949.
         chunk_size: Longest passage in characters; longer texts are split at paragraphs, lines or sentences. Default
             600.
         chunk_overlap: Characters that neighbouring passages share at most. Default 80.
@@ -209,6 +210,7 @@ def _read(path: Path, shown: str, reading: Reading, isolated: IsolatedReader) ->
         ".txt": lambda: text.read_txt(decoded),
         ".md": lambda: text.read_markdown(decoded),
         ".markdown": lambda: text.read_markdown(decoded),
+        ".ipynb": lambda: text.read_notebook(shown, decoded),
         ".csv": lambda: rows.read_csv_text(shown, decoded, None, *columns),
         ".tsv": lambda: rows.read_csv_text(shown, decoded, "\t", *columns),
         ".json": lambda: rows.read_json_text(shown, decoded, *columns),

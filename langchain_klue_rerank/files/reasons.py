@@ -19,6 +19,10 @@ REASONS: Final[dict[str, tuple[str, str]]] = {
         "files of this kind are not read; save it as docx, xlsx, pptx or PDF",
         "읽을 수 있는 형식이 아닙니다. docx, xlsx, pptx나 PDF로 저장해 주세요",
     ),
+    "page or mail": (
+        "files of this kind are not read; save it as html, txt or PDF",
+        "읽을 수 있는 형식이 아닙니다. html, txt나 PDF로 저장해 주세요",
+    ),
     "archive": (
         "archives are not read; unpack it and index the folder",
         "압축 파일은 읽지 않습니다. 풀어서 그 폴더를 주세요",

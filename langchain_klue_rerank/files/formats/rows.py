@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.files.content import Content, Piece
+from langchain_klue_rerank.files.json_tables import is_rows, rows_of, unwrapped
 from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 #: Columns that may hold the text, the title or a question, in the order in which they are tried.
@@ -17,6 +18,9 @@ TEXT_COLUMNS = (
 )  # fmt: skip
 TITLE_COLUMNS = ("title", "제목", "subject", "표제")
 QUESTION_COLUMNS = ("question", "질문", "문의", "query")
+#: Columns of names, which are the title where there is no other, such as Notion's first column and "상품명"; a text
+#: that explains ("상세설명") is none.
+_NAME_COLUMN = re.compile(r"name$|이름$|(?!.*(?<![시건])설명$|증명$)[가-힣 ]+명$", re.IGNORECASE)
 #: Keys that our own results write; in a file they are a column like any other, under another name.
 RESERVED = frozenset({"relevance_score", "first_stage_score", "rerank_score"})
 _DELIMITERS = ",\t;|"
@@ -191,33 +195,22 @@ def read_json_text(path: str, text: str, text_column: str | None, title_column: 
         value = json.loads(text) if text.strip() else []
     except (ValueError, RecursionError) as error:
         raise UnreadableFileError(Problem(path, "json", getattr(error, "lineno", 0), _message(error))) from error
-    rows = value
-    if isinstance(value, dict):
-        lists = [one for one in value.values() if _is_rows(one)]
-        rows = lists[0] if len(lists) == 1 and len(value) == 1 else [value] if _unwrapped(value) is not value else None
-    if _is_rows(rows):
-        return read_rows(path, [(0, row) for row in rows], text_column, title_column)
-    return Content([Piece("\n".join(_lines(value)))])
+    rows, rest = (value, None) if isinstance(value, list) else rows_of(value)
+    if not is_rows(rows):
+        return Content([Piece("\n".join(_lines(value)))])
+    content = read_rows(path, [(0, row) for row in rows], text_column, title_column)
+    if isinstance(rest, dict) and rest:
+        title = _first(rest, {key.lower(): key for key in rest}, TITLE_COLUMNS)
+        for piece in content.pieces if title is not None else ():
+            piece.metadata.setdefault("title", clean(rest[title]))
+        content.pieces.append(Piece("\n".join(_lines(rest))))
+    return content
 
 
 def _message(error: Exception) -> str:
     return error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply" if isinstance(
         error, RecursionError
     ) else str(error)[:200]  # fmt: skip
-
-
-def _is_rows(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
-
-
-def _unwrapped(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the content of a LangChain Document, also in its serialized form, as a row; other rows as they are."""
-    if row.get("type") == "constructor" and isinstance(row.get("kwargs"), dict):
-        row = row["kwargs"]
-    if isinstance(row.get("page_content"), str) and isinstance(row.get("metadata"), dict):
-        own = {"id": row["id"]} if row.get("id") is not None else {}
-        return {**own, **row["metadata"], "page_content": row["page_content"]}
-    return row
 
 
 def read_rows(
@@ -238,7 +231,7 @@ def read_rows(
     cleaned = []
     for line, row in rows:
         try:
-            cleaned.append((line, {clean(str(key)): _cleaned(value) for key, value in _unwrapped(row).items()}))
+            cleaned.append((line, {clean(str(key)): _cleaned(value) for key, value in unwrapped(row).items()}))
         except RecursionError:
             content.problems.append(Problem(path, "json", line, "nested too deeply"))
     columns = list(dict.fromkeys(name for _, row in cleaned for name in row))
@@ -253,6 +246,8 @@ def read_rows(
         question = _first(row, lower, QUESTION_COLUMNS) if text_column not in QUESTION_COLUMNS else None
         if title is None and title_column is None:
             title, question = question, None
+            if title is None and body is not None:
+                title = _first(row, lower, (name for name in lower if _NAME_COLUMN.match(name)))
         if title == body:
             title = None
         if body is None:  # no column of text, or nothing in it: all cells of the row

@@ -1,17 +1,23 @@
-"""Plain text and Markdown."""
+"""Plain text, Markdown and notebooks."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
+from langchain_klue_rerank.engine.text.words import clean
 from langchain_klue_rerank.files.content import Content, Piece, sections
+from langchain_klue_rerank.files.reasons import Problem, UnreadableFileError
 
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 #: What Pandoc and others write after a heading: its name for links.
 _ATTRIBUTES = re.compile(r"[ \t]*\{[#.][^{}]*\}$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
+#: Characters of an output of a notebook that are read.
+_LONGEST_OUTPUT = 2_000
 #: Lines that front matter may have at most.
 _FRONT_LINES = 200
 
@@ -27,6 +33,38 @@ def read_markdown(text: str) -> Content:
     title, front, lines = _front_matter(lines)
     blocks = [(0, line) for line in front]
     return Content(list(sections([*blocks, *_blocks(lines)], title)))
+
+
+def read_notebook(path: str, text: str) -> Content:
+    """Read a Jupyter notebook: a piece for each heading, with code and what it printed.
+
+    Raises:
+        UnreadableFileError: If it is no notebook.
+    """
+    try:
+        cells = json.loads(text)["cells"]
+        blocks = [block for cell in cells for block in _cell_blocks(cell)]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UnreadableFileError(Problem(path, "json", getattr(error, "lineno", 0), str(error)[:200])) from error
+    return Content(list(sections(blocks)))
+
+
+def _cell_blocks(cell: dict[str, Any]) -> Iterator[tuple[int, str]]:
+    source = _source(cell.get("source"))
+    if cell.get("cell_type") == "markdown":
+        yield from _blocks(source.split("\n"))
+    elif source.strip():
+        yield 0, source
+    for output in cell.get("outputs", ()):
+        printed = _source(output.get("text") or output.get("data", {}).get("text/plain"))
+        if printed.strip():
+            yield 0, printed[:_LONGEST_OUTPUT]
+    yield 0, ""
+
+
+def _source(lines: Any) -> str:
+    """Return a text that notebooks keep as a list of lines."""
+    return clean("".join(lines) if isinstance(lines, list) else lines or "")
 
 
 def _front_matter(lines: list[str]) -> tuple[str, list[str], list[str]]:

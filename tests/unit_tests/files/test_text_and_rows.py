@@ -9,6 +9,7 @@ import logging
 import re
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -145,6 +146,66 @@ def test_json_of_any_form_is_read(tmp_path: Path) -> None:
     text = json.dumps({"회사": {"주소": "서울", "전화": ["02-1", "02-2"]}, "직원": 30}, ensure_ascii=False)
     assert load(tmp_path, "a.json", text) == [(None, "회사.주소: 서울\n회사.전화: 02-1\n회사.전화: 02-2\n직원: 30")]
     assert load(tmp_path, "b.json", '{"data": [{"내용": "가"}, {"내용": "나"}]}') == [(None, "가"), (None, "나")]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (
+            {
+                "response": {
+                    "header": {"code": "00"},
+                    "body": {"items": {"item": [{"시설명": "수영장", "설명": "월요일 휴관"}]}},
+                }
+            },
+            [("수영장", "월요일 휴관"), (None, "response.header.code: 00")],
+        ),
+        (
+            {"제목": "휴가", "조항": [{"번호": 1, "내용": "15일을 준다."}]},
+            [("휴가", "15일을 준다."), (None, "제목: 휴가")],
+        ),
+        ({"a": [{"내용": "가"}], "b": [{"내용": "나"}]}, [(None, "a.내용: 가\nb.내용: 나")]),
+        # as pandas writes a frame: orient="columns", its default, and "split"
+        (
+            {"이름": {"0": "사과", "1": "배"}, "값": {"0": 5, "1": 7}},
+            [(None, "이름: 사과 | 값: 5"), (None, "이름: 배 | 값: 7")],
+        ),
+        ({"columns": ["이름", "값"], "index": [0], "data": [["사과", 5]]}, [(None, "이름: 사과 | 값: 5")]),
+    ],
+)
+def test_rows_of_json_are_found_where_services_and_pandas_write_them(
+    tmp_path: Path, value: dict[str, Any], found: list[tuple[str | None, str]]
+) -> None:
+    assert load(tmp_path, "a.json", json.dumps(value, ensure_ascii=False)) == found
+
+
+@pytest.mark.parametrize("name", ["이름", "Name", "상품명", "시설명"])
+def test_a_column_of_names_is_the_title_where_there_is_no_other(tmp_path: Path, name: str) -> None:
+    text = f"{name},상세설명,내용\n의자,나무로 만듦,앉는 것\n"
+    assert load(tmp_path, "a.csv", text) == [("의자", "앉는 것")]
+    assert load(tmp_path, "b.csv", text.replace(name, "제목")) == [("의자", "앉는 것")]
+
+
+def test_a_notebook_is_read_under_its_headings(tmp_path: Path) -> None:
+    cells = [
+        {"cell_type": "markdown", "source": ["# 매출\n", "3월이 가장 높습니다."]},
+        {
+            "cell_type": "code",
+            "source": "print(합계)",
+            "outputs": [{"text": ["120\n"]}, {"data": {"image/png": "iVBO", "text/plain": "표 1"}}],
+        },
+        {"cell_type": "markdown", "source": "## 결론\n여름에 더 만듭니다."},
+    ]
+    path = tmp_path / "분석.ipynb"
+    path.write_text(json.dumps({"cells": cells, "nbformat": 4}), encoding="utf-8")
+    assert [(one.metadata["title"], one.page_content.split()) for one in load_documents(path)] == [
+        ("매출", ["3월이", "가장", "높습니다.", "print(합계)", "120", "표", "1"]),
+        ("매출 > 결론", ["여름에", "더", "만듭니다."]),
+    ]
+    for damaged in ("{", "[]", '{"cells": [1]}', '{"cells": [{"outputs": [{"data": 3}]}]}'):
+        path.write_text(damaged, encoding="utf-8")
+        with pytest.raises(UnreadableFileError, match="not JSON"):
+            load_documents(path)
 
 
 def test_columns_that_are_called_like_our_scores(tmp_path: Path) -> None:

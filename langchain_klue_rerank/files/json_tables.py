@@ -21,8 +21,9 @@ def rows_of(value: Any) -> tuple[Any, Any]:
     if unwrapped(value) is not value:
         return [value], None
     names, cells = value.get("columns"), value.get("data")
-    if isinstance(names, list) and _is_lists(cells, len(names)) and value.keys() <= {"columns", "index", "data"}:
-        return [dict(zip(map(str, names), row, strict=True)) for row in cells], None
+    is_split = value.keys() <= {"columns", "index", "data"} and bool(cells)
+    if is_split and isinstance(names, list) and _are_lists(cells, len(names)):
+        return [dict(zip(map(str, names), row, strict=True)) for row in cells or ()], None
     columns = list(value.values())
     if len(columns) > 1 and all(isinstance(one, dict) and one.keys() == columns[0].keys() for one in columns):
         is_index = [str(place) for place in range(len(columns[0]))] == list(columns[0])
@@ -48,10 +49,8 @@ def _places_of_rows(value: dict[str, Any], depth: int = 0) -> Iterator[list[str]
             yield from ([key, *keys] for keys in _places_of_rows(one, depth + 1))
 
 
-def _is_lists(value: Any, length: int) -> bool:
-    return (
-        isinstance(value, list) and bool(value) and all(isinstance(row, list) and len(row) == length for row in value)
-    )
+def _are_lists(rows: Any, length: int) -> bool:
+    return isinstance(rows, list) and all(isinstance(row, list) and len(row) == length for row in rows)
 
 
 def is_rows(value: Any) -> bool:

@@ -109,16 +109,16 @@ def _page_text(page: Any, tables: Sequence[RuledTable]) -> str:
     cells: list[_Cells] = [{} for _ in tables]
     begun: dict[int, list[int]] = {}  # tables by the line before which their rows belong
     for found in re.finditer(r"[^\r\n]+", text):
-        for place, start, end in _runs(page, tables, found.start(), found.group().rstrip()):
+        for at, start, end in _runs(page, tables, found.start(), found.group().rstrip()):
             run = text[start:end]
             line = _measured(page, start + len(run) - len(run.lstrip()), run.strip())
-            if place is None:
+            if at is None:
                 lines.append(line)
                 shown.append((start, run))
                 continue
-            if not cells[place[0]]:
-                begun.setdefault(len(lines), []).append(place[0])
-            cells[place[0]].setdefault(place[1], []).append((line, _without_autospace(page, start, run).strip()))
+            if not cells[at[0]]:
+                begun.setdefault(len(lines), []).append(at[0])
+            cells[at[0]].setdefault(at[1], []).append((line, _without_autospace(page, start, run).strip()))
     rows = dict(_aligned(page, lines, shown))
     parts: list[str] = []
     for place, (start, run) in enumerate(shown):

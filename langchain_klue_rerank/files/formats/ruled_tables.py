@@ -16,6 +16,8 @@ _SAME, _MEET, _SHORT, _EDGE = 2.5, 4.0, 4.0, 12.0
 
 #: A line: where it is on one axis, and from where to where on the other.
 _Rule = tuple[float, float, float]
+#: How a shape lies on the page: the six numbers of PDF's matrices.
+_Matrix = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def _strokes(page: Any) -> Iterator[tuple[tuple[float, float], tuple[float, floa
     from pypdfium2 import raw
 
     left = _MOST_SHAPES
-    todo = [
+    todo: list[tuple[Any, _Matrix, int]] = [
         (raw.FPDFPage_GetObject(page, place), (1.0, 0.0, 0.0, 1.0, 0.0, 0.0), 0)
         for place in range(min(left, raw.FPDFPage_CountObjects(page)))
     ]
@@ -113,13 +115,13 @@ def _strokes(page: Any) -> Iterator[tuple[tuple[float, float], tuple[float, floa
                 yield last, start
 
 
-def _within(inner: Sequence[float], outer: Sequence[float]) -> tuple[float, ...]:
+def _within(inner: _Matrix, outer: _Matrix) -> _Matrix:
     """Return the matrix that moves by one and then by the other."""
     (a, b, c, d, e, f), (g, h, i, j, k, m) = inner, outer
     return a * g + b * i, a * h + b * j, c * g + d * i, c * h + d * j, e * g + f * i + k, e * h + f * j + m
 
 
-def _moved(x: float, y: float, matrix: Sequence[float]) -> tuple[float, float]:
+def _moved(x: float, y: float, matrix: _Matrix) -> tuple[float, float]:
     a, b, c, d, e, f = matrix
     return a * x + c * y + e, b * x + d * y + f
 

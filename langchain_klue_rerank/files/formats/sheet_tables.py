@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from langchain_klue_rerank.files.formats.rows import QUESTION_COLUMNS, TEXT_COLUMNS, TITLE_COLUMNS
+
 #: Kinds of cells: a text; a whole number that may name a column, such as a year; any other value; none; and one that
 #: a merged cell on its left covers.
 TEXT, YEAR, VALUE, NONE, COVERED = "t", "y", "v", " ", "h"
@@ -103,7 +105,7 @@ def tables(rows: Sequence[Row], notes: dict[tuple[int, int], str]) -> Iterator[T
     width = max((len(row.texts) for row in rows), default=0)
     known: list[_Names] = []
     for part, columns in _parts(rows, range(width)):
-        yield _table(part, columns, notes, known)
+        yield from _table(part, columns, notes, known)
 
 
 def _parts(rows: Sequence[Row], columns: range) -> Iterator[tuple[list[Row], range]]:
@@ -153,12 +155,16 @@ def _sides(rows: Sequence[Row], columns: range) -> list[range]:
     return joined
 
 
-def _table(rows: list[Row], columns: range, notes: dict[tuple[int, int], str], known: list[_Names]) -> Table:
-    """Write a part of a sheet, under the names of its columns: its own, or those of the table that it goes on."""
+def _table(rows: list[Row], columns: range, notes: dict[tuple[int, int], str], known: list[_Names]) -> Iterator[Table]:
+    """Write a part of a sheet, under the names of its columns: its own, or those of the table that it goes on.
+
+    Of questions and answers, and of other rows with a title and a text, each is a part by itself.
+    """
     above = next((place for place, row in enumerate(rows) if len(row.filled(columns)) > 1), len(rows))
     lines = [_plain(row, columns, notes) for row in rows[:above]]
     if above == len(rows):
-        return Table([line for line in lines if line])
+        yield Table([line for line in lines if line])
+        return
     depth, names = _header(rows[above:], columns)
     before = next((one for one in reversed(known) if one.columns == columns), None)
     if before is not None and not above and (not depth or not _has_values(rows[depth:], columns)):
@@ -169,8 +175,27 @@ def _table(rows: list[Row], columns: range, notes: dict[tuple[int, int], str], k
     title = lines.pop(0) if depth and lines and len(lines[0]) <= _LONGEST_TITLE else ""
     header = rows[above : above + depth]
     lines += [f"{row.texts[column]} ({note})" for row in header for column, note in _notes(row, columns, notes)]
-    lines += [_named(row, columns, names, notes) for row in rows[above + depth :]]
-    return Table([line for line in lines if line], title, True)
+    body = rows[above + depth :]
+    heading, text = (_column_of(names, kinds) for kinds in (TITLE_COLUMNS + QUESTION_COLUMNS, TEXT_COLUMNS))
+    if heading is None or text is None:
+        lines += [_named(row, columns, names, notes) for row in body]
+        yield Table([line for line in lines if line], title, True)
+        return
+    if lines:
+        yield Table([line for line in lines if line], title, True)
+    for row in body:
+        cells = _cells(row, columns, notes)
+        if heading in cells and text in cells:
+            own = " > ".join(filter(None, [title, cells.pop(heading)]))
+            yield Table([cells.pop(text), *filter(None, [_joined(cells, names)])], own, True)
+        else:
+            yield Table([_joined(cells, names)], title, True)
+
+
+def _column_of(names: _Names, kinds: Sequence[str]) -> int | None:
+    """Return the first column with one of some names."""
+    lower = {name.lower(): column for column, name in names.of.items()}
+    return next((lower[kind] for kind in kinds if kind in lower), None)
 
 
 def _header(rows: Sequence[Row], columns: range) -> tuple[int, _Names]:
@@ -258,6 +283,10 @@ def _named(row: Row, columns: range, names: _Names, notes: dict[tuple[int, int],
     cells = _cells(row, columns, notes)
     if len(cells) == 1 and (len(columns) > 2 or row.kind(columns.start + 1) == COVERED):
         return next(iter(cells.values()))  # a remark, or the name of the rows below
+    return _joined(cells, names)
+
+
+def _joined(cells: dict[int, str], names: _Names) -> str:
     return " | ".join(
         f"{names.of[column]}: {cell}" if column in names.of else cell for column, cell in sorted(cells.items())
     )

@@ -193,6 +193,26 @@ def test_tables_of_a_sheet_stay_apart_and_each_row_has_the_names_of_its_columns(
     ]
 
 
+def test_questions_and_answers_in_a_sheet_are_passages_with_the_question_as_title(tmp_path: Path) -> None:
+    import openpyxl
+
+    book = openpyxl.Workbook()
+    book.active.title = "자주 묻는 질문"
+    for row in [
+        ["분류", "질문", "답변"],
+        ["주차", "어디에 세우나요?", "지하 2층입니다."],
+        ["식당", "언제 여나요?", "11시 반입니다."],
+        ["식당", "채식도 있나요?", None],
+    ]:
+        book.active.append(row)
+    book.save(tmp_path / "a.xlsx")
+    assert pieces(tmp_path / "a.xlsx") == [
+        ("자주 묻는 질문 > 어디에 세우나요?", ["지하 2층입니다.", "분류: 주차"]),
+        ("자주 묻는 질문 > 언제 여나요?", ["11시 반입니다.", "분류: 식당"]),
+        ("자주 묻는 질문", ["분류: 식당 | 질문: 채식도 있나요?"]),
+    ]
+
+
 @pytest.mark.parametrize(
     ("rows", "lines"),
     [

@@ -16,6 +16,9 @@ _HEADING = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 #: What Pandoc and others write after a heading: its name for links.
 _ATTRIBUTES = re.compile(r"[ \t]*\{[#.][^{}]*\}$")
 _UNDERLINE = re.compile(r" {0,3}(=+|-{2,})[ \t]*$")
+#: How chats that KakaoTalk saved begin, and the line above the messages of a day.
+_CHAT = re.compile(r"카카오톡 대화\s*$")
+_DAY = re.compile(r"(?:-{5,} ?)?(\d{4}년 \d{1,2}월 \d{1,2}일 [월화수목금토일]요일)(?: ?-{5,})?")
 #: Characters of an output of a notebook that are read.
 _LONGEST_OUTPUT = 2_000
 #: Lines that front matter may have at most.
@@ -23,8 +26,13 @@ _FRONT_LINES = 200
 
 
 def read_txt(text: str) -> Content:
-    """Read plain text: one piece."""
-    return Content([Piece(text)])
+    """Read plain text: one piece; of a chat that KakaoTalk saved one for each day."""
+    first, _, rest = text.lstrip().partition("\n")
+    if not _CHAT.search(first):
+        return Content([Piece(text)])
+    days = ((line, _DAY.fullmatch(line.strip())) for line in rest.splitlines())
+    blocks = [(1, day[1]) if day else (0, line) for line, day in days]
+    return Content(list(sections(blocks, first.strip())))
 
 
 def read_markdown(text: str) -> Content:

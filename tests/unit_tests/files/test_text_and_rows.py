@@ -186,6 +186,28 @@ def test_a_column_of_names_is_the_title_where_there_is_no_other(tmp_path: Path, 
     assert load(tmp_path, "b.csv", text.replace(name, "제목")) == [("의자", "앉는 것")]
 
 
+@pytest.mark.parametrize("mark", ["", "---------------"])
+def test_a_chat_is_read_day_by_day(tmp_path: Path, mark: str) -> None:
+    days = [f"{mark} 2026년 11월 {day} {mark}".strip() for day in ("17일 화요일", "18일 수요일")]
+    lines = [
+        "총무팀 님과 카카오톡 대화",
+        "저장한 날짜 : 2026-11-20",
+        "",
+        days[0],
+        "[하늘] [오전 9:02] 회식은 목요일입니다",
+    ]
+    path = tmp_path / "a.txt"
+    path.write_text(
+        "\r\n".join([*lines, days[1], "[도윤] [오후 1:44] 2026년 11월 18일은 쉽니다", ""]), encoding="utf-8-sig"
+    )
+    title = "총무팀 님과 카카오톡 대화"
+    assert [(one.metadata["title"], one.page_content) for one in load_documents(path)] == [
+        (title, "저장한 날짜 : 2026-11-20"),
+        (f"{title} > 2026년 11월 17일 화요일", "[하늘] [오전 9:02] 회식은 목요일입니다"),
+        (f"{title} > 2026년 11월 18일 수요일", "[도윤] [오후 1:44] 2026년 11월 18일은 쉽니다"),
+    ]
+
+
 def test_a_notebook_is_read_under_its_headings(tmp_path: Path) -> None:
     cells = [
         {"cell_type": "markdown", "source": ["# 매출\n", "3월이 가장 높습니다."]},

@@ -59,7 +59,6 @@ class Table:
 class _Names:
     """The names of the columns of a table."""
 
-    columns: range
     of: dict[int, str] = field(default_factory=dict)
 
 
@@ -103,7 +102,7 @@ def tables(rows: Sequence[Row], notes: dict[tuple[int, int], str]) -> Iterator[T
         notes: Comments by row and column, counted from 1; each is taken out and stands behind its cell, in parentheses.
     """
     width = max((len(row.texts) for row in rows), default=0)
-    known: list[_Names] = []
+    known: dict[range, _Names] = {}  # by columns: those of the last table there
     for part, columns in _parts(rows, range(width)):
         yield from _table(part, columns, notes, known)
 
@@ -155,7 +154,9 @@ def _sides(rows: Sequence[Row], columns: range) -> list[range]:
     return joined
 
 
-def _table(rows: list[Row], columns: range, notes: dict[tuple[int, int], str], known: list[_Names]) -> Iterator[Table]:
+def _table(
+    rows: list[Row], columns: range, notes: dict[tuple[int, int], str], known: dict[range, _Names]
+) -> Iterator[Table]:
     """Write a part of a sheet, under the names of its columns: its own, or those of the table that it goes on.
 
     Of questions and answers, and of other rows with a title and a text, each is a part by itself.
@@ -166,12 +167,12 @@ def _table(rows: list[Row], columns: range, notes: dict[tuple[int, int], str], k
         yield Table([line for line in lines if line])
         return
     depth, names = _header(rows[above:], columns)
-    before = next((one for one in reversed(known) if one.columns == columns), None)
+    before = known.get(columns)
     if before is not None and not above and (not depth or not _has_values(rows[depth:], columns)):
         depth, names = 0, before
     elif names.of:
-        known.append(names)
-        names = names if depth else _Names(columns)  # a line of names alone is for the rows after a gap
+        known[columns] = names
+        names = names if depth else _Names()  # a line of names alone is for the rows after a gap
     title = lines.pop(0) if depth and lines and len(lines[0]) <= _LONGEST_TITLE else ""
     header = rows[above : above + depth]
     lines += [f"{row.texts[column]} ({note})" for row in header for column, note in _notes(row, columns, notes)]
@@ -205,8 +206,8 @@ def _header(rows: Sequence[Row], columns: range) -> tuple[int, _Names]:
         depth += 1
         if not _is_group(rows[depth - 1], rows[depth:], columns):
             break
-    names = _Names(columns)
-    none = 0, _Names(columns)
+    names = _Names()
+    none = 0, _Names()
     if not depth:
         if len(rows) == 1 and _may_name(rows[0], columns) and len(rows[0].filled(columns)) == len(columns):
             names.of = {column: _name(rows, 0, column, columns) for column in columns}  # of the rows after a gap

@@ -16,6 +16,8 @@ from langchain_core.documents import BaseDocumentCompressor, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.retrievers import BaseRetriever
 
+from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
+
 T = TypeVar("T")
 TEXTS = [
     "전입신고는 새집에 이사한 날부터 14일 안에 주민센터나 정부24에서 해야 합니다.",
@@ -41,6 +43,35 @@ HOSTILE = {
     "hanja": "轉入申告 期限",
     "one_word": "가" * 5000,
 }
+
+
+class FakeCrossEncoder:
+    """A cross-encoder with a score for each of `TEXTS`; remembers what it read and until when; can be held up.
+
+    Args:
+        scores: Those of `TEXTS`.
+        readable: How many passages of a query it reads in time.
+    """
+
+    def __init__(self, scores: Sequence[float], readable: int = 100) -> None:
+        self.scores = dict(zip(TEXTS, scores, strict=True))
+        self.readable = readable
+        self.read: list[list[str]] = []
+        self.deadlines: list[float | None] = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
+        assert self.go.wait(20)
+        self.deadlines.append(deadline)
+        self.read += [list(request.passages) for request in requests]
+        result = []
+        for request in requests:
+            scores = Scores.unread(len(request.passages), State.LATE)
+            for place, text in enumerate(request.passages[: self.readable]):
+                scores.values[place], scores.states[place] = self.scores[text], State.READ
+            result.append(scores)
+        return result
 
 
 def documents(**metadata: Any) -> list[Document]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import copy
 import pickle
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 
 from langchain_klue_rerank import KlueCascade, KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.threads import Lazy
 from tests.unit_tests.compressor_suite import CompressorTests
-from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
+from tests.unit_tests.fakes import QUESTION, TEXTS, FakeCrossEncoder, documents, same
 
 
 class TestCascade(CompressorTests):
@@ -36,34 +34,11 @@ class TestCascade(CompressorTests):
         )
 
 
-class Encoder:
-    """A cross-encoder with a score for each text; remembers what it read, and can be slow."""
-
-    def __init__(self, scores: dict[str, float], readable: int = 100) -> None:
-        self.scores = scores
-        self.readable = readable
-        self.read: list[list[str]] = []
-
-    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
-        self.read += [list(request.passages) for request in requests]
-        result = []
-        for request in requests:
-            scores = Scores.unread(len(request.passages), State.LATE)
-            for place, text in enumerate(request.passages[: self.readable]):
-                scores.values[place], scores.states[place] = self.scores[text], State.READ
-            result.append(scores)
-        return result
-
-
-def stage(encoder: Encoder, **options: Any) -> KlueReranker:
+def stage(encoder: FakeCrossEncoder, **options: Any) -> KlueReranker:
     made = KlueReranker(model="team/model", **options)
     made._encoder = Lazy(lambda: encoder)
     made._vectors_of = Lazy(lambda: "")
     return made
-
-
-def encoder(scores: Sequence[float], readable: int = 100) -> Encoder:
-    return Encoder(dict(zip(TEXTS, scores, strict=True)), readable)
 
 
 CHEAP = [0.1, 0.8, 0.2, 0.7, 0.9, 0.0]
@@ -72,9 +47,9 @@ DEAR = [0.9, 0.5, 0.9, 0.9, 0.1, 0.9]
 
 def cascade(
     readable: int = 100, read_n: int | None = 3, early_stop: float | None = None, **options: Any
-) -> tuple[KlueCascade, Encoder]:
-    expensive = encoder(DEAR, readable)
-    stages = [stage(encoder(CHEAP)), stage(expensive, read_n=read_n, early_stop=early_stop)]
+) -> tuple[KlueCascade, FakeCrossEncoder]:
+    expensive = FakeCrossEncoder(DEAR, readable)
+    stages = [stage(FakeCrossEncoder(CHEAP)), stage(expensive, read_n=read_n, early_stop=early_stop)]
     return KlueCascade(**{"stages": stages, "top_n": None, **options}), expensive
 
 
@@ -91,7 +66,9 @@ def test_what_is_read_never_falls_behind_what_is_not() -> None:
     generator = np.random.default_rng(5)
     for _ in range(50):
         cheap, dear = generator.random(6), generator.random(6) ** 9
-        reranker = KlueCascade(stages=[stage(encoder(cheap)), stage(encoder(dear), read_n=3)], top_n=None)
+        reranker = KlueCascade(
+            stages=[stage(FakeCrossEncoder(cheap)), stage(FakeCrossEncoder(dear), read_n=3)], top_n=None
+        )
         marks = [one.metadata["reranked"] for one in reranker.compress_documents(documents(), QUESTION)]
         assert marks == [True] * 3 + [False] * 3
 
@@ -102,7 +79,7 @@ def test_a_threshold_sees_what_the_first_one_says() -> None:
 
 
 def test_alone_a_reranker_reads_the_first_stages_best() -> None:
-    dear = encoder(DEAR)
+    dear = FakeCrossEncoder(DEAR)
     reranker = stage(dear, read_n=3, top_n=None)
     result = reranker.compress_documents(documents(), QUESTION)
     assert dear.read == [TEXTS[:3]]
@@ -119,7 +96,7 @@ def test_too_late_for_the_model_the_first_ones_order_stays() -> None:
 
 
 def test_too_late_for_both_the_order_stays() -> None:
-    stages = [stage(encoder(CHEAP, readable=0)), stage(encoder(DEAR, readable=0))]
+    stages = [stage(FakeCrossEncoder(CHEAP, readable=0)), stage(FakeCrossEncoder(DEAR, readable=0))]
     reranker = KlueCascade(stages=stages, top_n=None, max_latency_ms=60_000)
     result = reranker.compress_documents(documents(), QUESTION)
     assert [one.id for one in result] == [one.id for one in documents()]
@@ -127,8 +104,8 @@ def test_too_late_for_both_the_order_stays() -> None:
 
 
 def test_three_stages_read_fewer_and_fewer() -> None:
-    middle, last = encoder(DEAR), encoder(CHEAP)
-    stages = [stage(encoder(CHEAP)), stage(middle, read_n=4), stage(last, read_n=2)]
+    middle, last = FakeCrossEncoder(DEAR), FakeCrossEncoder(CHEAP)
+    stages = [stage(FakeCrossEncoder(CHEAP)), stage(middle, read_n=4), stage(last, read_n=2)]
     result = KlueCascade(stages=stages, top_n=None).compress_documents(documents(), QUESTION)
     assert middle.read == [[TEXTS[4], TEXTS[1], TEXTS[3], TEXTS[2]]]
     assert last.read == [[TEXTS[3], TEXTS[1]]]

@@ -18,6 +18,7 @@ import yaml
 
 import langchain_klue_rerank
 from langchain_klue_rerank.cli import main as cli
+from tests.unit_tests.test_korean_pages import nav
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -135,14 +136,7 @@ def test_only_what_needs_the_hub_is_not_run() -> None:
 
 
 def test_every_page_of_the_navigation_is_there_and_every_page_of_ours_in_it() -> None:
-    def names(entry: Any) -> Iterator[str]:
-        if isinstance(entry, str):
-            yield entry
-        else:
-            for one in entry.values() if isinstance(entry, dict) else entry:
-                yield from names(one)
-
-    named = set(names(_mkdocs()["nav"]))
+    named = set(nav())
     assert set(PAGES) <= named | {name.replace(".md", ".ko.md") for name in named}
     assert all((DOCS / name).is_file() for name in named - {"tour.md"})  # that is made of the notebook
 

@@ -6,7 +6,6 @@ import csv
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 from langchain_core.documents import Document
@@ -15,14 +14,9 @@ from langchain_klue_rerank.evaluation import evaluate
 from langchain_klue_rerank.evaluation.metrics import METRICS
 from langchain_klue_rerank.evaluation.sets import EvaluationSet, read_sets
 from tests.unit_tests.fakes import TEXTS, BigramEmbeddings
+from tests.unit_tests.training.texts import write_jsonl
 
 QUESTIONS = ["전입신고는 며칠 안에 하나요?", "여권 사진은 몇 장?", "쓰레기는 몇 시 이후에 내놓나요?"]
-
-
-def write_jsonl(path: Path, rows: list[dict[str, Any]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
 
 
 def own_set() -> EvaluationSet:

@@ -3,49 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from langchain_core.documents import Document
 from pydantic import ValidationError
 
 from langchain_klue_rerank import KlueReranker, KlueRetriever
-from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
+from langchain_klue_rerank.engine.contracts import ScoreRequest
 from langchain_klue_rerank.engine.threads import Lazy
-from tests.unit_tests.fakes import QUESTION, TEXTS, documents, same
+from tests.unit_tests.fakes import QUESTION, TEXTS, FakeCrossEncoder, documents, same
 
 HOUR = 3_600_000
 
 
-class Encoder:
-    """Reads as many passages of a query as it is told, the last of them best; can be held up."""
-
-    def __init__(self, reads: int) -> None:
-        self.reads = reads
-        self.go = threading.Event()
-        self.go.set()
-        self.deadlines: list[float | None] = []
-
-    def score(self, requests: Sequence[ScoreRequest], deadline: float | None = None) -> list[Scores]:
-        assert self.go.wait(20)
-        self.deadlines.append(deadline)
-        result = []
-        for request in requests:
-            scores = Scores.unread(len(request.passages), State.LATE)
-            few = min(self.reads, len(scores))
-            scores.values[:few] = 0.1 * np.arange(1, few + 1)
-            scores.states[:few] = State.READ
-            result.append(scores)
-        return result
-
-
-def reranker(reads: int = 2, **options: Any) -> tuple[KlueReranker, Encoder]:
-    encoder = Encoder(reads)
+def reranker(reads: int = 2, **options: Any) -> tuple[KlueReranker, FakeCrossEncoder]:
+    encoder = FakeCrossEncoder([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], reads)
     made = KlueReranker(**{"top_n": None, "max_latency_ms": 1000, **options})
     made._encoder = Lazy(lambda: encoder)
     return made, encoder
@@ -103,7 +79,7 @@ async def test_loading_does_not_count() -> None:
     limited, encoder = reranker(6, max_latency_ms=1)
     limited.max_latency_ms = HOUR
 
-    def load() -> Encoder:
+    def load() -> FakeCrossEncoder:
         time.sleep(0.05)
         return encoder
 

@@ -14,7 +14,8 @@ from benchmarks.failures import worst
 from benchmarks.ways import DEFAULT, LEXICAL, MORPHEMES, WAYS, Runner
 from langchain_klue_rerank import KlueRetriever
 from tests.unit_tests.fakes import TEXTS
-from tests.unit_tests.test_evaluation import own_set, write_jsonl
+from tests.unit_tests.test_evaluation import own_set
+from tests.unit_tests.training.texts import write_jsonl
 
 QUESTIONS = ["전입신고는 며칠 안에 하나요?", "여권 사진은 몇 장?", "쓰레기는 몇 시 이후에 내놓나요?", "책은 몇 권?"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -43,31 +44,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(data_folder(tmp_path_factory.mktemp("data")))
 
 
-def sts_settings(data: str, klue_language_model: str, output: Path, **others: Any) -> sts.Settings:
-    values = {"epochs": 2, "batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, **others}
-    return sts.Settings(data=data, base_model=klue_language_model, output=output, **values)
-
-
-def mrc_settings(data: str, klue_language_model: str, output: Path, **others: Any) -> mrc.Settings:
-    values = {"batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, "held_out": 0.2, "max_steps": 2, **others}
-    return mrc.Settings(data=data, base_model=klue_language_model, output=output, **values)
-
-
-def pair_settings(data: str, klue_language_model: str, output: Path, **others: Any) -> cross_encoder.Settings:
-    values = {"batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, "held_out": 0.2, "max_steps": 2, **others}
-    return cross_encoder.Settings(data=data, base_model=klue_language_model, output=output, **values)
+def settings_of(recipe: ModuleType, data: str, base_model: str, output: Path, **others: Any) -> Any:
+    """Settings of a recipe for a short run."""
+    short: dict[str, Any] = {"epochs": 2} if recipe is sts else {"held_out": 0.2, "max_steps": 2}
+    values = {"batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, **short, **others}
+    return recipe.Settings(data=data, base_model=base_model, output=output, **values)
 
 
 @pytest.fixture(scope="module")
 def bi_encoder(data: str, klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Stage 1, uninterrupted."""
-    return sts.train(sts_settings(data, klue_language_model, tmp_path_factory.mktemp("sts") / "run"))
+    return sts.train(settings_of(sts, data, klue_language_model, tmp_path_factory.mktemp("sts") / "run"))
 
 
 @pytest.fixture(scope="module")
 def reranker(data: str, klue_language_model: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Stage 3 as it is by default."""
-    return cross_encoder.train(pair_settings(data, klue_language_model, tmp_path_factory.mktemp("pairs") / "run"))
+    return cross_encoder.train(
+        settings_of(cross_encoder, data, klue_language_model, tmp_path_factory.mktemp("pairs") / "run")
+    )
 
 
 # What a run leaves behind -------------------------------------------------------------------------------------------
@@ -127,8 +122,15 @@ def test_training_teaches(klue_language_model: str, tmp_path: Path) -> None:
     write_csv(tmp_path / "train.csv", rows)
     write_csv(tmp_path / "validation.csv", rows[:2])
     sts.train(
-        sts_settings(
-            str(tmp_path), klue_language_model, tmp_path / "run", label_max=1.0, batch_size=16, epochs=8, held_out=0.0
+        settings_of(
+            sts,
+            str(tmp_path),
+            klue_language_model,
+            tmp_path / "run",
+            label_max=1.0,
+            batch_size=16,
+            epochs=8,
+            held_out=0.0,
         )
     )
     losses = [row["loss"] for row in json.loads((tmp_path / "run" / "history.json").read_text()) if "loss" in row]
@@ -138,62 +140,44 @@ def test_training_teaches(klue_language_model: str, tmp_path: Path) -> None:
 # The choices --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "others",
-    [
-        {},
-        {"loss": "cached", "mini_batch_size": 2},
-        {"negatives": "both", "negative_count": 2, "titles": True},
-        {"negatives": "bm25", "negative_count": 2, "teacher": "packaged", "distillation": "margin-mse"},
-        {"negatives": "bm25", "negative_count": 2, "teacher": "packaged", "distillation": "kl", "held_out": 0.0},
-    ],
-    ids=lambda others: "-".join(map(str, others)) or "default",
-)
-def test_stage_2_in_its_kinds(others: dict[str, Any], data: str, bi_encoder: Outcome, tmp_path: Path) -> None:
-    outcome = mrc.train(mrc_settings(data, str(bi_encoder.model), tmp_path / "run", **others))
-    assert outcome.steps == 2
-    assert set(outcome.after) == {"pearson", "spearman", "hard_pearson", "hard_spearman"}
-    assert SentenceTransformer(str(outcome.model), device="cpu").encode("여권").shape == (32,)
+_BM25 = {"negatives": "bm25", "negative_count": 2}
 
 
 @pytest.mark.parametrize(
-    "others",
+    ("recipe", "others"),
     [
-        {"loss": "listwise", "negatives": "bm25", "negative_count": 3},
-        {"windows": True, "negatives": "bi-encoder", "max_length": 32},
-        {"teacher": "packaged", "negative_count": 2},
-        {"teacher": "packaged", "negative_count": 2, "loss": "listwise", "batch_size": 2},
+        (mrc, {}),
+        (mrc, {"loss": "cached", "mini_batch_size": 2}),
+        (mrc, {"negatives": "both", "negative_count": 2, "titles": True}),
+        (mrc, {**_BM25, "teacher": "packaged", "distillation": "margin-mse"}),
+        (mrc, {**_BM25, "teacher": "packaged", "distillation": "kl", "held_out": 0.0}),
+        (cross_encoder, {"loss": "listwise", "negatives": "bm25", "negative_count": 3}),
+        (cross_encoder, {"windows": True, "negatives": "bi-encoder", "max_length": 32}),
+        (cross_encoder, {"teacher": "packaged", "negative_count": 2}),
+        (cross_encoder, {"teacher": "packaged", "negative_count": 2, "loss": "listwise", "batch_size": 2}),
+        (late_interaction, {}),
+        (late_interaction, {"windows": False, "dimension": 128, "held_out": 0.0}),
+        (late_interaction, {**_BM25, "teacher": "packaged", "distillation": "margin-mse"}),
+        (late_interaction, {**_BM25, "teacher": "packaged", "distillation": "kl", "max_length": 32}),
     ],
-    ids=lambda others: "-".join(map(str, others)),
+    ids=lambda one: "-".join(map(str, one)) if isinstance(one, dict) else one.__name__.rpartition(".")[2],
 )
-def test_stage_3_in_its_kinds(others: dict[str, Any], data: str, klue_language_model: str, tmp_path: Path) -> None:
-    outcome = cross_encoder.train(pair_settings(data, klue_language_model, tmp_path / "run", **others))
-    assert outcome.steps == 2
-    assert CrossEncoder(str(outcome.model), device="cpu").predict([_PAIR]).shape == (1,)
-
-
-@pytest.mark.parametrize(
-    "others",
-    [
-        {},
-        {"windows": False, "dimension": 128, "held_out": 0.0},
-        {"negatives": "bm25", "negative_count": 2, "teacher": "packaged", "distillation": "margin-mse"},
-        {"negatives": "bm25", "negative_count": 2, "teacher": "packaged", "distillation": "kl", "max_length": 32},
-    ],
-    ids=lambda others: "-".join(map(str, others)) or "default",
-)
-def test_late_interaction_in_its_kinds(
-    others: dict[str, Any], data: str, klue_language_model: str, tmp_path: Path
+def test_recipes_in_their_kinds(
+    recipe: ModuleType, others: dict[str, Any], data: str, klue_language_model: str, bi_encoder: Outcome, tmp_path: Path
 ) -> None:
-    values = {"batch_size": 4, "warmup_steps": 1, "learning_rate": 1e-3, "held_out": 0.2, "max_steps": 2, **others}
-    outcome = late_interaction.train(
-        late_interaction.Settings(data=data, base_model=klue_language_model, output=tmp_path / "run", **values)
-    )
+    base = str(bi_encoder.model) if recipe is mrc else klue_language_model
+    outcome = recipe.train(settings_of(recipe, data, base, tmp_path / "run", **others))
     assert outcome.steps == 2
     assert set(outcome.after) == {"pearson", "spearman", "hard_pearson", "hard_spearman"}
-    model = MultiVectorEncoder(str(outcome.model), device="cpu")
-    assert model.encode_query(["여권"])[0].shape == (3, others.get("dimension", 64))
-    assert "MultiVectorEncoder(" in (outcome.model / "README.md").read_text(encoding="utf-8")
+    name = str(outcome.model)
+    if recipe is mrc:
+        assert SentenceTransformer(name, device="cpu").encode("여권").shape == (32,)
+    elif recipe is cross_encoder:
+        assert CrossEncoder(name, device="cpu").predict([_PAIR]).shape == (1,)
+    else:
+        [found] = MultiVectorEncoder(name, device="cpu").encode_query(["여권"])
+        assert found.shape == (3, others.get("dimension", 64))
+        assert "MultiVectorEncoder(" in (outcome.model / "README.md").read_text(encoding="utf-8")
 
 
 def test_scores_of_late_interaction_become_probabilities(data: str, klue_language_model: str, tmp_path: Path) -> None:
@@ -214,7 +198,7 @@ def test_scores_of_late_interaction_become_probabilities(data: str, klue_languag
 def test_the_users_own_negatives_are_learned_from(data: str, bi_encoder: Outcome, tmp_path: Path) -> None:
     rows = [{**row, "negative": f"상관없는 글 {number}"} for number, row in enumerate(question_rows())]
     file = write_jsonl(tmp_path / "mine.jsonl", rows)
-    mrc.train(mrc_settings(str(file), str(bi_encoder.model), tmp_path / "run"))
+    mrc.train(settings_of(mrc, str(file), str(bi_encoder.model), tmp_path / "run"))
     wrong = json.loads((tmp_path / "run" / "wrong_passages.json").read_text(encoding="utf-8"))
     assert all(own[0].startswith("상관없는 글") for own in wrong)
 
@@ -236,16 +220,16 @@ def kill() -> bool:
 def test_a_resumed_run_ends_like_an_uninterrupted_one(
     steps: int, data: str, klue_language_model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = sts_settings(data, klue_language_model, tmp_path / "whole", evaluations=2)
+    settings = settings_of(sts, data, klue_language_model, tmp_path / "whole", evaluations=2)
     whole = sts.train(settings)
-    parts = sts_settings(data, klue_language_model, tmp_path / "parts", evaluations=2)
+    parts = settings_of(sts, data, klue_language_model, tmp_path / "parts", evaluations=2)
     with monkeypatch.context() as patch:
         interrupt_after(patch, steps, kill)
         with pytest.raises(KeyboardInterrupt):
             sts.train(parts)
     assert (tmp_path / "parts" / "checkpoints" / f"checkpoint-{steps // 2 * 2}").is_dir()
     assert not (tmp_path / "parts" / "model").exists()
-    resumed = sts.train(sts_settings(data, klue_language_model, tmp_path / "parts", evaluations=2, resume=True))
+    resumed = sts.train(settings_of(sts, data, klue_language_model, tmp_path / "parts", evaluations=2, resume=True))
     assert (resumed.before, resumed.after) == (whole.before, whole.after)
     assert resumed.steps == whole.steps
     state, expected = (SentenceTransformer(str(one.model), device="cpu").state_dict() for one in (resumed, whole))
@@ -255,19 +239,21 @@ def test_a_resumed_run_ends_like_an_uninterrupted_one(
 def test_a_time_budget_ends_training_with_a_model_and_can_be_lifted(
     data: str, klue_language_model: str, tmp_path: Path
 ) -> None:
-    short = pair_settings(data, klue_language_model, tmp_path / "run", max_steps=3, max_minutes=1e-6)
+    short = settings_of(cross_encoder, data, klue_language_model, tmp_path / "run", max_steps=3, max_minutes=1e-6)
     outcome = cross_encoder.train(short)
     assert (outcome.steps, outcome.complete) == (1, False)
     assert outcome.after
     assert "ended training early, after 1 steps" in (outcome.model / "README.md").read_text(encoding="utf-8")
-    resumed = cross_encoder.train(pair_settings(data, klue_language_model, tmp_path / "run", max_steps=3, resume=True))
+    resumed = cross_encoder.train(
+        settings_of(cross_encoder, data, klue_language_model, tmp_path / "run", max_steps=3, resume=True)
+    )
     assert (resumed.steps, resumed.complete) == (3, True)
     assert resumed.before == outcome.before
     assert resumed.seconds > outcome.seconds / 2  # its first part is counted
 
 
 def test_a_finished_run_is_not_run_again(data: str, klue_language_model: str, bi_encoder: Outcome) -> None:
-    settings = sts_settings(data, klue_language_model, bi_encoder.model.parent, resume=True)
+    settings = settings_of(sts, data, klue_language_model, bi_encoder.model.parent, resume=True)
     changed = bi_encoder.model.stat().st_mtime_ns
     assert sts.train(settings) == bi_encoder
     assert bi_encoder.model.stat().st_mtime_ns == changed
@@ -278,9 +264,9 @@ def test_a_finished_run_is_not_run_again(data: str, klue_language_model: str, bi
 
 def test_a_folder_with_a_run_is_not_overwritten(data: str, klue_language_model: str, bi_encoder: Outcome) -> None:
     with pytest.raises(SettingsError, match="holds a run; give --resume"):
-        sts.train(sts_settings(data, klue_language_model, bi_encoder.model.parent))
+        sts.train(settings_of(sts, data, klue_language_model, bi_encoder.model.parent))
     with pytest.raises(SettingsError, match="was started with batch_size=4, not 8"):
-        sts.train(sts_settings(data, klue_language_model, bi_encoder.model.parent, resume=True, batch_size=8))
+        sts.train(settings_of(sts, data, klue_language_model, bi_encoder.model.parent, resume=True, batch_size=8))
 
 
 @pytest.mark.parametrize(
@@ -330,8 +316,8 @@ def test_what_is_wrong_ends_the_program_with_one_line(
 def test_held_out_rows_are_asked_every_so_many_steps_and_at_each_epochs_end(
     data: str, klue_language_model: str, tmp_path: Path
 ) -> None:
-    settings = sts_settings(
-        data, klue_language_model, tmp_path / "run", evaluation_steps=3, protocol="tutorial", precision="bf16"
+    settings = settings_of(
+        sts, data, klue_language_model, tmp_path / "run", evaluation_steps=3, protocol="tutorial", precision="bf16"
     )
     outcome = sts.train(settings)
     history = json.loads((tmp_path / "run" / "history.json").read_text())

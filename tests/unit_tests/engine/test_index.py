@@ -9,6 +9,7 @@ import pytest
 
 from langchain_klue_rerank.engine.index.passage_index import PassageIndex
 from langchain_klue_rerank.engine.index.settings import IndexSettings
+from langchain_klue_rerank.engine.index.vectors import PassageVectors
 from langchain_klue_rerank.errors import IndexFormatError, ModelOutputError
 from tests.unit_tests.engine.helpers import (
     DIMENSION,
@@ -260,6 +261,14 @@ def test_unusable_vectors_leave_the_index_as_it_was(vectors: np.ndarray, message
     assert index.get(["가"])[0].text.startswith("전입신고")
     add(index, *new)
     assert search(index, "다른것", 1)[0][0] == "라"
+
+
+def test_windows_of_another_dimension_leave_the_index_as_it_was() -> None:
+    index = small_index(replace(SETTINGS, window_words=2))
+    wide = PassageVectors.of_windows(np.ones((1, DIMENSION + 1), np.float32), np.array([0, 1]))
+    with pytest.raises(ModelOutputError, match=f"dimension {DIMENSION + 1}"):
+        index.add([passage("라", "새것")], tokens_of(["새것"]), wide)
+    assert len(index) == 3
 
 
 def test_tokens_and_vectors_that_the_index_needs_cannot_be_left_out() -> None:

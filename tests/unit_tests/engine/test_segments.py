@@ -42,6 +42,10 @@ WORDS = st.lists(st.text(max_size=5), unique=True, max_size=30)
 def test_a_table_finds_exactly_the_strings_that_it_has(strings: list[str], asked: list[str]) -> None:
     table = StringTable.of(strings)
     assert list(table) == strings
+    assert table[1:] == strings[1:]
+    for outside in (-1, len(strings)):
+        with pytest.raises(IndexError):
+            table[outside]
     wanted = asked + strings
     found = table.find(wanted).tolist()
     assert found == [strings.index(one) if one in strings else -1 for one in wanted]

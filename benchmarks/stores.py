@@ -2,9 +2,14 @@
 
     pip install "langchain-klue-rerank[stores]"
     python -m benchmarks.stores --data ../shared/data/klue_mrc
+    python -m benchmarks.stores --beside --data ../shared/data    # our words beside a store, beside either alone
 
 Where a top 10 differs, the exact cosines say why: the same ten scores to six decimals are ties and rounding; lower ones
 mean that the store's index is approximate and passed a nearer passage over.
+
+With ``--beside`` the sets of `benchmarks.encoder` are asked of `KlueRetriever` with an index of its own, over a store
+alone, and with its words beside the store, all reranked. The store has whole passages' vectors: the packaged ones, the
+packaged encoder's (``--encoder``, slow), or hashed bigrams that know next to nothing; or two stores are asked.
 """
 
 from __future__ import annotations
@@ -13,8 +18,11 @@ import argparse
 import random
 import tempfile
 import time
+import zlib
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from langchain_core.documents import Document
@@ -22,6 +30,7 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from benchmarks.encoder import NAMES, ranks, read_all
 from benchmarks.timing import timed
 from examples.vector_stores import Opener, openers, with_uuids
 from langchain_klue_rerank import KlueEmbeddings, KlueRetriever, KlueVectorStore
@@ -53,7 +62,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="samples", help="as for klue-rerank evaluate; of several sets the largest")
     parser.add_argument("--questions", type=int, default=200, help="how many, drawn at random (seed 42)")
+    parser.add_argument("--beside", action="store_true", help="hit rates of words beside a store; --data: the folder")
+    parser.add_argument("--encoder", action="store_true", help="with --beside: also the packaged encoder's vectors")
     options = parser.parse_args()
+    if options.beside:
+        _beside(Path(options.data) if options.data != "samples" else None, options.encoder)
+        return
     data = max(read_sets(options.data), key=lambda one: len(one.documents))
     questions = random.Random(42).sample(data.questions, min(options.questions, len(data.questions)))
     documents = with_uuids([Document(one.page_content, id=one.id) for one in data.documents])
@@ -82,6 +96,51 @@ def main() -> None:
             verdicts = [_compare(*pair) for pair in zip(found, expected, exact, strict=True)]
             counts = [verdicts.count(verdict) for verdict in ("same", "ties", "approximate")]
             print(f"{name:18s} {counts[0]:8d} {counts[1]:6d} {counts[2]:12d} {seconds:7.1f} s {milliseconds:5.1f} ms")
+
+
+class Hashed(Embeddings):
+    """Embeddings that know next to nothing: signs of hashed bigrams, added up in 64 dimensions."""
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Return the vectors of texts."""
+        return [self.embed_query(text) for text in texts]
+
+    def embed_query(self, text: str) -> list[float]:
+        """Return the vector of a text."""
+        vector = np.zeros(64)
+        for pair in pairwise(text):
+            number = zlib.crc32("".join(pair).encode())
+            vector[number % 64] += 1 if number & 64 else -1
+        return [*map(float, vector)]
+
+
+def _beside(data: Path | None, encoder: bool) -> None:
+    """Print the hit rates of every set in an index of its own, over stores alone, and with words beside them."""
+    models: dict[str, Embeddings] = {"packaged": KlueEmbeddings(), "hashed": Hashed()}
+    if encoder:
+        models["encoder"] = KlueEmbeddings(model="packaged-encoder")
+    print("| questions | vectors of the store | searched | @1 | @3 | @5 | @10 |\n| --- | --- | --- |" + " ---: |" * 4)
+    for name, sets, chosen in read_all(data, set(NAMES) - {"KorQuAD dev", "KLUE-MRC, own contexts"}):
+        places: dict[tuple[str, str], list[NDArray[np.int64]]] = {}
+        for one, rows in zip(sets, chosen, strict=True):
+            plain = [Document(document.page_content, id=document.id) for document in one.documents]
+            stores = {}
+            for model, embeddings in models.items():
+                stores[model] = KlueVectorStore(embeddings, window_words=None, title_key=None)
+                stores[model].add_documents(plain)
+            words = KlueRetriever.from_documents(one.documents)
+            places.setdefault(("", "an index of its own"), []).append(ranks(words, one, rows))
+            asked: dict[str, list[Any]] = {model: [store] for model, store in stores.items()}
+            asked["packaged, hashed"] = [stores["packaged"], stores["hashed"]]
+            for label, sources in asked.items():
+                alone = KlueRetriever(sources=sources)
+                beside = KlueRetriever(sources=sources)
+                beside.add_documents(one.documents)
+                places.setdefault((label, "alone"), []).append(ranks(alone, one, rows))
+                places.setdefault((label, "words beside it"), []).append(ranks(beside, one, rows))
+        for (label, how), found in places.items():
+            rates = [f"{(np.concatenate(found) < depth).mean():.3f}" for depth in (1, 3, 5, 10)]
+            print(f"| {name} | {label} | {how} | {' | '.join(rates)} |", flush=True)
 
 
 def _cosines(embeddings: Ready, documents: list[Document], questions: list[str]) -> list[dict[str, float]]:

@@ -22,8 +22,43 @@ MAX_QUERY = 10_000
 SCORE_KEYS = ("relevance_score", "first_stage_score", "rerank_score", "confidence", "reranked")
 
 
+def check_list(values: Iterable[Any], name: str, of: str) -> list[Any]:
+    """Return values as a list: what can be gone through only once is then whole.
+
+    Args:
+        values: The values.
+        name: What an error calls them.
+        of: What it says that they should be.
+
+    Raises:
+        TypeError: If they are one string, whose letters would be taken for values.
+    """
+    if isinstance(values, str):
+        raise TypeError(f"{name}={values!r} is one string; expected a list of {of}, such as [{values[:20]!r}].")
+    return list(values)
+
+
+def check_documents(documents: Any, given: str) -> list[Document]:
+    """Check that all are Documents and return them as a list.
+
+    Args:
+        documents: The documents.
+        given: How an error begins that names what was given instead.
+
+    Raises:
+        TypeError: If one is not, or they are no list.
+    """
+    if isinstance(documents, str) or not isinstance(documents, Iterable):
+        raise TypeError(f"{given} {documents!r}; expected a list of Documents.")
+    checked = list(documents)
+    for number, one in enumerate(gently(checked)):
+        if not isinstance(one, Document):
+            raise TypeError(f"{given} {one!r}, a {type(one).__name__}, as number {number}; expected Documents.")
+    return checked
+
+
 def check_texts(texts: Iterable[Any], kind: str = "Text") -> list[str]:
-    """Check that all are strings and return them as a list: what can be gone through only once is then whole.
+    """Check that all are strings and return them as a list.
 
     Args:
         texts: The strings.
@@ -33,9 +68,7 @@ def check_texts(texts: Iterable[Any], kind: str = "Text") -> list[str]:
         TypeError: If one is not, the message names it and where it stands; or if they are one string, whose letters
             would be taken for texts.
     """
-    if isinstance(texts, str):
-        raise TypeError(f"{texts!r} is one string; expected a list of strings, such as [{texts[:20]!r}].")
-    checked = list(texts)
+    checked = check_list(texts, f"{kind.lower()}s", "strings")
     for number, text in enumerate(checked):
         if not isinstance(text, str):
             raise TypeError(f"{kind} number {number} is {text!r}, a {type(text).__name__}; expected a string.")
@@ -89,8 +122,6 @@ def check_ids(ids: Any) -> list[str]:
     Raises:
         TypeError: If they are one string, whose letters would be taken for identifiers, or one is not a string.
     """
-    if isinstance(ids, str):
-        raise TypeError(f"ids={ids!r} is a string; expected a list of ids.")
     return check_texts(ids, "Id")
 
 
@@ -119,18 +150,12 @@ def to_passages(documents: Iterable[Document], ids: Iterable[str | None] | None 
         TypeError: If one is not a Document, or an identifier is not a string.
         ValueError: If there are more or fewer identifiers than documents.
     """
-    if isinstance(ids, str):
-        raise TypeError(f"ids={ids!r} is a string; expected a list of ids.")
-    documents = list(documents)
-    given = [None] * len(documents) if ids is None else list(ids)
+    documents = check_documents(documents, "documents are")
+    given = [None] * len(documents) if ids is None else check_list(ids, "ids", "strings")
     if len(given) != len(documents):
         raise ValueError(f"{len(given)} ids for {len(documents)} documents; give one for each.")
     passages = []
     for number, (document, own) in enumerate(gently([*zip(documents, given, strict=True)])):
-        if not isinstance(document, Document):
-            raise TypeError(
-                f"Document number {number} is {document!r}, a {type(document).__name__}; expected a Document."
-            )
         if not isinstance(own, str | None):
             raise TypeError(f"Id number {number} is {own!r}, a {type(own).__name__}; expected a string.")
         passages.append(Passage(own or document.id or str(uuid.uuid4()), document.page_content, document.metadata))

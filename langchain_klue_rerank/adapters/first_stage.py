@@ -42,7 +42,7 @@ from langchain_klue_rerank.engine.text.words import exact_share
 from langchain_klue_rerank.engine.threads import searching
 
 #: Weight of places in the sources' rankings relative to that of cosines. On questions written for training 0.2 gains as
-#: much where a store's vectors are better than ours as 0.4, and loses less where they are not.
+#: much as 0.4 where a store's vectors know what ours do not, and loses less where they do not.
 _PLACES_SHARE = 0.2
 
 SearchType = Literal["hybrid", "dense", "lexical"]
@@ -96,12 +96,15 @@ class CandidateDocuments:
         documents: n documents as they were added, or as a source returned them.
         scores: (n,) float32, the first stage's scores in 0..1.
         evidence: What the index knows of them, for the reranker; None for candidates of other sources.
+        without_places: (n,) float32, the scores without what places in the sources' rankings add, for the confidence;
+            None where there are none.
     """
 
     query: str
     documents: list[Document]
     scores: NDArray[np.float32]
     evidence: Evidence | None = None
+    without_places: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,26 +287,21 @@ class FirstStage:
         if isinstance(lexical, Exception):
             raise lexical
         documents, (_, *places) = match([lexical.documents, *map(self._as_added, rankings)])
-        passages, settings = _passages(documents), self.index.settings
-        tokens = self.index.tokens(passages) if settings.kiwi else None
-        if tokens is None:
-            tokens = tokenize(searchable_texts(passages, settings.title_key), shared_analyzer())
-        titles = [title_of(document.metadata, settings.title_key) for document in documents]
+        passages, title_key = _passages(documents), self.index.settings.title_key
         asked = tokenize([query], shared_analyzer())
-        cosines = packaged_bi_encoder().best_cosines(asked, tokens, count_words(titles, shared_analyzer()))
-        evidence = replace(self.index.evidence(asked, tokens), cosines=cosines)
-        words = evidence.lexical if evidence.lexical is not None else np.zeros(len(documents), np.float32)
-        scores = fuse_scores(
-            words,
-            cosines,
-            self.dense_weight,
-            exact_share(query, asked.words_of(0)),
-            agreeing_places(places, cosines),
-            _PLACES_SHARE * self.dense_weight,
+        tokens, words = self.index.rescore(
+            asked, passages, lambda some: tokenize(searchable_texts(some, title_key), shared_analyzer())
         )
+        titles = count_words([title_of(passage.metadata, title_key) for passage in passages], shared_analyzer())
+        cosines = packaged_bi_encoder().best_cosines(asked, tokens, titles)
+        exact, near = exact_share(query, asked.words_of(0)), agreeing_places(places, cosines)
+        alone = fuse_scores(words, cosines, self.dense_weight, exact)
+        scores = fuse_scores(words, cosines, self.dense_weight, exact, near, _PLACES_SHARE * self.dense_weight)
         leading = top(words, int(LEXICAL_SHARE * options.candidates) if self.with_tokens else 0)
         best = with_leading(top(scores, options.candidates, above=-1), leading, scores, options.candidates)
-        return CandidateDocuments(query, [documents[row] for row in best.tolist()], scores[best], evidence.take(best))
+        evidence = Evidence(tokens, cosines, words, len(self.index), query=asked).take(best)
+        found = [documents[row] for row in best.tolist()]
+        return CandidateDocuments(query, found, scores[best], evidence, alone[best])
 
     def _as_added(self, documents: list[Document]) -> list[Document]:
         """Replace what a source returned by the documents as they were added to the index."""

@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache, partial
@@ -19,7 +19,14 @@ from langchain_core.runnables.config import ensure_config, run_in_executor
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from langchain_klue_rerank.adapters.documents import check_count, check_query, searchable_text, with_metadata
+from langchain_klue_rerank.adapters.documents import (
+    check_count,
+    check_documents,
+    check_list,
+    check_query,
+    searchable_text,
+    with_metadata,
+)
 from langchain_klue_rerank.engine.arrays.unit_vectors import TokenVectors
 from langchain_klue_rerank.engine.contracts import ScoreRequest, Scores, State
 from langchain_klue_rerank.engine.rerank.ranker import Ranker
@@ -104,7 +111,7 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
             TypeError: If the query is not a string, or one of the documents is no Document.
             ModelOutputError: If the model returns NaN or infinity.
         """
-        documents = _documents(documents)
+        documents = check_documents(documents, "compress_documents was given")
         with self._run(query, len(documents), callbacks) as outputs:
             start = time.perf_counter()
             [scores] = self._score([ScoreRequest(check_query(query), self._texts(documents))])
@@ -114,7 +121,7 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         self, documents: Sequence[Document], query: str, callbacks: Callbacks = None
     ) -> list[Document]:
         """Reorder documents without blocking the event loop; see `compress_documents`."""
-        documents = _documents(documents)
+        documents = check_documents(documents, "compress_documents was given")
         async with self._arun(query, len(documents), callbacks) as outputs:
             start = time.perf_counter()
             [scores] = await self._ascore([ScoreRequest(check_query(query), self._texts(documents))])
@@ -160,8 +167,7 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
             ValueError: If there are more or fewer lists of documents than queries.
             ModelOutputError: If the model returns NaN or infinity.
         """
-        if isinstance(queries, str):
-            raise TypeError(f"queries={queries!r} is one string; expected a list of queries.")
+        queries = check_list(queries, "queries", "strings")
         if len(queries) != len(documents):
             raise ValueError(f"{len(documents)} lists of documents for {len(queries)} queries; give one for each.")
         requests = [
@@ -215,9 +221,8 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
         return None if self.max_latency_ms is None else time.monotonic() + queries * self.max_latency_ms / 1000
 
     def _texts(self, documents: Sequence[str | Document]) -> list[str]:
-        if isinstance(documents, str):
-            raise TypeError(f"documents={documents!r} is one string; expected a list of strings or Documents.")
-        return [_text(document, self.title_key) for document in documents]
+        given = check_list(documents, "documents", "strings or Documents")
+        return [_text(document, self.title_key) for document in given]
 
     def _marks(self, scores: Scores) -> list[dict[str, Any]]:
         """Return the metadata entries, beside the score, that say whether each document was read."""
@@ -283,14 +288,6 @@ class RankerCompressor(BaseDocumentCompressor, ABC):
             await run.on_chain_error(error)
             raise
         await run.on_chain_end(outputs)
-
-
-def _documents(documents: Iterable[Any]) -> list[Document]:
-    given = list(documents)
-    for one in given:
-        if not isinstance(one, Document):
-            raise TypeError(f"{one!r} is a {type(one).__name__}; compress_documents takes Documents.")
-    return given
 
 
 def _text(document: Any, title_key: str | None) -> str:

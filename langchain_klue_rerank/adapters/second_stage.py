@@ -215,6 +215,11 @@ class SecondStage:
         doubt, and there is no limit of time, the packaged encoder reads the first result, if it has not `read` it yet.
         """
         evidence = candidates.evidence
+        if evidence is not None and candidates.without_places is not None:
+            # as in an index, which finds nothing that has nothing in common with the query
+            matching = np.flatnonzero(candidates.without_places > 0)
+            blended = blend_scores(scores.values, candidates.without_places, self.weight)[matching]
+            evidence = evidence.take(matching)
         if (
             not reranker._has_confidence
             or evidence is None
@@ -223,6 +228,7 @@ class SecondStage:
             or evidence.tokens is None
             or max(options.k, options.fetch_k) < LEAST_CANDIDATES
             or not scores.is_read.all()
+            or not len(blended)
         ):
             return {}
         known = signals(blended, evidence.lexical, evidence.cosines, evidence.tokens, evidence.second)

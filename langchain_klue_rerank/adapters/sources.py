@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from langchain_core.retrievers import BaseRetriever
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.vectorstores import VectorStore
 
+from langchain_klue_rerank.adapters.documents import check_documents
 from langchain_klue_rerank.adapters.embedding import EncoderEmbeddings
 from langchain_klue_rerank.adapters.filters import Filter, StoreFilter, store_filter, to_predicate
 from langchain_klue_rerank.engine.index.fusion import reciprocal_rank_fusion
@@ -181,21 +182,7 @@ def _identified(store: VectorStore, documents: list[Document]) -> list[Document]
 
 
 def _documents(source: Source, found: Any) -> list[Document]:
-    """Return what a source found as a list.
-
-    Raises:
-        TypeError: If it is something else than documents.
-    """
-    if not isinstance(found, Iterable) or isinstance(found, str):
-        raise TypeError(f"The source {type(source).__name__} returned {found!r}; expected a list of Documents.")
-    documents = list(found)
-    for one in documents:
-        if not isinstance(one, Document):
-            raise TypeError(
-                f"The source {type(source).__name__} returned {one!r}, a {type(one).__name__}, among its documents; "
-                "expected Documents."
-            )
-    return documents
+    return check_documents(found, f"The source {type(source).__name__} returned")
 
 
 def _kept(documents: list[Document], filter: Filter | None) -> list[Document]:

@@ -54,7 +54,7 @@ class IndexTests:
         for wrong in (None, 4, b"bytes"):
             with pytest.raises(TypeError, match="expected a string"):
                 type(index).from_texts(["글", wrong])
-            with pytest.raises(TypeError, match="expected a Document"):
+            with pytest.raises(TypeError, match="expected Documents"):
                 index.add_documents([Document("글"), wrong])
         assert len(index) == 6
 
@@ -96,7 +96,7 @@ class IndexTests:
         assert [(one.id, one.metadata) for one in made.documents()] == [("a", {"page": 0}), ("b", {"page": 1})]
         with pytest.raises(TypeError, match="one string"):
             type(index).from_texts(TEXTS[0])
-        with pytest.raises(TypeError, match="list of ids"):
+        with pytest.raises(TypeError, match=r"ids=.*one string"):
             index.add_documents(documents()[:2], ids="ab")
 
     def test_deleting(self) -> None:
@@ -107,7 +107,7 @@ class IndexTests:
         for ids in ("d1", [1], [None]):
             with pytest.raises(TypeError, match="string"):
                 index.delete(ids)
-        with pytest.raises(TypeError, match="list of ids"):
+        with pytest.raises(TypeError, match=r"ids=.*one string"):
             index.get_by_ids("d0")
         assert len(index) == 6
         index.delete(["d0", "unknown"])

@@ -711,6 +711,15 @@ class TestOwnWordsBesideSources:
                     < own["first_stage_score"] + 0.05
                 )
 
+    def test_the_confidence_is_that_of_an_index_of_its_own(self) -> None:
+        given = [Document(text, id=f"w{number}") for number, text in enumerate(WORKPLACE)] + documents()
+        plain = KlueRetriever.from_documents(given)
+        for source in (ListRetriever(found=given[::-1]), InMemoryVectorStore.from_documents(given, KlueEmbeddings())):
+            beside = KlueRetriever.from_documents(given, sources=[source])
+            for question in (*IN_OTHER_WORDS, QUESTION, "주차장은 몇 시까지 여나요?"):
+                assert beside.confidence(question) == pytest.approx(plain.confidence(question), abs=0.05)
+        assert KlueRetriever(sources=[ListRetriever(found=given)]).confidence(QUESTION) is None
+
     @pytest.mark.parametrize(("search_type", "expected"), [("dense", {"d0"}), ("lexical", {"d1"})])
     def test_either_can_be_asked_alone(self, search_type: Any, expected: set[str]) -> None:
         given = documents()
@@ -917,7 +926,7 @@ async def test_documents_are_read_back_and_added_without_blocking() -> None:
     assert [one.id for one in retriever.get_by_ids(["d2", "없음", "d0"])] == ["d2", "d0"]
     assert await retriever.aadd_documents([Document("도서관은 월요일에 쉽니다.")], ids=["new"]) == ["new"]
     assert retriever.get_by_ids(["new"])[0].page_content == "도서관은 월요일에 쉽니다."
-    with pytest.raises(TypeError, match="list of ids"):
+    with pytest.raises(TypeError, match=r"ids=.*one string"):
         retriever.get_by_ids("d0")
 
 

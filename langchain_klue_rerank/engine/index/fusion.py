@@ -111,13 +111,13 @@ def agreeing_places(rankings: Sequence[Sequence[int]], cosines: NDArray[np.float
         cosines: (n,): of a query with all passages, by the packaged bi-encoder.
 
     Returns:
-        (n,) float32 in 0..1, the mean over the rankings; falling with the logarithm of the place.
+        (n,) float32 in 0..1, the mean over the rankings: 1 for the first place of one that agrees, 0 behind the last.
     """
     total = np.zeros(len(cosines), np.float32)
     centred = cosines - cosines.mean() if len(cosines) else cosines
     for ranking in rankings:
         places = np.zeros(len(cosines), np.float32)
-        places[list(ranking)] = 1 - np.log1p(np.arange(len(ranking))) / np.log1p(max(1, len(ranking)))
+        places[list(ranking)] = 1 - np.arange(len(ranking)) / max(1, len(ranking))
         spread = float(places.std() * cosines.std()) if len(cosines) else 0.0
         agreement = float(places @ centred) / (len(cosines) * spread) if spread > 0 else 0.0
         total += places * np.float32(max(0.0, agreement) / len(rankings))

@@ -15,7 +15,7 @@ from langchain_klue_rerank.engine.contracts import Evidence
 from langchain_klue_rerank.engine.index.passages import Passage, plain
 from langchain_klue_rerank.engine.index.saved import SavedIndex
 from langchain_klue_rerank.engine.index.search import Keep, SecondQueries, allowed, rank
-from langchain_klue_rerank.engine.index.segments.scoring import score_texts
+from langchain_klue_rerank.engine.index.segments.rescoring import rescored
 from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.index.settings import SECOND_VECTORS, VECTORS, IndexSettings
@@ -248,24 +248,25 @@ class PassageIndex(SavedIndex):
     def tokens(self, passages: Sequence[Passage]) -> TokenizedTexts | None:
         """Return the stored tokens of passages; None unless every one is here, by identifier and text."""
         state = self._state
-        rows = state.find([passage.id for passage in passages])
-        if not state.settings.lexical or (rows < 0).any():
-            return None
-        if any(text != one.text for text, one in zip(state.texts(rows), passages, strict=True)):
-            return None
-        return state.tokens(rows)
+        rows = state.held(passages)
+        return state.tokens(rows) if state.settings.lexical and not (rows < 0).any() else None
 
     @_finds_damage
-    def evidence(self, query: TokenizedTexts, texts: TokenizedTexts) -> Evidence:
-        """Return what the index knows of texts, passages of it or not: a passage has the lexical score of a search.
+    def rescore(
+        self, query: TokenizedTexts, passages: Sequence[Passage], read: Callable[[Sequence[Passage]], TokenizedTexts]
+    ) -> tuple[TokenizedTexts, NDArray[np.float32]]:
+        """Return the tokens and lexical scores of n given passages, of those that are not here as if they were.
 
         Args:
             query: One query.
-            texts: The texts, tokenized as the passages are.
+            passages: The passages.
+            read: Tokenizes passages, with morphemes.
+
+        Returns:
+            Their tokens, and their scores in 0..1, (n,): those of a search.
         """
         self.require_lexical()
-        state = self._state
-        return Evidence(texts, None, score_texts(state, query, 0, texts), state.count, query=query)
+        return rescored(self._state, query, passages, read)
 
     @_finds_damage
     def search(

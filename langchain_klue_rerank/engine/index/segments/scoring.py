@@ -14,12 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.ragged import Ragged
-from langchain_klue_rerank.engine.index.segments.postings import Postings
-from langchain_klue_rerank.engine.index.segments.segment import Segment, length_norms
+from langchain_klue_rerank.engine.index.segments.segment import Segment
 from langchain_klue_rerank.engine.index.segments.snapshot import Snapshot
 from langchain_klue_rerank.engine.text.tokenized import TokenizedTexts
-from langchain_klue_rerank.engine.text.words import bigrams_of
 
 #: BM25's saturation of the term frequency, and its strength of the length normalisation (Robertson and Zaragoza 2009).
 K1: Final = 1.5
@@ -63,7 +60,7 @@ def weigh(snapshot: Snapshot, query: TokenizedTexts, number: int) -> list[list[W
         endlessly often would add up to 1.
     """
     result: list[list[WeightedTerm]] = [[] for _ in snapshot.views]
-    for name, found in _look_up(snapshot, query, number).items():
+    for name, found in look_up(snapshot, query, number).items():
         weights = (found.weights * found.counts).tolist()
         for own, (starts, ends) in zip(result, found.spans, strict=True):
             for weight, start, end in zip(weights, starts.tolist(), ends.tolist(), strict=True):
@@ -72,41 +69,8 @@ def weigh(snapshot: Snapshot, query: TokenizedTexts, number: int) -> list[list[W
     return result
 
 
-def score_texts(snapshot: Snapshot, query: TokenizedTexts, number: int, texts: TokenizedTexts) -> NDArray[np.float32]:
-    """Score texts, passages of the index or not, by the term statistics of the index.
-
-    Args:
-        snapshot: The state of the index.
-        query: Queries.
-        number: Which of them.
-        texts: n texts, tokenized as the passages are.
-
-    Returns:
-        (n,) float32 in 0..1: a text that the index holds has the score that a search gives it.
-    """
-    total = np.zeros(len(texts), np.float32)
-    ids = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
-    for name, found in _look_up(snapshot, query, number).items():
-        bigrams = name == "bigram"
-        asked = bigrams_of(query.words) if bigrams else query.morphemes
-        written = bigrams_of(texts.words) if bigrams else texts.morphemes
-        terms = [term for word in ids for term in asked[word]]
-        numbers = {term: place for place, term in enumerate(dict.fromkeys(terms))}
-        weights = np.zeros(len(numbers))
-        np.add.at(weights, [numbers[term] for term in terms], found.weights[found.places])
-        # every other term has the number after the last
-        table = Ragged.from_rows([[numbers.get(term, len(numbers)) for term in word] for word in written])
-        postings = Postings.of(Ragged(texts.word_ids, texts.offsets).through(table))
-        norms = length_norms(postings.lengths, snapshot.mean_lengths[name], K1, B)
-        starts, ends = postings.spans(np.arange(len(numbers)))
-        for weight, start, end in zip(weights.tolist(), starts.tolist(), ends.tolist(), strict=True):
-            rows = postings.rows[start:end]
-            total[rows] += _added(weight, postings.frequencies[start:end], norms[rows])
-    return total
-
-
 @dataclass(frozen=True, slots=True)
-class _Terms:
+class QueryTerms:
     """The terms of a query in one field.
 
     Attributes:
@@ -123,28 +87,30 @@ class _Terms:
     spans: list[tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
-def _look_up(snapshot: Snapshot, query: TokenizedTexts, number: int) -> dict[str, _Terms]:
+def look_up(snapshot: Snapshot, query: TokenizedTexts, number: int) -> dict[str, QueryTerms]:
     """Return the terms of a query by field; nothing of a query without terms, or in an empty index."""
     words = query.word_ids[query.offsets[number] : query.offsets[number + 1]].tolist()
     numbers = snapshot.terms.query([query.words[word] for word in words], [query.morphemes[word] for word in words])
     searched = [name for name in numbers if name == "bigram" or snapshot.settings.kiwi]
-    found = {
+    if not snapshot.count:
+        return {}
+    asked = {
         name: np.unique(numbers[name], return_inverse=True, return_counts=True)
-        for name in (searched if snapshot.count else ())
+        for name in searched
         if len(numbers[name])
     }
-    spans: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {name: [] for name in found}
-    for name, (terms, _, _) in found.items():
-        for view in snapshot.views:
-            spans[name].append(view.segment.fields[name].spans(terms))
-    result: dict[str, _Terms] = {}
-    for name, (terms, places, counts) in found.items():
+    spans = {
+        name: [view.segment.fields[name].spans(terms) for view in snapshot.views]
+        for name, (terms, _, _) in asked.items()
+    }
+    result: dict[str, QueryTerms] = {}
+    for name, (terms, places, counts) in asked.items():
         frequencies = _document_frequencies(snapshot, name, spans[name], len(terms))
         # Lucene's, which is never negative
         idf = np.log1p((snapshot.count - frequencies + 0.5) / (frequencies + 0.5))
         # every term that no passage has stands in one place of `terms`, that of -1, with their common count
         weights = idf / (float(idf @ counts) * len(searched))
-        result[name] = _Terms(places, counts, weights, spans[name])
+        result[name] = QueryTerms(places, counts, weights, spans[name])
     return result
 
 
@@ -175,6 +141,16 @@ def scores(snapshot: Snapshot, segment: Segment, terms: list[WeightedTerm], out:
     norms = _norms(snapshot, segment)
     for term in terms:
         _add_to_all(segment, term, norms[term.field], out)
+
+
+def scores_of(
+    snapshot: Snapshot, segment: Segment, terms: list[WeightedTerm], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return the scores of some rows of a segment, given rising; see `scores`."""
+    found, norms = np.zeros(len(rows), np.float32), _norms(snapshot, segment)
+    for term in terms:
+        _add_to_some(segment, term, norms[term.field], rows, found, None)
+    return found
 
 
 def _added(weight: float, frequencies: NDArray[np.uint16], norms: NDArray[np.float32]) -> NDArray[np.float32]:

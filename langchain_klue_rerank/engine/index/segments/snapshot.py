@@ -156,6 +156,14 @@ class Snapshot:
             result[found >= 0] = found[found >= 0] + start
         return result
 
+    def held(self, passages: Sequence[Passage]) -> NDArray[np.int64]:
+        """Return the row of each passage; -1 for one that is not there, by identifier and text."""
+        rows = self.find([passage.id for passage in passages])
+        found = np.flatnonzero(rows >= 0)
+        texts = self.texts(rows[found])
+        rows[[place for place, text in zip(found.tolist(), texts, strict=True) if text != passages[place].text]] = -1
+        return rows
+
     def rows(self) -> NDArray[np.int64]:
         """Return the rows of all passages that are there, rising."""
         own = [view.rows() + start for start, view in zip(self.starts.tolist(), self.views, strict=False)]

@@ -106,7 +106,7 @@ def as_given(found: list[Document], documents: list[Document]) -> None:
     """What was found are documents as they were given, but for the scores."""
     given = {one.id: one for one in documents}
     for one in found:
-        scores = {"relevance_score", "first_stage_score", "rerank_score"}
+        scores = {"relevance_score", "first_stage_score", "rerank_score", "confidence"}
         kept = {key: value for key, value in one.metadata.items() if key not in scores}
         assert Document(one.page_content, id=one.id, metadata=kept) == given[one.id]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 from pathlib import Path
 
 from langchain_core.documents import Document
@@ -34,9 +35,10 @@ def main() -> None:
     retriever = KlueRetriever.from_texts(texts[: len(texts) // 2], reranker=reranker)
     for question in questions:  # words of these questions are analysed once
         retriever.invoke(question)
-    show("quiet", timed(retriever.invoke, questions[:200]))
+    show("quiet", timed(retriever.invoke, questions[:200]), sys.stdout)
     new = scrambled(texts, arguments.documents)
-    show(f"beside {len(new)} new documents", beside(lambda: retriever.add_documents(new), retriever, questions))
+    times = beside(lambda: retriever.add_documents(new), retriever, questions)
+    show(f"beside {len(new)} new documents", times, sys.stdout)
 
 
 def scrambled(texts: list[str], count: int) -> list[Document]:

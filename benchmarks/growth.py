@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from langchain_core.documents import Document
@@ -126,11 +126,11 @@ def documents(passages: Sequence[Passage]) -> list[Document]:
     return [Document(one.text, id=one.id, metadata=one.metadata) for one in passages]
 
 
-def show(name: str, times: Sequence[float]) -> _Figures:
-    """Print and return percentiles."""
+def show(name: str, times: Sequence[float], file: TextIO | None = None) -> _Figures:
+    """Print percentiles, to standard error unless a file is given, and return them."""
     p50, p95, p99 = (float(value) for value in np.percentile(times, (50, 95, 99)))
     line = f"  {name:44s} p50 {p50:9.2f}  p95 {p95:9.2f}  p99 {p99:9.2f} ms (n={len(times)})"
-    print(line, file=sys.stderr, flush=True)
+    print(line, file=file or sys.stderr, flush=True)
     return {name: {"p50": p50, "p95": p95, "p99": p99}}
 
 

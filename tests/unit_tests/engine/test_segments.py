@@ -29,7 +29,7 @@ from langchain_klue_rerank.engine.index.segments.terms import Terms
 from langchain_klue_rerank.engine.text.tokenized import tokenize
 from langchain_klue_rerank.engine.text.words import bigrams
 from langchain_klue_rerank.errors import IndexChangedError
-from tests.unit_tests.engine.helpers import SETTINGS, add, ids, passage, search, tokens_of
+from tests.unit_tests.engine.helpers import SETTINGS, add, ids, passage, search
 
 INDEX = "langchain_klue_rerank.engine.index.segments.segmented"
 
@@ -68,25 +68,6 @@ def test_words_are_kept_with_their_bigrams(words: list[str]) -> None:
     for number, word in enumerate(terms.words.first(len(terms.words))):
         assert terms.bigrams.strings(terms.word_bigrams.rows.between(number, number + 1).values) == bigrams(word)
     assert len(set(terms.bigrams.first(99))) == len(terms.bigrams)
-
-
-def test_texts_come_back_as_they_were_tokenized_whatever_is_kept_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("langchain_klue_rerank.engine.index.segments.terms._KEPT", 5)
-    terms = Terms()
-    texts = [
-        "전입신고는 14일 안에 합니다",
-        "전입신고는 주민센터에서",
-        "",
-        "여권은 구청에서 만듭니다 전입신고는 주민센터에서",
-        "14일 안에",
-    ]
-    tokenized = [tokens_of([text]) for text in texts]
-    numbers = [terms.add(one) for one in tokenized]
-    for place in (0, 1, 1, 0, 2, 3, 3, 4, 0):
-        found, expected = terms.texts(numbers[place]), tokenized[place]
-        for names in ("words", "morphemes"):
-            given, wanted = getattr(found, names), getattr(expected, names)
-            assert [given[word] for word in found.word_ids] == [wanted[word] for word in expected.word_ids]
 
 
 @given(saved=WORDS, added=st.lists(st.lists(st.text(max_size=3), max_size=8), max_size=6))

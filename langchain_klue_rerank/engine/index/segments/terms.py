@@ -22,8 +22,6 @@ from langchain_klue_rerank.engine.threads import gently, give_way
 _TIMES = 2
 #: Words that are added between two pauses for searches.
 _ADDED_AT_ONCE = 1 << 16
-#: Words of search results that are kept as strings: some 6 MB.
-_KEPT = 20_000
 #: Words whose initial consonants are found at a time, and words of given ones that are counted.
 _AT_ONCE, _MOST = 10_000, 10_000
 
@@ -70,7 +68,6 @@ class Terms:
         self.word_morphemes = GrowingRagged(word_morphemes)
         self.word_bigrams = GrowingRagged(word_bigrams)
         self._initials: _Initials | None = None
-        self._kept: dict[int, tuple[str, tuple[str, ...]]] = {}
         self._parts: list[TermsPart] = []
 
     @classmethod
@@ -157,27 +154,14 @@ class Terms:
     def texts(self, passages: Ragged) -> TokenizedTexts:
         """Turn texts as word numbers back into what `tokenize` made of them."""
         used, local = np.unique(passages.values, return_inverse=True)
-        words = self._strings(used.tolist())
+        morphemes = self.word_morphemes.rows.take(used)
+        names = self.morphemes.strings(morphemes.values)
         return TokenizedTexts(
-            words=[word for word, _ in words],
-            morphemes=[morphemes for _, morphemes in words],
+            words=self.words.strings(used),
+            morphemes=[tuple(names[start:end]) for start, end in pairwise(morphemes.offsets.tolist())],
             word_ids=local.astype(np.int32),
             offsets=passages.offsets,
         )
-
-    def _strings(self, numbers: list[int]) -> list[tuple[str, tuple[str, ...]]]:
-        """Return words and their morphemes. Those of search results come again and again, and are kept for a while."""
-        kept = self._kept
-        if missing := [number for number in numbers if number not in kept]:
-            if len(kept) + len(missing) > _KEPT:
-                kept = {number: kept[number] for number in numbers if number in kept}
-            rows = self.word_morphemes.rows.take(np.array(missing))
-            names = self.morphemes.strings(rows.values)
-            morphemes = [tuple(names[start:end]) for start, end in pairwise(rows.offsets.tolist())]
-            kept.update(zip(missing, zip(self.words.strings(np.array(missing)), morphemes, strict=True), strict=True))
-            if len(kept) <= _KEPT:
-                self._kept = kept
-        return [kept[number] for number in numbers]
 
     def query(self, words: Sequence[str], morphemes: Sequence[Sequence[str]]) -> dict[str, NDArray[np.int64]]:
         """Return the numbers of a query's terms by field, repeated ones repeated; -1 for one that is not here.

@@ -204,7 +204,7 @@ def large(folder: Path, data: EvaluationSet, count: int) -> tuple[float, Measure
         some = vectors.take(rows)
         noise = 0.01 * generator.standard_normal(some.wholes.shape, np.float32)
         renamed = [passages[row]._replace(id=str(start + row)) for row in rows.tolist()]
-        index.add(renamed, vectors=PassageVectors(some.wholes + noise, some.windows))
+        index.add(renamed, vectors=PassageVectors(as_unit_vectors(some.wholes + noise), some.windows))
     each, _ = index.vectors_of_passage
     index.save(folder / "large")
 

@@ -99,10 +99,10 @@ def look_up(snapshot: Snapshot, query: TokenizedTexts, number: int) -> dict[str,
         for name in searched
         if len(numbers[name])
     }
-    spans = {
-        name: [view.segment.fields[name].spans(terms) for view in snapshot.views]
-        for name, (terms, _, _) in asked.items()
-    }
+    spans: dict[str, list[tuple[NDArray[np.int64], NDArray[np.int64]]]] = {name: [] for name in asked}
+    for name, (terms, _, _) in asked.items():
+        for view in snapshot.views:
+            spans[name].append(view.segment.fields[name].spans(terms))
     result: dict[str, QueryTerms] = {}
     for name, (terms, places, counts) in asked.items():
         frequencies = _document_frequencies(snapshot, name, spans[name], len(terms))

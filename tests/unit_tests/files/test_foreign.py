@@ -16,6 +16,7 @@ pytest.importorskip("unhwp")
 pytest.importorskip("xlsxwriter")
 
 from langchain_klue_rerank.files import load_documents
+from tests.unit_tests.files.writers import fill
 
 PAGE = """<!DOCTYPE html><html lang="ko"><head><meta charset="utf-8"><title>여권 안내</title></head><body>
 <div id="skipNavigation"><a href="#content">본문 바로가기</a></div>
@@ -69,9 +70,7 @@ def write_docx(path: Path) -> None:
 
     document = docx.Document()
     table = document.add_table(4, 3)
-    for row, cells in enumerate(LEAVE):
-        for column, cell in enumerate(cells):
-            table.cell(row, column).text = cell
+    fill(table, LEAVE)
     table.cell(1, 0).merge(table.cell(2, 0)).text = "결혼"
     document.save(str(path))
 
@@ -83,9 +82,7 @@ def write_pptx(path: Path) -> None:
     presentation = pptx.Presentation()
     slide = presentation.slides.add_slide(presentation.slide_layouts[6])
     table = slide.shapes.add_table(4, 3, Inches(1), Inches(1), Inches(5), Inches(2)).table
-    for row, cells in enumerate(LEAVE):
-        for column, cell in enumerate(cells):
-            table.cell(row, column).text = cell
+    fill(table, LEAVE)
     table.cell(1, 0).merge(table.cell(2, 0))
     presentation.save(str(path))
 
@@ -95,9 +92,7 @@ def write_hwpx(path: Path) -> None:
 
     document = HwpxDocument.new()
     table = document.add_table(4, 3)
-    for row, cells in enumerate(LEAVE):
-        for column, cell in enumerate(cells):
-            table.cell(row, column).text = cell
+    fill(table, LEAVE)
     table.merge_cells(1, 0, 2, 0)
     path.write_bytes(bytes(document.to_bytes()))
 

@@ -5,10 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 TABLE = [["구분", "요금", "비고"], ["어른", "5,000원", "5,000원"], ["어린이", "2,500원", "보호자 동반"]]
+
+
+def fill(table: Any, rows: Sequence[Sequence[str]]) -> None:
+    """Write the texts of cells into a table of python-docx, python-pptx or python-hwpx."""
+    for row, cells in enumerate(rows):
+        for column, cell in enumerate(cells):
+            table.cell(row, column).text = cell
 
 
 def write_docx(path: Path, heading: str, text: str) -> None:
@@ -20,9 +28,7 @@ def write_docx(path: Path, heading: str, text: str) -> None:
     document.add_heading(heading, level=1)
     document.add_paragraph(text)
     table = document.add_table(4, 3)
-    for row, cells in enumerate(TABLE):
-        for column, cell in enumerate(cells):
-            table.cell(row, column).text = cell
+    fill(table, TABLE)
     merged = table.cell(3, 0).merge(table.cell(3, 2))
     merged.text = "단체는 전화로 문의"
     document.save(str(path))
@@ -64,9 +70,7 @@ def write_pptx(path: Path, heading: str, text: str) -> None:
     slide.notes_slide.notes_text_frame.text = "발표자 메모입니다"
     second = presentation.slides.add_slide(presentation.slide_layouts[6])
     table = second.shapes.add_table(3, 3, Inches(1), Inches(1), Inches(5), Inches(2)).table
-    for row, cells in enumerate(TABLE):
-        for column, cell in enumerate(cells):
-            table.cell(row, column).text = cell
+    fill(table, TABLE)
     group = second.shapes.add_group_shape()
     group.shapes.add_textbox(0, 0, Inches(2), Inches(1)).text_frame.text = "묶은 도형 속 글"
     chart = CategoryChartData()
@@ -100,9 +104,7 @@ def write_hwpx(path: Path, heading: str, text: str) -> None:
     document.add_paragraph(heading)
     document.add_paragraph(text)
     table = document.add_table(3, 3)
-    for row, cells in enumerate(TABLE):
-        for column, cell in enumerate(cells):
-            table.cell(row, column).text = cell
+    fill(table, TABLE)
     table.merge_cells(2, 1, 2, 2)
     path.write_bytes(bytes(document.to_bytes()))
 

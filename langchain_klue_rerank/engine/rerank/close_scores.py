@@ -30,9 +30,8 @@ def close_leaders(scores: NDArray[np.float64]) -> tuple[int, int] | None:
     if len(scores) < 2:
         return None
     first, second = np.argsort(-scores, kind="stable")[:2].tolist()
-    odds = np.clip(scores[[first, second]], _FLOOR, 1 - _FLOOR)
-    lead = float(np.subtract(*np.log(odds / (1 - odds))))
-    return (first, second) if lead < CLOSE else None
+    of_first, of_second = _log_odds(scores[[first, second]])
+    return (first, second) if of_first - of_second < CLOSE else None
 
 
 def put_first(scores: NDArray[np.float64], leaders: tuple[int, int], odds: Sequence[float]) -> NDArray[np.float64]:
@@ -47,10 +46,14 @@ def put_first(scores: NDArray[np.float64], leaders: tuple[int, int], odds: Seque
         odds: (2,) the log odds that they answer, by reading.
     """
     first, second = leaders
-    chances = np.clip(scores[[first, second]], _FLOOR, 1 - _FLOOR)
-    ahead = np.log(chances / (1 - chances)) + READING_WEIGHT * np.asarray(odds)
+    ahead = _log_odds(scores[[first, second]]) + READING_WEIGHT * np.asarray(odds)
     if ahead[1] <= ahead[0]:
         return scores
     changed = scores.copy()
     changed[second], changed[first] = scores[first], np.nextafter(scores[first], 0)
     return changed
+
+
+def _log_odds(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    bounded = np.clip(scores, _FLOOR, 1 - _FLOOR)
+    return np.log(bounded / (1 - bounded))

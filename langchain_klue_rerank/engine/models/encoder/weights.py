@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from langchain_klue_rerank.engine.arrays.mapped import open_regular, read_small
+from langchain_klue_rerank.engine.arrays.mapped import open_regular, packaged_config, read_small
 from langchain_klue_rerank.engine.models.encoder.blocks import BLOCK, BlockMatrix
 from langchain_klue_rerank.engine.models.encoder.byte_matrix import ByteMatrix
 
@@ -150,17 +150,7 @@ class EncoderWeights:
             FileNotFoundError: If a file is missing.
             ValueError: If the folder holds something else, another format version, or files that are damaged.
         """
-        try:
-            config: dict[str, Any] = json.loads(read_small(Path(folder) / CONFIG_FILE, _CONFIG_BYTES))
-        except RecursionError as error:
-            raise ValueError(f"{folder / CONFIG_FILE} is nested too deeply.") from error
-        if not isinstance(config, dict) or config.get("format") != FORMAT:
-            raise ValueError(f"{folder} does not hold a {FORMAT}.")
-        if config.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
-                f"The encoder in {folder} has format version {config.get('format_version')}; this release reads "
-                f"version {FORMAT_VERSION}. Update langchain-klue-rerank or use weights of this release."
-            )
+        config = packaged_config(Path(folder) / CONFIG_FILE, FORMAT, FORMAT_VERSION)
         checksums = config.get("sha256")
         if not isinstance(checksums, dict) or sorted(checksums) != sorted(_FILES):
             raise ValueError(f"{folder} has no checksums of its files.")
